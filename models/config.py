@@ -1,0 +1,112 @@
+"""The one frozen description of a convolutional DRAW, stored with its weights."""
+
+import dataclasses
+from typing import Any, Literal
+
+from bitsback.errors import ModelError
+
+Likelihood = Literal["bernoulli", "gaussian", "logistic"]
+Posterior = Literal["gaussian", "constant"]
+
+
+@dataclasses.dataclass(frozen=True)
+class DrawConfig:
+    """Architecture of a one- or two-layer convolutional DRAW.
+
+    Args:
+        channels: colour channels of a picture, 1 or 3.
+        likelihood: "bernoulli" (binary pixels), "gaussian" (the paper's eq. 8-10) or "logistic"
+            (a mixture of discretised logistics, later channels conditioned on earlier ones).
+        mixtures: components of the logistic mixture (1 for the other likelihoods).
+        steps: T, how often each layer draws latents.
+        layers: 1 (eq. 1-11) or 2 (eq. 12-22).
+        kernel: side of the convolutions between hidden maps, odd.
+        maps: feature maps of each LSTM of the first layer.
+        latents: latent maps per step of the first layer.
+        stride: pixels per hidden position, along each side.
+        maps2: feature maps of the second layer's LSTMs.
+        latents2: latent maps per step of the second layer.
+        stride2: first-layer positions per second-layer position, along each side.
+        posterior: "gaussian", or "constant" for a learned width that does not depend on the
+            input, in units of the prior's sigma (the paper's section 3, first scheme).
+        tile: side in pixels of the pictures that it codes by default.
+        batch: pictures per link of the chain by default.
+    """
+
+    channels: int
+    likelihood: Likelihood
+    mixtures: int = 1
+    steps: int = 8
+    layers: int = 1
+    kernel: int = 3
+    maps: int = 48
+    latents: int = 1
+    stride: int = 2
+    maps2: int = 0
+    latents2: int = 0
+    stride2: int = 2
+    posterior: Posterior = "gaussian"
+    tile: int = 28
+    batch: int = 4
+
+    def __post_init__(self) -> None:
+        problems = {
+            "channels": self.channels not in (1, 3),
+            "likelihood": self.likelihood not in ("bernoulli", "gaussian", "logistic"),
+            "mixtures": not 1 <= self.mixtures <= 30
+            or (self.mixtures > 1 and self.likelihood != "logistic"),
+            "steps": not 1 <= self.steps <= 64,
+            "layers": self.layers not in (1, 2),
+            "kernel": self.kernel not in (1, 3, 5, 7),
+            "maps": not 1 <= self.maps <= 1024,
+            "latents": not 1 <= self.latents <= 256,
+            "stride": self.stride not in (1, 2, 4, 8),
+            "maps2": (self.layers == 2) != (1 <= self.maps2 <= 1024),
+            "latents2": (self.layers == 2) != (1 <= self.latents2 <= 256),
+            "stride2": self.stride2 not in (1, 2, 4),
+            "posterior": self.posterior not in ("gaussian", "constant"),
+            "tile": not 1 <= self.tile <= 1024 or self.tile % self.multiple != 0,
+            "batch": not 1 <= self.batch <= 65535,
+        }
+        wrong = [name for name, is_wrong in problems.items() if is_wrong]
+        if wrong:
+            raise ModelError(f"the model's configuration has an impossible value for {wrong[0]}")
+
+    @property
+    def multiple(self) -> int:
+        """A picture's sides, in pixels, are multiples of this."""
+        return self.stride * (self.stride2 if self.layers == 2 else 1)
+
+    @property
+    def canvas(self) -> int:
+        """Channels of the canvas r: the means first, then what else the likelihood needs."""
+        colours = self.channels
+        if self.likelihood == "bernoulli":
+            return colours
+        if self.likelihood == "gaussian":
+            return 2 * colours
+        pairs = colours * (colours - 1) // 2
+        return colours + self.mixtures * (1 + 2 * colours + pairs)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields, as JSON holds them."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any]) -> "DrawConfig":
+        """Inverse of `to_dict`.
+
+        Raises:
+            ModelError: unknown, missing, wrongly typed or impossible fields.
+        """
+        known = {field.name: field for field in dataclasses.fields(cls)}
+        for name, value in fields.items():
+            if name not in known:
+                raise ModelError(f"the model's configuration has an unknown field {name!r}")
+            wanted = str if name in ("likelihood", "posterior") else int
+            if not isinstance(value, wanted) or isinstance(value, bool):
+                raise ModelError(f"the model's configuration field {name!r} has the wrong type")
+        try:
+            return cls(**fields)
+        except TypeError as error:
+            raise ModelError(f"the model's configuration is incomplete: {error}") from error
