@@ -1,0 +1,352 @@
+"""The message: a vectorised rANS stack of 64-bit heads over a tail of 32-bit words.
+
+Each head x is a number in [2**31, 2**63). Pushing a symbol that owns the interval
+[start, start + freq) of [0, 2**precision) makes x larger by the factor 2**precision / freq; popping
+undoes it. A head about to grow out of its range first moves its low 32 bits to the tail:
+
+    0                                                   2**precision
+    |     a     |         !b!          |    c    |    d    |
+                |<------ freq -------->|
+              start        ^ cf = x mod 2**precision: the symbol a pop finds
+
+Source: J. Duda, arXiv:1311.2540; F. Giesen, arXiv:1402.3392 (interleaved heads). Head range, order of
+the words and flattened layout are those of craystack.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from bitsback.errors import EmptyMessageError, FormatError
+
+U32 = NDArray[np.uint32]
+U64 = NDArray[np.uint64]
+Lookup = Callable[[U64, slice], tuple[NDArray[Any], NDArray[Any], NDArray[Any]]]
+
+MAX_PRECISION = 24
+DEFAULT_HEADS = 128
+
+_HEAD_BITS = 63
+_LOW = np.uint64(1 << 31)
+_WORD = np.uint64(32)
+_ONE = np.uint64(1)
+
+
+class Tail:
+    """A growable stack of uint32 words, its top at the end of the buffer (amortised O(1) a word).
+
+    `size` words lie on it; `lowest` is the smallest size since `Message.track_low_water`; `under`
+    counts words that a subclass has put beneath those it started with.
+    """
+
+    __slots__ = ("buffer", "lowest", "size", "under")
+
+    def __init__(self, words: U32) -> None:
+        self.buffer = words
+        self.size = self.lowest = len(words)
+        self.under = 0
+
+    def push(self, words: U32) -> None:
+        """Put words on top so that the first of them will be the first to come off."""
+        end = self.size + len(words)
+        if end > len(self.buffer):
+            grown = np.empty(max(2 * len(self.buffer), end, 1024), np.uint32)
+            grown[: self.size] = self.buffer[: self.size]
+            self.buffer = grown
+        self.buffer[self.size : end] = words[::-1]
+        self.size = end
+
+    def pop(self, count: int) -> U32:
+        """Take the `count` topmost words off, the topmost first."""
+        if count > self.size:
+            self.refill(count - self.size)
+        end = self.size
+        self.size = end - count
+        if self.size < self.lowest:
+            self.lowest = self.size
+        return self.buffer[self.size : end][::-1]
+
+    def refill(self, missing: int) -> None:
+        """Put `missing` words beneath the others; a plain tail has none to put there."""
+        raise EmptyMessageError(32 * missing)
+
+
+class Message:
+    """The mutable state of a coder: K heads and the tail they share.
+
+    Args:
+        heads: uint64 (K,), each in [2**31, 2**63). Kept, not copied: pushes and pops change it.
+        tail: uint32 words, oldest first, or the tail of another message to be shared with it.
+    """
+
+    __slots__ = ("heads", "tail")
+    __hash__ = None  # type: ignore[assignment]
+
+    def __init__(self, heads: U64, tail: U32 | Tail) -> None:
+        self.heads = heads
+        self.tail = tail if isinstance(tail, Tail) else Tail(tail)
+
+    @classmethod
+    def empty(cls, heads: int = DEFAULT_HEADS) -> Message:
+        """A message of `heads` heads that holds 0 bits."""
+        return cls(np.full(heads, _LOW), np.empty(0, np.uint32))
+
+    @classmethod
+    def random(cls, heads: int, words: int, seed: int) -> Message:
+        """A message of `heads` log-uniform heads over `words` uniform words, from `seed`."""
+        rng = np.random.default_rng(seed)
+        leading = _ONE << rng.integers(31, _HEAD_BITS, heads, dtype=np.uint64)
+        low = rng.integers(0, 1 << _HEAD_BITS, heads, dtype=np.uint64)
+        tail = rng.integers(0, 1 << 32, words, dtype=np.uint32)
+        return cls(leading | (low & (leading - _ONE)), tail)
+
+    def copy(self) -> Message:
+        """An independent message with the same content and low-water mark."""
+        twin = Message(self.heads.copy(), self.words.copy())
+        twin.tail.lowest = self.tail.lowest
+        return twin
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Message):
+            return NotImplemented
+        return np.array_equal(self.heads, other.heads) and np.array_equal(self.words, other.words)
+
+    @property
+    def words(self) -> U32:
+        """The tail's words, oldest first: a view that the next push may overwrite."""
+        return self.tail.buffer[: self.tail.size]
+
+    @property
+    def bits(self) -> float:
+        """Information content in bits: sum(log2(heads) - 31) + 32 * len(tail).
+
+        A push adds precision - log2(freq) to log2 of its head (up to integer rounding: under 2**-5
+        bits at precision 24, far less on average), and moving a word to the tail only changes where
+        32 bits are counted. 31 is what an untouched head holds, so an empty message has 0.
+        """
+        return float(np.sum(np.log2(self.heads) - 31.0)) + 32.0 * self.tail.size
+
+    @property
+    def lowest_words(self) -> int:
+        """The fewest words the tail has held since `track_low_water` (or since it was made).
+
+        Coding once on an ample message of n words needs just its n - lowest_words topmost ones.
+        """
+        return self.tail.lowest
+
+    def track_low_water(self) -> None:
+        """Start measuring `lowest_words` from the present length."""
+        self.tail.lowest = self.tail.size
+
+    def push(self, starts: ArrayLike, freqs: ArrayLike, precision: ArrayLike) -> None:
+        """Encode n symbols, symbol i on head i mod K, in blocks of K.
+
+            x <- (x // freq) * 2**precision + x mod freq + start
+
+        Args:
+            starts: integers (n,), the first number of each symbol's interval.
+            freqs: integers (n,), the widths of the intervals.
+            precision: integers () or (n,) in 0..24; the intervals lie in [0, 2**precision).
+
+        Raises:
+            ValueError: an interval is empty or leaves [0, 2**precision). The message is unchanged.
+        """
+        start = _unsigned(starts)
+        n, width = len(start), len(self.heads)
+        freq = np.broadcast_to(_unsigned(freqs), (n,))
+        power = _precision(precision, n)
+        size = _ONE << power
+        rest = size - freq
+        # a freq of 0 wraps round to the largest integer and fails the first test
+        if np.any((freq - _ONE) >= size) or np.any(start > rest):
+            raise ValueError(
+                "a symbol is outside its codec's support: "
+                "its interval is empty or leaves [0, 2**precision)"
+            )
+        limit = freq << (np.uint64(_HEAD_BITS) - power)
+        for lo in range(0, n, width):
+            block = slice(lo, min(lo + width, n))
+            heads = self.heads[: block.stop - lo]
+            full = np.flatnonzero(heads >= limit[block])
+            if full.size:
+                spill = heads[full]
+                self.tail.push(spill.astype(np.uint32))
+                heads[full] = spill >> _WORD
+            # the formula above, with x mod freq = x - (x // freq) * freq
+            gain = heads // freq[block]
+            gain *= rest[block]
+            gain += start[block]
+            heads += gain
+
+    def pop(self, n: int, precision: ArrayLike, lookup: Lookup) -> NDArray[Any]:
+        """Decode n symbols: the exact inverse of the push of the same n.
+
+            cf = x mod 2**precision;  x <- (x // 2**precision) * freq + cf - start
+
+        Args:
+            n: number of symbols; blocks of K are visited last to first.
+            precision: as in `push`.
+            lookup: (cf, where) -> (symbols, starts, freqs) for the symbols in the slice `where` of
+                the n, given cf, uint64 in [0, 2**precision), one per symbol.
+
+        Returns:
+            symbols (n,), of the dtype that lookup returns.
+
+        Raises:
+            EmptyMessageError: at least so many bits were missing. The message is unchanged.
+            ValueError: lookup gave an interval that does not hold cf. The message is unchanged.
+        """
+        power = _precision(precision, n)
+        mask = (_ONE << power) - _ONE
+        width = len(self.heads)
+        heads_before, tail_before = self.heads.copy(), self.tail.size - self.tail.under
+        lowest_before = self.tail.lowest
+        symbols: NDArray[Any] = np.empty(0, np.int64)
+        try:
+            for lo in reversed(range(0, n, width)):
+                where = slice(lo, min(lo + width, n))
+                heads = self.heads[: where.stop - lo]
+                cf = heads & (mask[where] if mask.ndim else mask)
+                found, starts, freqs = lookup(cf, where)
+                freq = _unsigned(freqs)
+                offset = cf - _unsigned(starts)  # a start beyond cf wraps round and fails the test
+                if not (offset < freq).all():
+                    raise ValueError("lookup returned an interval that does not hold cf")
+                heads >>= power[where] if power.ndim else power
+                heads *= freq
+                heads += offset
+                low = np.flatnonzero(heads < _LOW)
+                if low.size:
+                    heads[low] = (heads[low] << _WORD) | self.tail.pop(low.size)
+                if len(symbols) != n:
+                    symbols = np.empty(n, found.dtype)
+                symbols[where] = found
+        except Exception:
+            self.heads[:] = heads_before
+            self.tail.size = tail_before + self.tail.under
+            self.tail.lowest = lowest_before
+            raise
+        return symbols
+
+
+def flatten(message: Message) -> U32:
+    """The message as words: heads >> 32, heads & 0xffffffff, then the tail, newest chunk first.
+
+    Returns:
+        uint32 (2 K + len(tail),), word for word what craystack's `rans.flatten` gives.
+    """
+    heads = message.heads
+    return np.concatenate(
+        [(heads >> _WORD).astype(np.uint32), heads.astype(np.uint32), message.words[::-1]]
+    )
+
+
+def unflatten(words: U32, heads: int) -> Message:
+    """The inverse of `flatten`.
+
+    Args:
+        words: uint32 (at least 2 * heads,).
+        heads: K, the number of heads that were flattened.
+
+    Raises:
+        FormatError: there are too few words, or a head is outside [2**31, 2**63).
+    """
+    if heads < 1 or len(words) < 2 * heads:
+        raise FormatError(f"a message of {heads} heads cannot have only {len(words)} words")
+    parts = words[: 2 * heads].astype(np.uint64).reshape(2, heads)
+    state = (parts[0] << _WORD) | parts[1]
+    if np.any(state < _LOW) or np.any(state >> np.uint64(_HEAD_BITS)):
+        raise FormatError("a head of the message is outside [2**31, 2**63)")
+    return Message(state, words[2 * heads :][::-1].astype(np.uint32))
+
+
+def resize(message: Message, heads: int) -> Message:
+    """The same information on another number of heads; resizing back gives the same message.
+
+    A head goes on the stack as its bit length (32..63, uniform: 5 bits), then the bits below its
+    leading one (uniform, in chunks of at most 24). Sizes double, so K heads take log2(K) rounds.
+    Growing pops 36..67 bits for each new head, so `bits` falls by about 36 a head; shrinking gives
+    them back.
+
+    Args:
+        message: is left as it is.
+        heads: the new number of heads, at least 1.
+
+    Raises:
+        EmptyMessageError: the message holds too few bits for more heads.
+    """
+    resized = message.copy()
+    now = len(message.heads)
+    sizes = [min(now, heads)]
+    while sizes[-1] < max(now, heads):
+        sizes.append(min(2 * sizes[-1], max(now, heads)))
+    steps = list(zip(sizes[:-1], sizes[1:], strict=True))
+    for small, big in steps if heads > now else reversed(steps):
+        kept = Message(resized.heads[:small].copy(), resized.tail)
+        if heads > now:
+            new = _pop_heads(kept, big - small)
+            kept.heads = np.concatenate([kept.heads, new])
+        else:
+            _push_heads(kept, resized.heads[small:])
+        resized = kept
+    return resized
+
+
+def fold(message: Message) -> Message:
+    """The message on one head, the form that a file stores: `resize(message, 1)`."""
+    return resize(message, 1)
+
+
+def unfold(message: Message, heads: int = DEFAULT_HEADS) -> Message:
+    """The inverse of `fold`: `resize(message, heads)`; pops 36..67 bits for each head but one."""
+    return resize(message, heads)
+
+
+def _chunks(length: U64) -> tuple[U64, U64, U64]:
+    """Widths of the chunks that the bits below the leading one are cut into, low to high."""
+    most = np.uint64(MAX_PRECISION)
+    first = np.minimum(length, most)
+    second = np.minimum(length - first, most)
+    return first, second, length - first - second
+
+
+def _push_heads(message: Message, heads: U64) -> None:
+    # floats round log2 near a power of two, so the bits are counted by comparison
+    length = 31 + np.sum(heads[:, None] >> np.arange(32, _HEAD_BITS, dtype=np.uint64) > 0, axis=1)
+    rest = heads ^ (_ONE << length.astype(np.uint64))
+    for width in _chunks(length.astype(np.uint64)):
+        message.push(rest & ((_ONE << width) - _ONE), _ONE, width)
+        rest >>= width
+    message.push(length - 31, _ONE, 5)
+
+
+def _pop_heads(message: Message, count: int) -> U64:
+    length = message.pop(count, 5, _uniform) + np.uint64(31)
+    heads = np.ones(count, np.uint64)
+    for width in reversed(_chunks(length)):
+        heads = (heads << width) | message.pop(count, width, _uniform)
+    return heads
+
+
+def _uniform(cf: U64, where: slice) -> tuple[U64, U64, U64]:
+    return cf, cf, np.ones_like(cf)
+
+
+def _unsigned(values: ArrayLike) -> U64:
+    array = np.asarray(values)
+    if array.dtype.kind not in "uib":
+        raise ValueError(f"the coder takes integers only, not {array.dtype}")
+    return array.astype(np.uint64, copy=False)
+
+
+def _precision(precision: ArrayLike, n: int) -> U64:
+    power = _unsigned(precision)
+    if power.ndim and power.shape != (n,):
+        raise ValueError(f"precision must be a scalar or ({n},), not {power.shape}")
+    if np.any(power > MAX_PRECISION):
+        raise ValueError(f"precision must be in 0..{MAX_PRECISION}")
+    return power

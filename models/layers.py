@@ -1,0 +1,120 @@
+"""Which convolutions a conv DRAW has: their inputs, outputs and grids.
+
+A layer's input comes in parts, so that the contribution of x, which is the same at every
+step, is computed once; a part is a concatenation of sources, each on its own grid.
+"""
+
+import dataclasses
+
+from .config import DrawConfig
+from .grids import (
+    CANVAS_BITS,
+    CANVAS_LIMIT,
+    GATE_BITS,
+    GATE_LIMIT,
+    HIDDEN_BITS,
+    LOG_SCALE_BITS,
+    LOG_SCALE_RANGE,
+    MEAN_BITS,
+    MEAN_LIMIT,
+    PIXEL_BITS,
+    UP_LIMIT,
+    Z_BITS,
+    Z_LIMIT,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """A group of input channels: how many, their fractional bits, their largest magnitude."""
+
+    channels: int
+    bits: int
+    limit: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Layer:
+    """A convolution `out = round(sum over parts of w * part + b)`, clipped to [low, high]."""
+
+    parts: dict[str, tuple[Source, ...]]
+    out: int
+    bits: int
+    low: float
+    high: float
+
+
+def layers(config: DrawConfig) -> dict[str, Layer]:
+    """All convolutions of a configuration, by name.
+
+    Source: eq. 2, 3, 4, 6, 7 (one layer) and 12-22 (two layers) of the paper.
+    """
+    pixels = Source(config.channels * config.stride**2, PIXEL_BITS, 1.0)
+    error = Source(pixels.channels, PIXEL_BITS, 2.0)
+    hidden = Source(config.maps, HIDDEN_BITS, 1.0)
+    z = Source(config.latents, Z_BITS, Z_LIMIT)
+    up = (Source(config.maps2, HIDDEN_BITS, UP_LIMIT),) if config.layers == 2 else ()
+
+    def gates(maps: int, **parts: tuple[Source, ...]) -> Layer:
+        return Layer(parts, 4 * maps, GATE_BITS, -GATE_LIMIT, GATE_LIMIT)
+
+    def mean(latents: int, *sources: Source) -> Layer:
+        return Layer({"h": sources}, latents, MEAN_BITS, -MEAN_LIMIT, MEAN_LIMIT)
+
+    def scale(latents: int, *sources: Source) -> Layer:
+        return Layer({"h": sources}, latents, LOG_SCALE_BITS, *LOG_SCALE_RANGE)
+
+    found = {
+        "enc1": gates(config.maps, x=(pixels,), h=(error, hidden, hidden)),
+        "dec1": gates(config.maps, h=(z, hidden, error, *up)),
+        "q1_mean": mean(config.latents, hidden),
+        "p1_mean": mean(config.latents, hidden, *up),
+        "p1_scale": scale(config.latents, hidden, *up),
+        "canvas": Layer(
+            {"h": (hidden,)},
+            config.canvas * config.stride**2,
+            CANVAS_BITS,
+            -CANVAS_LIMIT,
+            CANVAS_LIMIT,
+        ),
+    }
+    if config.posterior == "gaussian":
+        found["q1_scale"] = scale(config.latents, hidden)
+    if config.layers == 2:
+        side = config.stride2**2
+        hidden2 = Source(config.maps2, HIDDEN_BITS, 1.0)
+        error2 = Source(pixels.channels * side, PIXEL_BITS, 2.0)
+        mu1 = Source(config.latents * side, MEAN_BITS, MEAN_LIMIT)
+        z2 = Source(config.latents2, Z_BITS, Z_LIMIT)
+        found |= {
+            "enc2": gates(config.maps2, h=(mu1, hidden2, hidden2)),
+            "dec2": gates(config.maps2, h=(z2, hidden2, error2)),
+            "q2_mean": mean(config.latents2, hidden2),
+            "p2_mean": mean(config.latents2, hidden2),
+            "p2_scale": scale(config.latents2, hidden2),
+            "up2": Layer(
+                {"h": (hidden2,)}, config.maps2 * side, HIDDEN_BITS, -UP_LIMIT, UP_LIMIT
+            ),
+        }
+        if config.posterior == "gaussian":
+            found["q2_scale"] = scale(config.latents2, hidden2)
+    return found
+
+
+def initials(config: DrawConfig) -> dict[str, tuple[int, int, float]]:
+    """Learned initial values: name -> (channels, fractional bits, largest magnitude)."""
+    found = {
+        "he1": (config.maps, HIDDEN_BITS, 1.0),
+        "hd1": (config.maps, HIDDEN_BITS, 1.0),
+        "r": (config.canvas, CANVAS_BITS, CANVAS_LIMIT),
+    }
+    if config.layers == 2:
+        found |= {
+            "he2": (config.maps2, HIDDEN_BITS, 1.0),
+            "hd2": (config.maps2, HIDDEN_BITS, 1.0),
+        }
+    if config.posterior == "constant":
+        found["width1"] = (config.latents, LOG_SCALE_BITS, 8.0)
+        if config.layers == 2:
+            found["width2"] = (config.latents2, LOG_SCALE_BITS, 8.0)
+    return found

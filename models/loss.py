@@ -1,0 +1,119 @@
+"""The objective L = beta * L^x + sum over steps of KL(q || p), eq. 8-11, in nats."""
+
+import dataclasses
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from . import draw
+from .config import DrawConfig
+from .floats import FloatOps
+from .grids import CANVAS_GAIN
+
+LN2 = math.log(2.0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Losses:
+    """Nats per picture: likelihood (B,), and KL of every group of latents (groups, B)."""
+
+    likelihood: Tensor
+    kl: Tensor
+
+
+def gaussian_kl(q: draw.Gaussians, p: draw.Gaussians) -> Tensor:
+    """KL(q || p) of diagonal Gaussians given log2 sigma, nats, elementwise (eq. 7's closed form)."""
+    log_ratio = (q.log_scale - p.log_scale) * LN2
+    distance = (q.mean - p.mean) * torch.exp2(-p.log_scale)
+    return 0.5 * (torch.exp(2 * log_ratio) + distance * distance - 1) - log_ratio
+
+
+def losses(ops: FloatOps, config: DrawConfig, levels: Tensor) -> Losses:
+    """One pass over pictures, latents drawn from q.
+
+    Args:
+        levels: (B, C, H, W) float pixel levels, 0..255, or 0/1 for the Bernoulli likelihood.
+    """
+    batch, _, height, width = levels.shape
+    x = to_network(config, levels)
+    state = draw.start(ops, config, batch, height, width)
+    memory = draw.observe(ops, config, x)
+    kl = []
+    for group in draw.groups(config):
+        p = draw.prior(ops, group, state)
+        q, memory = draw.posterior(ops, config, group, memory, state, p)
+        z = q.mean + torch.exp2(q.log_scale) * torch.randn_like(q.mean)
+        kl.append(gaussian_kl(q, p).flatten(1).sum(1))
+        state = draw.step(ops, config, group, state, ops.latent(z))
+    return Losses(likelihood_nats(ops, config, state.r, levels), torch.stack(kl))
+
+
+def to_network(config: DrawConfig, levels: Tensor) -> Tensor:
+    """Pixel levels on the network's pixel grid: {0, 1} as they are, 0..255 to [-1, 1)."""
+    return levels if config.likelihood == "bernoulli" else (levels - 128.0) / 128.0
+
+
+def likelihood_nats(ops: FloatOps, config: DrawConfig, r: Tensor, levels: Tensor) -> Tensor:
+    """-log p(x | r) in nats per picture, as the mass of each pixel's own bin.
+
+    Source: eq. 8-10; for mixtures, PixelCNN++ (Salimans et al., 2017), eq. 1-3.
+    """
+    if config.likelihood == "bernoulli":
+        logits = ops.round((r * CANVAS_GAIN).clamp(-16, 16), 5)
+        return functional.binary_cross_entropy_with_logits(
+            logits, levels, reduction="none"
+        ).flatten(1).sum(1)
+    weights, means, log_scales = mixture_parameters(ops, config, r, levels)
+    inverse = torch.exp2(-log_scales)
+    centred = levels[:, None] - means
+    cdf = torch.sigmoid if config.likelihood == "logistic" else _normal_cdf
+    upper, lower = (centred + 0.5) * inverse, (centred - 0.5) * inverse
+    x = levels[:, None]
+    # P(upper) - P(lower), by symmetry on the side where the difference keeps its digits.
+    flip = torch.where(centred > 0, -1.0, 1.0)
+    mass = flip * (cdf(flip * upper) - cdf(flip * lower))
+    mass = torch.where(x < 0.5, cdf(upper), torch.where(x > 254.5, cdf(-lower), mass))
+    log_mass = torch.log(mass.clamp_min(2.0**-18)).sum(2)
+    return -torch.logsumexp(log_mass + torch.log_softmax(weights, 1), 1).flatten(1).sum(1)
+
+
+def _normal_cdf(x: Tensor) -> Tensor:
+    return 0.5 * torch.erfc(-x * math.sqrt(0.5))
+
+
+def mixture_parameters(
+    ops: FloatOps, config: DrawConfig, r: Tensor, levels: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Weight logits (B, M, H, W), means and log2 scales (B, M, C, H, W) in pixel levels."""
+    batch, _, height, width = r.shape
+    c, m = config.channels, config.mixtures
+    base = 128.0 + 128.0 * r[:, None, :c]
+    if config.likelihood == "gaussian":
+        weights = torch.zeros_like(r[:, :1])
+        means, scales = base, r[:, None, c:]
+        coefficients = None
+    else:
+        pairs = c * (c - 1) // 2
+        sizes = [c, m, m * c, m * c, m * pairs]
+        _, weights, offsets, scales, coefficients = r.split(sizes, 1)
+        means = base + 128.0 * offsets.view(batch, m, c, height, width)
+        scales = scales.view(batch, m, c, height, width)
+        coefficients = coefficients.view(batch, m, pairs, height, width)
+    weights = ops.round((weights * CANVAS_GAIN).clamp(-16, 16), 5)
+    log_scales = ops.round(scales * CANVAS_GAIN, 3).clamp(-3.0, 6.0)
+    means = ops.round(means, 4)
+    if coefficients is not None and c == 3:
+        k = ops.round(coefficients, 6)
+        x = (levels - 128.0)[:, None]
+        shift = torch.stack(
+            [
+                torch.zeros_like(means[:, :, 0]),
+                k[:, :, 0] * x[:, :, 0],
+                k[:, :, 1] * x[:, :, 0] + k[:, :, 2] * x[:, :, 1],
+            ],
+            2,
+        )
+        means = ops.round(means + shift, 4)
+    return weights, means.clamp(0.0, 255.0), log_scales
