@@ -9,21 +9,22 @@ undoes it. A head about to grow out of its range first moves its low 32 bits to 
                 |<------ freq -------->|
               start        ^ cf = x mod 2**precision: the symbol a pop finds
 
-Source: J. Duda, arXiv:1311.2540; F. Giesen, arXiv:1402.3392 (interleaved heads). Head range, order of
-the words and flattened layout are those of craystack.
+Source: J. Duda, arXiv:1311.2540; F. Giesen, arXiv:1402.3392 (interleaved heads). Head range, order
+of the words and flattened layout are those of craystack.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bitsback.errors import EmptyMessageError, FormatError
+from bitsback.errors import FormatError
+from bitsback.tail import U32, Tail
 
-U32 = NDArray[np.uint32]
 U64 = NDArray[np.uint64]
 Lookup = Callable[[U64, slice], tuple[NDArray[Any], NDArray[Any], NDArray[Any]]]
 
@@ -34,45 +35,6 @@ _HEAD_BITS = 63
 _LOW = np.uint64(1 << 31)
 _WORD = np.uint64(32)
 _ONE = np.uint64(1)
-
-
-class Tail:
-    """A growable stack of uint32 words, its top at the end of the buffer (amortised O(1) a word).
-
-    `size` words lie on it; `lowest` is the smallest size since `Message.track_low_water`; `under`
-    counts words that a subclass has put beneath those it started with.
-    """
-
-    __slots__ = ("buffer", "lowest", "size", "under")
-
-    def __init__(self, words: U32) -> None:
-        self.buffer = words
-        self.size = self.lowest = len(words)
-        self.under = 0
-
-    def push(self, words: U32) -> None:
-        """Put words on top so that the first of them will be the first to come off."""
-        end = self.size + len(words)
-        if end > len(self.buffer):
-            grown = np.empty(max(2 * len(self.buffer), end, 1024), np.uint32)
-            grown[: self.size] = self.buffer[: self.size]
-            self.buffer = grown
-        self.buffer[self.size : end] = words[::-1]
-        self.size = end
-
-    def pop(self, count: int) -> U32:
-        """Take the `count` topmost words off, the topmost first."""
-        if count > self.size:
-            self.refill(count - self.size)
-        end = self.size
-        self.size = end - count
-        if self.size < self.lowest:
-            self.lowest = self.size
-        return self.buffer[self.size : end][::-1]
-
-    def refill(self, missing: int) -> None:
-        """Put `missing` words beneath the others; a plain tail has none to put there."""
-        raise EmptyMessageError(32 * missing)
 
 
 class Message:
@@ -284,7 +246,7 @@ def resize(message: Message, heads: int) -> Message:
     sizes = [min(now, heads)]
     while sizes[-1] < max(now, heads):
         sizes.append(min(2 * sizes[-1], max(now, heads)))
-    steps = list(zip(sizes[:-1], sizes[1:], strict=True))
+    steps = list(pairwise(sizes))
     for small, big in steps if heads > now else reversed(steps):
         kept = Message(resized.heads[:small].copy(), resized.tail)
         if heads > now:

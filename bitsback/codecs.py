@@ -1,9 +1,9 @@
 """Codecs: pairs of a push and a pop that undo each other, and the ways to combine them.
 
-A codec's push puts symbols on a message, its pop takes them off again (which is also how one samples
-from the codec's distribution); both change the message they are given and return it. Symbols go in
-and come out in the shape that the codec was made for. Pushing a symbol to which the codec gives no
-interval is a ValueError; popping more than a message holds is an EmptyMessageError.
+A codec's push puts symbols on a message, its pop takes them off again (which is also how one
+samples from the codec's distribution); both change the message they are given and return it.
+Symbols go in and come out in the shape that the codec was made for. Pushing a symbol to which the
+codec gives no interval is a ValueError; popping more than a message holds, an EmptyMessageError.
 
 Source: the pair and the combinators' meanings are those of craystack (Townsend et al.,
 arXiv:1912.09953).
@@ -41,8 +41,8 @@ def from_intervals(
         interval(s) = (start, freq);  find(cf) = the s with start <= cf < start + freq
 
     Args:
-        interval: (symbols, where) -> (starts, freqs), integers, for the symbols in the slice `where`
-            of the flattened symbol array; a freq of 0 marks a symbol outside the support.
+        interval: (symbols, where) -> (starts, freqs), integers, for the symbols in the slice
+            `where` of the flattened symbol array; a freq of 0 marks one outside the support.
         find: (cf, where) -> symbols, given cf, uint64 in [0, 2**precision).
         shape: of the symbol array.
         precision: integers in 0..24, a scalar or an array of that shape.
@@ -100,7 +100,7 @@ def bernoulli(freq_of_one: ArrayLike, precision: int) -> Codec[Array]:
     """
     ones = np.asarray(freq_of_one)
     size = 1 << precision
-    if ones.size and not (0 <= ones.min() and ones.max() <= size):
+    if ones.size and (ones.min() < 0 or ones.max() > size):
         raise ValueError(f"the frequency of a 1 must be in 0..{size}")
     zeros = (size - ones.ravel().astype(np.int64)).astype(np.uint64)
 
@@ -136,7 +136,7 @@ def categorical(cumulative: Array, rows: ArrayLike, precision: int) -> Codec[Arr
     chosen = np.asarray(rows)
     if np.any(cumulative[:, 0]) or np.any(cumulative[:, last] != 1 << precision):
         raise ValueError("every row of a cumulative table must run from 0 to 2**precision")
-    if chosen.size and not (0 <= chosen.min() and chosen.max() < count):
+    if chosen.size and (chosen.min() < 0 or chosen.max() >= count):
         raise ValueError(f"rows must be in 0..{count - 1}")
     table = np.ascontiguousarray(cumulative).ravel()
     base = chosen.ravel().astype(np.int64) * (last + 1)
@@ -185,7 +185,7 @@ def repeat(codec: Codec[S], n: int) -> Codec[tuple[S, ...]]:
 
 
 def substack(codec: Codec[S], heads: slice | int) -> Codec[S]:
-    """The codec on some of a message's heads (a slice, or the first so many); the tail is shared."""
+    """The codec on some of a message's heads (a slice, or the first n); the tail is shared."""
     view = heads if isinstance(heads, slice) else slice(0, heads)
 
     def push(message: Message, symbol: S) -> Message:

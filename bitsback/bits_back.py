@@ -1,0 +1,280 @@
+"""Bits-back coding of one link of a chain: a batch of images through a latent variable model.
+
+Encoding pops every latent under its posterior, forwards, pushes the images under the
+likelihood, and pushes the latents under their priors, backwards; decoding is the mirror. Both
+walk the model with `walk`, so that they cannot drift apart.
+
+Source: Frey and Hinton (1997), bits-back; Townsend et al., arXiv:1901.04866 (BB-ANS);
+Gregor et al., arXiv:1604.08772 (the model's recursion).
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from . import codecs, grid, tables
+from .ans import Message
+from .protocol import Group, Likelihood, Memory, Model, State
+
+Choose = Callable[[int, State, "Latents"], np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
+class Link:
+    """What both sides know of a link: its place in the chain and the shape of its images.
+
+    Args:
+        batch, height, width: of the images.
+        seed: of the file's dither and of the latents that are never coded.
+        index: number of the link in the file.
+        gray: whether the images are gray but the model has three channels.
+    """
+
+    batch: int
+    height: int
+    width: int
+    seed: int
+    index: int
+    gray: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Latents:
+    """A group's grid as both sides know it: its prior, its dither, and the coded channels."""
+
+    group: Group
+    p: grid.Gaussian
+    dither: np.ndarray  # (B, C, h, w)
+    coded: np.ndarray  # (C,) bool
+    drawn: np.ndarray  # k of the channels that are not coded, (B, C - coded, h, w)
+
+    @property
+    def log_width(self) -> np.ndarray:
+        """(C, 1, 1); the channels that are not coded lie on a grid of one sigma."""
+        return np.where(self.coded, self.group.log_width, 0)[:, None, None]
+
+    def prior_rows(self) -> np.ndarray:
+        """Rows of the prior table for the coded channels."""
+        rows = grid.prior_rows(self.log_width, self.dither)
+        return rows[:, self.coded]
+
+    def complete(self, k: np.ndarray) -> np.ndarray:
+        """k of all channels from k of the coded ones."""
+        if self.coded.all():
+            return k
+        full = np.empty(self.dither.shape, np.int64)
+        full[:, self.coded], full[:, ~self.coded] = k, self.drawn
+        return full
+
+    def z(self, k: np.ndarray) -> np.ndarray:
+        """The latents themselves, from k of the coded channels."""
+        return grid.latent(self.p, self.log_width, self.complete(k), self.dither)
+
+
+@dataclasses.dataclass(frozen=True)
+class Visit:
+    """A group that was walked through: the state before it, its grid, and its k."""
+
+    index: int
+    state: State
+    latents: Latents
+    k: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class GroupCost:
+    """Bits of one group in one link.
+
+    Args:
+        popped: bits that the message lost to the posterior.
+        pushed: bits that the message gained from the prior.
+        rows: (q rows, base, p rows) of the coded latents: their distributions on the grid.
+        continuous_kl: KL(q || p) of the Gaussians themselves, eq. 7, coded channels, bits.
+    """
+
+    group: Group
+    popped: float
+    pushed: float
+    rows: tuple[np.ndarray, np.ndarray, np.ndarray]
+    continuous_kl: float
+
+
+@dataclasses.dataclass(frozen=True)
+class LinkCost:
+    """Bits of one link: the message's real growth, and what it consists of.
+
+    Args:
+        net: bits that the message grew by.
+        likelihood: bits that pushing the images added.
+        expected_likelihood: code length of the images under the likelihood's tables.
+        groups: costs of the latents, in the order of decoding.
+    """
+
+    images: int
+    net: float
+    likelihood: float
+    expected_likelihood: float
+    groups: tuple[GroupCost, ...]
+
+
+def prepare(link: Link, index: int, group: Group, p: grid.Gaussian) -> Latents:
+    """The grid of a group: dither and latents that are not coded come from the seed."""
+    shape = p.mean.shape
+    dither = grid.dither(link.seed, link.index, index, shape)
+    coded = group.log_width != grid.NIL
+    if coded.all():
+        drawn = np.empty((shape[0], 0, *shape[2:]), np.int64)
+    else:
+        cf = grid.nil_cf(link.seed, link.index, index, shape)[:, ~coded]
+        rows = grid.prior_rows(np.zeros((1, 1, 1), np.int64), dither[:, ~coded])
+        drawn = tables.find(tables.prior_table(), rows, cf) + tables.FIRST
+    return Latents(group, p, dither, coded, drawn)
+
+
+def walk(model: Model, link: Link, choose: Choose) -> tuple[list[Visit], State]:
+    """Go through the model's groups in their order; `choose` says each group's k."""
+    state = model.start(link.batch, link.height, link.width)
+    visits = []
+    for index, group in enumerate(model.groups):
+        latents = prepare(link, index, group, model.prior(index, state))
+        k = choose(index, state, latents)
+        visits.append(Visit(index, state, latents, k))
+        state = model.step(index, state, latents.z(k))
+    return visits, state
+
+
+@dataclasses.dataclass(frozen=True)
+class Posterior:
+    """q of a group on its grid: table rows and the offset of k, for the coded channels."""
+
+    rows: np.ndarray
+    base: np.ndarray
+    q: grid.Gaussian
+    latents: Latents
+
+    @property
+    def certain(self) -> np.ndarray:
+        """k where q is uniform of the grid's width."""
+        nearest = grid.nearest(
+            self.q, self.latents.p, self.latents.log_width, self.latents.dither
+        )
+        return nearest[:, self.latents.coded]
+
+    def pop(self, message: Message) -> np.ndarray:
+        """Take k off the message."""
+        if self.latents.group.certain:
+            return self.certain
+        codec = codecs.categorical(tables.posterior_table(), self.rows, tables.PRECISION)
+        column: np.ndarray = codec.pop(message)[1]
+        return self.base + column + tables.FIRST
+
+    def push(self, message: Message, k: np.ndarray) -> None:
+        """Give k's bits back to the message."""
+        if not self.latents.group.certain:
+            codec = codecs.categorical(tables.posterior_table(), self.rows, tables.PRECISION)
+            codec.push(message, k - self.base - tables.FIRST)
+
+
+def posteriors(
+    model: Model, memory: Memory
+) -> Callable[[int, State, Latents], Posterior]:
+    """The posteriors of the groups, to be asked for in their order."""
+
+    def ask(index: int, state: State, latents: Latents) -> Posterior:
+        nonlocal memory
+        q, memory = model.posterior(index, memory, state, latents.p)
+        rows, base = grid.posterior_rows(q, latents.p, latents.log_width, latents.dither)
+        coded = latents.coded
+        return Posterior(rows[:, coded], base[:, coded], q, latents)
+
+    return ask
+
+
+def push_prior(message: Message, visit: Visit) -> None:
+    """Push a group's k under its prior."""
+    rows = visit.latents.prior_rows()
+    codec = codecs.categorical(tables.prior_table(), rows, tables.PRECISION)
+    codec.push(message, visit.k - tables.FIRST)
+
+
+def pop_prior(message: Message, latents: Latents) -> np.ndarray:
+    """Pop a group's k under its prior."""
+    rows = latents.prior_rows()
+    codec = codecs.categorical(tables.prior_table(), rows, tables.PRECISION)
+    column: np.ndarray = codec.pop(message)[1]
+    return column + tables.FIRST
+
+
+def encode(message: Message, model: Model, link: Link, x: np.ndarray) -> LinkCost:
+    """Push a batch of images onto the message.
+
+    Args:
+        message: holds the bits that the posteriors take; changed in place.
+        x: (B, C, H, W) uint8.
+
+    Returns:
+        The bits it cost, measured on the message.
+
+    Raises:
+        EmptyMessageError: the message held too few bits; it is then of no further use.
+    """
+    ask = posteriors(model, model.observe(x))
+    asked: list[Posterior] = []
+    popped: list[float] = []
+    before = message.bits
+
+    def choose(index: int, state: State, latents: Latents) -> np.ndarray:
+        q = ask(index, state, latents)
+        held = message.bits
+        k = q.pop(message)
+        asked.append(q)
+        popped.append(held - message.bits)
+        return k
+
+    visits, state = walk(model, link, choose)
+    likelihood: Likelihood = model.likelihood(state, link.gray)
+    held = message.bits
+    likelihood.push(message, x)
+    likelihood_bits = message.bits - held
+    costs = []
+    for visit, q, lost in zip(*(reversed(v) for v in (visits, asked, popped)), strict=True):
+        held = message.bits
+        push_prior(message, visit)
+        gained = message.bits - held
+        costs.append(_cost(visit, q, lost, gained))
+    expected = float(likelihood.bits(x).sum())
+    net = message.bits - before
+    return LinkCost(link.batch, net, likelihood_bits, expected, tuple(reversed(costs)))
+
+
+def _cost(visit: Visit, q: Posterior, lost: float, gained: float) -> GroupCost:
+    coded = visit.latents.coded
+    rows = (q.rows, q.base, visit.latents.prior_rows())
+    kl = float(grid.continuous_kl_bits(q.q, visit.latents.p)[:, coded].sum())
+    return GroupCost(visit.latents.group, lost, gained, rows, kl)
+
+
+def decode(message: Message, model: Model, link: Link) -> np.ndarray:
+    """Pop a batch of images off the message, which is then as before they were pushed.
+
+    Returns:
+        (B, C, H, W) uint8.
+    """
+    visits, state = walk(model, link, lambda index, state, latents: pop_prior(message, latents))
+    x = model.likelihood(state, link.gray).pop(message)
+    ask = posteriors(model, model.observe(x))
+    asked = [ask(v.index, v.state, v.latents) for v in visits]
+    for visit, q in zip(reversed(visits), reversed(asked), strict=True):
+        q.push(message, visit.k)
+    return x
+
+
+def links(
+    count: int, batch: int, height: int, width: int, seed: int, first: int, gray: bool
+) -> Iterator[tuple[slice, Link]]:
+    """The links of `count` equal images, in the order of encoding, numbered from `first`."""
+    for number, begin in enumerate(range(0, count, batch)):
+        where = slice(begin, min(count, begin + batch))
+        size = where.stop - where.start
+        yield where, Link(size, height, width, seed, first + number, gray)

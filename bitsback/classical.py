@@ -1,0 +1,197 @@
+"""Lossless coding of a stack of tiles by well-known codecs, whichever is smallest.
+
+The coded bytes are one byte for the method (see `METHODS`) and then what the method made of the
+tiles: raw and xz take the array in C order, at one bit a pixel where the tiles are binary, the
+picture codecs take all tiles side by side as one mosaic.
+"""
+
+import io
+import lzma
+import math
+from enum import IntEnum
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from bitsback.errors import FormatError
+
+_FILTERS = [{"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME}]
+_MAX_SIDE = 16383  # WebP's limit
+_MAX_AREA = 1 << 26  # below what Pillow takes for a decompression bomb
+
+Shape = tuple[int, int, int, int]
+
+
+class Method(IntEnum):
+    """How tiles were coded; the number is the first byte."""
+
+    RAW = 0
+    PNG = 1
+    WEBP = 2
+    XZ = 3
+    G4 = 4
+
+
+METHODS = tuple(Method)
+_FORMATS = {Method.PNG: "PNG", Method.WEBP: "WEBP", Method.G4: "TIFF"}
+
+
+def encode(tiles: NDArray[np.uint8], binary: bool) -> bytes:
+    """Code tiles by the method that makes them smallest.
+
+    Args:
+        tiles: (n, h, w, C) uint8, C 1 or 3; where binary, C is 1 and values are 0 or 1.
+        binary: whether a pixel is one bit.
+
+    Returns:
+        The method's byte and its data.
+    """
+    coded = [_encode(method, tiles, binary) for method in METHODS]
+    # Of equally small ones the lowest number, so that the same tiles always give the same bytes.
+    return min((data for data in coded if data is not None), key=len)
+
+
+def decode(data: bytes, shape: Shape, binary: bool) -> NDArray[np.uint8]:
+    """Reverse `encode`.
+
+    Args:
+        data: exactly the bytes that it returned.
+        shape: (n, h, w, C) of the tiles.
+        binary: as given to it.
+
+    Returns:
+        The tiles, (n, h, w, C) uint8.
+
+    Raises:
+        FormatError: damaged data, or data of other tiles; found before anything larger than the
+            tiles is allocated.
+    """
+    if not data or data[0] not in _known():
+        raise FormatError("the classical prefix is damaged: unknown method")
+    method = Method(data[0])
+    if method is Method.RAW:
+        return _unpack_bytes(data[1:], shape, binary)
+    if method is Method.XZ:
+        return _unpack_bytes(_unxz(data[1:], _packed_size(shape, binary)), shape, binary)
+    return _decode_picture(method, data[1:], shape, binary)
+
+
+def _known() -> frozenset[int]:
+    return frozenset(int(method) for method in METHODS)
+
+
+def _encode(method: Method, tiles: NDArray[np.uint8], binary: bool) -> bytes | None:
+    prefix = bytes([method])
+    if method is Method.RAW:
+        return prefix + _pack_bytes(tiles, binary)
+    if method is Method.XZ:
+        packed = _pack_bytes(tiles, binary)
+        return prefix + lzma.compress(packed, lzma.FORMAT_RAW, filters=_FILTERS)
+    if not _is_picture(method, _shape(tiles), binary):
+        return None
+    picture = _to_image(_mosaic(tiles), binary)
+    file = io.BytesIO()
+    if method is Method.PNG:
+        picture.save(file, "PNG", optimize=True)
+    elif method is Method.WEBP:
+        picture.convert("RGB").save(file, "WEBP", lossless=True, quality=100, method=6, exact=True)
+    else:
+        picture.save(file, "TIFF", compression="group4")
+    return prefix + file.getvalue()
+
+
+def _decode_picture(method: Method, data: bytes, shape: Shape, binary: bool) -> NDArray[np.uint8]:
+    if not _is_picture(method, shape, binary):
+        raise FormatError("the classical prefix is damaged: its method does not fit its tiles")
+    rows, cols = _grid(shape)
+    size = (cols * shape[2], rows * shape[1])
+    mode = "1" if binary else ("L" if shape[3] == 1 else "RGB")
+    try:
+        with Image.open(io.BytesIO(data), formats=[_FORMATS[method]]) as picture:
+            if picture.size != size:
+                raise FormatError("the classical prefix is damaged: its picture has another size")
+            pixels = _from_image(picture, mode)
+    except FormatError:
+        raise
+    except Exception as error:  # Pillow's plugins raise whatever their parsers run into
+        raise FormatError("the classical prefix is damaged: its picture is unreadable") from error
+    return _unmosaic(pixels, shape)
+
+
+def _is_picture(method: Method, shape: Shape, binary: bool) -> bool:
+    if min(shape) < 1 or (method is Method.G4 and not binary):
+        return False
+    rows, cols = _grid(shape)
+    height, width = rows * shape[1], cols * shape[2]
+    return max(height, width) <= _MAX_SIDE and height * width <= _MAX_AREA
+
+
+def _grid(shape: Shape) -> tuple[int, int]:
+    n, height, width, _ = shape
+    cols = min(n, math.isqrt(max(n * height // width - 1, 0)) + 1)
+    return -(-n // cols), cols
+
+
+def _mosaic(tiles: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    n, height, width, channels = tiles.shape
+    rows, cols = _grid(_shape(tiles))
+    blank = np.zeros((rows * cols - n, height, width, channels), np.uint8)
+    grid = np.concatenate([tiles, blank]).reshape(rows, cols, height, width, channels)
+    return grid.swapaxes(1, 2).reshape(rows * height, cols * width, channels)
+
+
+def _unmosaic(mosaic: NDArray[np.uint8], shape: Shape) -> NDArray[np.uint8]:
+    n, height, width, channels = shape
+    rows, cols = _grid(shape)
+    grid = mosaic.reshape(rows, height, cols, width, channels).swapaxes(1, 2)
+    return grid.reshape(rows * cols, height, width, channels)[:n].copy()
+
+
+def _to_image(mosaic: NDArray[np.uint8], binary: bool) -> Image.Image:
+    if binary:
+        return Image.fromarray(mosaic[:, :, 0] != 0)
+    return Image.fromarray(mosaic[:, :, 0] if mosaic.shape[2] == 1 else mosaic)
+
+
+def _from_image(picture: Image.Image, mode: str) -> NDArray[np.uint8]:
+    if picture.mode != mode and not (picture.format == "WEBP" and picture.mode == "RGB"):
+        raise FormatError("the classical prefix is damaged: its picture has another mode")
+    pixels = np.asarray(picture, np.uint8)
+    if mode == "RGB":
+        return pixels
+    if pixels.ndim == 3:
+        pixels = pixels[:, :, 0]
+    return np.minimum(pixels, 1)[:, :, None] if mode == "1" else pixels[:, :, None]
+
+
+def _packed_size(shape: Shape, binary: bool) -> int:
+    pixels = math.prod(shape)
+    return -(-pixels // 8) if binary else pixels
+
+
+def _pack_bytes(tiles: NDArray[np.uint8], binary: bool) -> bytes:
+    return np.packbits(tiles).tobytes() if binary else tiles.tobytes()
+
+
+def _unpack_bytes(data: bytes, shape: Shape, binary: bool) -> NDArray[np.uint8]:
+    if len(data) != _packed_size(shape, binary):
+        raise FormatError("the classical prefix is damaged: it has a wrong length")
+    values = np.frombuffer(data, np.uint8)
+    if binary:
+        return np.unpackbits(values, count=math.prod(shape)).reshape(shape)
+    return values.reshape(shape).copy()
+
+
+def _unxz(data: bytes, size: int) -> bytes:
+    try:
+        decoder = lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=_FILTERS)
+        # One byte more than is wanted shows a stream that goes on.
+        return decoder.decompress(data, max_length=size + 1)
+    except (lzma.LZMAError, EOFError) as error:
+        raise FormatError("the classical prefix is damaged: cannot decompress it") from error
+
+
+def _shape(tiles: NDArray[np.uint8]) -> Shape:
+    n, height, width, channels = tiles.shape
+    return n, height, width, channels

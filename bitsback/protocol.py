@@ -1,0 +1,75 @@
+"""The small protocol through which the coder sees a model; nothing else of it is known here.
+
+A model draws its latents in groups (a step and a layer). Its numbers are integers: parameters
+of Gaussians on the grids of `grid`, likelihood codecs of `pixels` or anything alike. A state
+holds what both sides know before a group, a memory what follows from x; both are values that
+the model returns anew and never changes.
+"""
+
+import dataclasses
+from typing import Any, Protocol
+
+import numpy as np
+
+from .ans import Message
+from .grid import Gaussian
+
+State = Any
+Memory = Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Group:
+    """Latents coded together: step t (from 1), layer (from 1), and their grid.
+
+    Args:
+        log_width: (C,) int, 16 log2(delta) of every channel, or `grid.NIL` where it is not coded.
+        certain: whether q is uniform of the grid's width, so that nothing is popped under it.
+    """
+
+    step: int
+    layer: int
+    log_width: np.ndarray
+    certain: bool = False
+
+
+class Likelihood(Protocol):
+    """p(x | all latents) as a codec over x, uint8 (B, C, H, W)."""
+
+    def push(self, message: Message, x: np.ndarray) -> None: ...
+    def pop(self, message: Message) -> np.ndarray: ...
+    def bits(self, x: np.ndarray) -> np.ndarray:
+        """Code length of every image, (B,), in bits."""
+        ...
+
+
+class Model(Protocol):
+    """A latent variable model with integer outputs: conv DRAW, a plain VAE, ..."""
+
+    groups: tuple[Group, ...]
+
+    def start(self, batch: int, height: int, width: int) -> State:
+        """The state before the first group, for `batch` images of height x width pixels."""
+        ...
+
+    def observe(self, x: np.ndarray) -> Memory:
+        """What the posterior needs to know of x, uint8 (B, C, H, W)."""
+        ...
+
+    def prior(self, index: int, state: State) -> Gaussian:
+        """p(z | latents before) of group number `index`."""
+        ...
+
+    def posterior(
+        self, index: int, memory: Memory, state: State, p: Gaussian
+    ) -> tuple[Gaussian, Memory]:
+        """q(z | x, latents before), and the memory for the next group."""
+        ...
+
+    def step(self, index: int, state: State, z: np.ndarray) -> State:
+        """The state once the group's latents, int (B, C, h, w) in units of 2**-6, are known."""
+        ...
+
+    def likelihood(self, state: State, gray: bool) -> Likelihood:
+        """p(x | all latents); `gray` when all colour channels of x are equal."""
+        ...

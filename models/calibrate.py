@@ -1,0 +1,58 @@
+"""Choosing the latent grids on training pictures, with the very network that will code."""
+
+import numpy as np
+
+from bitsback import grid
+from bitsback.bits_back import Link, encode
+from bitsback.ans import Message
+
+from .coding import DrawModel, IntegerArithmetic
+from .config import DrawConfig
+from .data import Pictures
+from .draw import groups
+
+# delta = DIAL * sigma_q: wide, since the coder narrows q by the grid's own noise (`grid`).
+DIAL = 16  # 16 log2(2)
+NIL_BITS = 1e-3
+
+
+def calibrate(config: DrawConfig, ops: IntegerArithmetic, pictures: Pictures) -> list[np.ndarray]:
+    """Grid widths of every group and channel, 16 log2(delta), for `DrawModel`.
+
+    A channel's width is twice the narrow (lower decile) posterior's, in units of the prior's
+    sigma; a channel whose KL is below 0.001 bits a latent on average is not coded at all.
+    """
+    sizes = [config.latents2 if g.layer == 2 else config.latents for g in groups(config)]
+    fine = [np.zeros(size, np.int64) for size in sizes]
+    model = DrawModel(config, ops, fine)
+    ratios: list[list[np.ndarray]] = [[] for _ in sizes]
+    costs: list[list[np.ndarray]] = [[] for _ in sizes]
+    x = pictures.batch(64, 0, 2**40).numpy()
+    recorder = _Recorder(model, ratios, costs)
+    link = Link(len(x), x.shape[2], x.shape[3], 0, 0)
+    encode(Message.random(128, 2_000_000, 0), recorder, link, x)
+    found = []
+    for ratio, cost in zip(ratios, costs, strict=True):
+        narrow = np.quantile(ratio[0], 0.1, axis=(0, 2, 3))
+        width = np.clip(np.floor(narrow + DIAL), -48, 32).astype(np.int64)
+        nil = cost[0].mean((0, 2, 3)) < NIL_BITS
+        found.append(np.where(nil, grid.NIL, width))
+    return found
+
+
+class _Recorder:
+    """The model, noting log sigma_q / sigma_p and the KL of what passes through it."""
+
+    def __init__(
+        self, model: DrawModel, ratios: list[list[np.ndarray]], costs: list[list[np.ndarray]]
+    ) -> None:
+        self.model, self.ratios, self.costs = model, ratios, costs
+        self.groups = model.groups
+        self.start, self.observe, self.prior = model.start, model.observe, model.prior
+        self.step, self.likelihood = model.step, model.likelihood
+
+    def posterior(self, index, memory, state, p):  # type: ignore[no-untyped-def]
+        q, memory = self.model.posterior(index, memory, state, p)
+        self.ratios[index].append(q.log_scale - p.log_scale)
+        self.costs[index].append(grid.continuous_kl_bits(q, p))
+        return q, memory

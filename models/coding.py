@@ -1,0 +1,119 @@
+"""A conv DRAW as the coder sees it: `bitsback.protocol.Model` over the integer network."""
+
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from bitsback import grid, pixels, protocol
+
+from . import draw
+from .config import DrawConfig
+from .grids import CANVAS_BITS, CANVAS_GAIN, PIXEL_BITS
+from .reference import shift_right
+
+
+class IntegerArithmetic(draw.Ops, Protocol):
+    """`IntegerOps` or `ReferenceOps`: they also turn int arrays into theirs and back."""
+
+    def tensor(self, values: np.ndarray) -> Any: ...
+    def array(self, values: Any) -> np.ndarray: ...
+
+
+class DrawModel:
+    """Model protocol over an integer arithmetic.
+
+    Args:
+        config: the architecture.
+        ops: the arithmetic, with the weights.
+        log_widths: (C,) int array for every group, 16 log2(delta) or `grid.NIL`.
+    """
+
+    def __init__(
+        self, config: DrawConfig, ops: IntegerArithmetic, log_widths: list[np.ndarray]
+    ) -> None:
+        self.config, self.ops = config, ops
+        self.order = draw.groups(config)
+        self.groups = tuple(
+            protocol.Group(group.step, group.layer, widths)
+            for group, widths in zip(self.order, log_widths, strict=True)
+        )
+
+    @torch.inference_mode()
+    def start(self, batch: int, height: int, width: int) -> draw.State:
+        """The state before step 1."""
+        return draw.start(self.ops, self.config, batch, height, width)
+
+    @torch.inference_mode()
+    def observe(self, x: np.ndarray) -> draw.Memory:
+        """The encoder before step 1; x is uint8 (B, C, H, W)."""
+        return draw.observe(self.ops, self.config, self.ops.tensor(to_network(self.config, x)))
+
+    @torch.inference_mode()
+    def prior(self, index: int, state: draw.State) -> grid.Gaussian:
+        """p of eq. 4."""
+        return self._gaussian(draw.prior(self.ops, self.order[index], state))
+
+    @torch.inference_mode()
+    def posterior(
+        self, index: int, memory: draw.Memory, state: draw.State, p: grid.Gaussian
+    ) -> tuple[grid.Gaussian, draw.Memory]:
+        """q of eq. 3."""
+        carried = draw.Gaussians(self.ops.tensor(p.mean), self.ops.tensor(p.log_scale))
+        group = self.order[index]
+        q, memory = draw.posterior(self.ops, self.config, group, memory, state, carried)
+        return self._gaussian(q), memory
+
+    @torch.inference_mode()
+    def step(self, index: int, state: draw.State, z: np.ndarray) -> draw.State:
+        """Eq. 6 and 7."""
+        return draw.step(self.ops, self.config, self.order[index], state, self.ops.tensor(z))
+
+    @torch.inference_mode()
+    def likelihood(self, state: draw.State, gray: bool) -> protocol.Likelihood:
+        """The codec of the pixels, from the canvas."""
+        return likelihood(self.config, self.ops.array(state.r).astype(np.int64), gray)
+
+    def _gaussian(self, found: draw.Gaussians) -> grid.Gaussian:
+        return grid.Gaussian(self.ops.array(found.mean), self.ops.array(found.log_scale))
+
+
+def to_network(config: DrawConfig, x: np.ndarray) -> np.ndarray:
+    """uint8 pixels as integers on the pixel grid."""
+    wide = x.astype(np.int64)
+    return wide << PIXEL_BITS if config.likelihood == "bernoulli" else wide - 128
+
+
+def likelihood(config: DrawConfig, canvas: np.ndarray, gray: bool) -> protocol.Likelihood:
+    """The pixel codec whose parameters are the canvas r, int64 (B, channels of r, H, W).
+
+    Source: eq. 8-10 for the Gaussian; Salimans et al. (2017) for the mixture.
+    """
+    gain = int(CANVAS_GAIN)
+    logits = CANVAS_BITS - 5
+    if config.likelihood == "bernoulli":
+        return pixels.Bernoulli(np.clip(shift_right(canvas * gain, logits), -512, 512))
+    batch, _, height, width = canvas.shape
+    c, m = config.channels, config.mixtures
+    pairs = c * (c - 1) // 2
+    # The canvas counts sixteenths of a grey level from level 128.
+    base = canvas[:, None, :c] + 128 * 16
+    if config.likelihood == "gaussian":
+        weights = np.zeros((batch, 1, height, width), np.int64)
+        means, scales = base, canvas[:, None, c:]
+        coefficients = np.zeros((batch, 1, pairs, height, width), np.int64)
+    else:
+        _, weights, offsets, scales, coefficients = np.split(
+            canvas, np.cumsum([c, m, m * c, m * c]), 1
+        )
+        means = base + offsets.reshape(batch, m, c, height, width)
+        scales = scales.reshape(batch, m, c, height, width)
+        coefficients = coefficients.reshape(batch, m, pairs, height, width)
+    return pixels.Mixture(
+        kind=config.likelihood,
+        weights=np.clip(shift_right(weights * gain, logits), -512, 512),
+        means=means,
+        log_scales=np.clip(shift_right(scales * gain, CANVAS_BITS - 3), -24, 48),
+        coeffs=shift_right(coefficients, CANVAS_BITS - 6),
+        gray=gray,
+    )

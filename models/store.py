@@ -1,0 +1,202 @@
+"""Model folders: `config.json`, `model.safetensors`, and the known answer that both must give.
+
+Loading executes nothing from the folder: JSON and safetensors only.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from bitsback import grid
+from bitsback.errors import ModelError
+
+from . import draw
+from .coding import DrawModel, to_network
+from .config import DrawConfig
+from .export import Tensors, check
+from .integers import IntegerOps
+from .reference import ReferenceOps
+
+WEIGHTS = Path(__file__).parent / "weights"
+
+
+def names() -> list[str]:
+    """The models that ship with the package."""
+    return sorted(path.parent.name for path in WEIGHTS.glob("*/model.safetensors"))
+
+
+def folder_of(name_or_folder: str) -> Path:
+    """The folder of a shipped model's name, or of a path.
+
+    Raises:
+        ModelError: there is no such model.
+    """
+    if name_or_folder in names():
+        return WEIGHTS / name_or_folder
+    path = Path(name_or_folder)
+    if (path / "config.json").is_file() and (path / "model.safetensors").is_file():
+        return path
+    raise ModelError(
+        f"unknown model {name_or_folder!r}: shipped are {', '.join(names()) or 'none'}; "
+        "or give a folder that holds config.json and model.safetensors"
+    )
+
+
+def digest(config: DrawConfig, tensors: Tensors, log_widths: list[np.ndarray]) -> bytes:
+    """SHA-256 of everything that the decoded pixels depend on, in a fixed order."""
+    found = hashlib.sha256(json.dumps(config.to_dict(), sort_keys=True).encode())
+    for name in sorted(tensors):
+        found.update(name.encode() + b"\0")
+        found.update(np.ascontiguousarray(tensors[name]).astype("<i4").tobytes())
+    for widths in log_widths:
+        found.update(widths.astype("<i4").tobytes())
+    return found.digest()
+
+
+def save(
+    folder: Path, config: DrawConfig, tensors: Tensors, log_widths: list[np.ndarray]
+) -> None:
+    """Write a model folder.
+
+    Raises:
+        ModelError: the weights are not exact.
+    """
+    check(config, tensors)
+    folder.mkdir(parents=True, exist_ok=True)
+    fields = {
+        "format": 1,
+        "config": config.to_dict(),
+        "log_widths": [[int(w) for w in widths] for widths in log_widths],
+        "sha256": digest(config, tensors, log_widths).hex(),
+        "known_answer": known_answer(config, ReferenceOps(config, tensors)),
+    }
+    text = json.dumps(fields, indent=1) + "\n"
+    contiguous = {name: np.ascontiguousarray(value) for name, value in tensors.items()}
+    _replace(folder / "model.safetensors", lambda path: save_file(contiguous, path))
+    _replace(folder / "config.json", lambda path: path.write_text(text))
+
+
+def _replace(path: Path, write: Callable[[Path], object]) -> None:
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+        write(temporary)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read(folder: Path) -> tuple[DrawConfig, Tensors, list[np.ndarray], dict[str, Any]]:
+    """A model folder's configuration, weights, grids, and all fields of its `config.json`.
+
+    Raises:
+        ModelError: a file is missing or damaged; the sentence names it.
+    """
+    try:
+        fields = json.loads((folder / "config.json").read_text())
+        tensors = load_file(folder / "model.safetensors")
+    except OSError as error:
+        raise ModelError(f"{folder}: cannot be read: {error.strerror}") from error
+    except (ValueError, SafetensorError) as error:
+        raise ModelError(f"{folder}: config.json or model.safetensors is damaged") from error
+    wanted = {"format", "config", "log_widths", "sha256", "known_answer"}
+    if not isinstance(fields, dict) or set(fields) != wanted or fields["format"] != 1:
+        raise ModelError(f"{folder}/config.json: not a model of format 1")
+    if not isinstance(fields["config"], dict):
+        raise ModelError(f"{folder}/config.json: field 'config' is not an object")
+    config = DrawConfig.from_dict(fields["config"])
+    check(config, tensors)
+    return config, tensors, _log_widths(config, fields["log_widths"], folder), fields
+
+
+def _log_widths(config: DrawConfig, rows: Any, folder: Path) -> list[np.ndarray]:
+    sizes = [
+        config.latents2 if group.layer == 2 else config.latents for group in draw.groups(config)
+    ]
+    right = isinstance(rows, list) and all(
+        isinstance(row, list) and all(type(w) is int for w in row) for row in rows
+    )
+    if not right or [len(row) for row in rows] != sizes:
+        raise ModelError(f"{folder}/config.json: field 'log_widths' does not suit the model")
+    if any(w != grid.NIL and not -48 <= w <= 32 for row in rows for w in row):
+        raise ModelError(f"{folder}/config.json: field 'log_widths' is out of range")
+    return [np.array(row, np.int64) for row in rows]
+
+
+def known_answer(config: DrawConfig, ops: IntegerOps | ReferenceOps) -> str:
+    """SHA-256 of all outputs of the network over a fixed input: two pictures, fixed latents."""
+    side = 4 * config.multiple
+    random = np.random.Generator(np.random.Philox(key=1604_08772))
+    high = 2 if config.likelihood == "bernoulli" else 256
+    x = random.integers(0, high, (2, config.channels, side, side))
+    with torch.inference_mode():
+        state = draw.start(ops, config, 2, side, side)
+        memory = draw.observe(ops, config, ops.tensor(to_network(config, x.astype(np.uint8))))
+        found = hashlib.sha256()
+        for group in draw.groups(config):
+            p = draw.prior(ops, group, state)
+            q, memory = draw.posterior(ops, config, group, memory, state, p)
+            for value in (p.mean, p.log_scale, q.mean, q.log_scale):
+                found.update(ops.array(value).astype("<i4").tobytes())
+            z = random.integers(-128, 129, p.mean.shape)
+            state = draw.step(ops, config, group, state, ops.tensor(z))
+        found.update(ops.array(state.r).astype("<i4").tobytes())
+    return found.hexdigest()
+
+
+def device_of(name: str) -> torch.device:
+    """The torch device of "auto", "cpu" or "cuda".
+
+    Raises:
+        ModelError: there is no such device here.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name not in ("cpu", "cuda"):
+        raise ModelError(f"unknown device {name!r}: auto, cpu or cuda")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ModelError("no CUDA device is available here: use --device cpu")
+    return torch.device(name)
+
+
+def integer_ops(
+    config: DrawConfig, tensors: Tensors, answer: str, device: torch.device
+) -> IntegerOps:
+    """The integer network on a device, in float32 or, where that fails, float64.
+
+    Raises:
+        ModelError: neither gives the known answer, so nothing may be decoded here.
+    """
+    # TF32 shortens the inputs of a convolution: it would round.
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.benchmark = False
+    for carrier in (torch.float32, torch.float64):
+        ops = IntegerOps(config, tensors, device, carrier)
+        if known_answer(config, ops) == answer:
+            return ops
+    raise ModelError(
+        f"this device ({device}) does not compute the model exactly: its known answer differs"
+    )
+
+
+def load(name_or_folder: str, device: str = "auto") -> tuple[DrawModel, DrawConfig, bytes]:
+    """A model ready to code, its configuration, and the digest that files name it by.
+
+    Raises:
+        ModelError: unknown, damaged, altered, or not exact on this device.
+    """
+    folder = folder_of(name_or_folder)
+    config, tensors, log_widths, fields = read(folder)
+    sha256 = digest(config, tensors, log_widths)
+    if fields["sha256"] != sha256.hex():
+        raise ModelError(f"{folder}: the weights do not have their recorded SHA-256")
+    ops = integer_ops(config, tensors, fields["known_answer"], device_of(device))
+    return DrawModel(config, ops, log_widths), config, sha256
