@@ -1,3 +1,31 @@
-"""Lossless image compression with latent variable models, by bits-back coding."""
+"""Lossless image compression with latent variable models, by bits-back coding.
+
+`compress`, `decompress`, `payload_of`, `rate` and `load_model` are the interface; importing this
+package imports neither torch nor a model.
+"""
+
+from .api import compress, decompress, load_model, payload_of, rate
+from .errors import (
+    BitsbackError,
+    ChecksumError,
+    EmptyMessageError,
+    FormatError,
+    InputError,
+    ModelError,
+)
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "BitsbackError",
+    "ChecksumError",
+    "EmptyMessageError",
+    "FormatError",
+    "InputError",
+    "ModelError",
+    "compress",
+    "decompress",
+    "load_model",
+    "payload_of",
+    "rate",
+]

@@ -165,8 +165,7 @@ class Message:
         power = _precision(precision, n)
         mask = (_ONE << power) - _ONE
         width = len(self.heads)
-        heads_before, tail_before = self.heads.copy(), self.tail.size - self.tail.under
-        lowest_before = self.tail.lowest
+        heads_before, tail_before = self.heads.copy(), self.tail.mark()
         symbols: NDArray[Any] = np.empty(0, np.int64)
         try:
             for lo in reversed(range(0, n, width)):
@@ -189,8 +188,7 @@ class Message:
                 symbols[where] = found
         except Exception:
             self.heads[:] = heads_before
-            self.tail.size = tail_before + self.tail.under
-            self.tail.lowest = lowest_before
+            self.tail.restore(tail_before)
             raise
         return symbols
 

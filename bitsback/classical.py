@@ -16,7 +16,7 @@ from PIL import Image
 
 from bitsback.errors import FormatError
 
-_FILTERS = [{"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME}]
+_FILTERS = [{"id": lzma.FILTER_LZMA2, "preset": 6 | lzma.PRESET_EXTREME}]
 _MAX_SIDE = 16383  # WebP's limit
 _MAX_AREA = 1 << 26  # below what Pillow takes for a decompression bomb
 
@@ -95,7 +95,7 @@ def _encode(method: Method, tiles: NDArray[np.uint8], binary: bool) -> bytes | N
     if method is Method.PNG:
         picture.save(file, "PNG", optimize=True)
     elif method is Method.WEBP:
-        picture.convert("RGB").save(file, "WEBP", lossless=True, quality=100, method=6, exact=True)
+        picture.convert("RGB").save(file, "WEBP", lossless=True, quality=90, method=6, exact=True)
     else:
         picture.save(file, "TIFF", compression="group4")
     return prefix + file.getvalue()
@@ -120,7 +120,9 @@ def _decode_picture(method: Method, data: bytes, shape: Shape, binary: bool) -> 
 
 
 def _is_picture(method: Method, shape: Shape, binary: bool) -> bool:
-    if min(shape) < 1 or (method is Method.G4 and not binary):
+    if min(shape) < 1 or shape[3] not in ((1,) if binary else (1, 3)):
+        return False
+    if method is Method.G4 and not binary:
         return False
     rows, cols = _grid(shape)
     height, width = rows * shape[1], cols * shape[2]

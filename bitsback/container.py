@@ -29,25 +29,32 @@ This frame is the same in every version. The header of version 1:
         1   channels in the low seven bits, gray in the highest
         4   classical: how many first tiles of it are in the classical prefix
 
-The payload holds three parts one after another: the manifest (compact JSON, how to rebuild what
-was read), the extra arrays and the caller's own bytes. Each part is its length, its stored length
-(both LEB128) and its stored bytes; where the stored length is smaller than the length the bytes
-are a raw LZMA2 stream (preset 6, no container around it).
+The payload has a format of its own, in bitsback.payload.
 """
 
 import hashlib
-import json
-import lzma
 import struct
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bitsback.errors import ChecksumError, FormatError
+from bitsback.payload import pack_payload, unpack_payload
+
+__all__ = [
+    "MAGIC",
+    "VERSION",
+    "Header",
+    "Segment",
+    "pack",
+    "pack_payload",
+    "pixel_checksum",
+    "unpack",
+    "unpack_payload",
+]
 
 MAGIC = b"\x89BBK\r\n\x1a\n"
 VERSION = 1
@@ -56,7 +63,6 @@ _FIXED = struct.Struct("<H32s8sHHQQQI16s")
 _SEGMENT = struct.Struct("<IHHBI")
 _FRAME = len(MAGIC) + 4 + 4 + 8 + 8
 _MAX_PIXELS = 1 << 48
-_FILTERS = [{"id": lzma.FILTER_LZMA2, "preset": 6}]
 
 
 @dataclass(frozen=True)
@@ -185,49 +191,6 @@ def unpack(data: bytes) -> tuple[Header, NDArray[np.uint32]]:
     return header, np.frombuffer(data, "<u4", size, start).astype(np.uint32)
 
 
-def pack_payload(manifest: dict[str, Any], extra: bytes, user: bytes) -> bytes:
-    """Join manifest, extra arrays and the caller's bytes into one self-delimiting payload.
-
-    Args:
-        manifest: JSON-able.
-        extra: serialised arrays that travel along.
-        user: the caller's own bytes.
-
-    Returns:
-        The payload; `unpack_payload` reverses it.
-    """
-    # Escaped to ASCII, since file names may hold lone surrogates, which UTF-8 cannot.
-    text = json.dumps(manifest, sort_keys=True, separators=(",", ":")).encode("ascii")
-    return b"".join(_pack_part(part) for part in (text, extra, user))
-
-
-def unpack_payload(payload: bytes) -> tuple[dict[str, Any], bytes, bytes]:
-    """Reverse `pack_payload`.
-
-    Args:
-        payload: exactly the bytes that it returned.
-
-    Returns:
-        The manifest, the extra bytes and the caller's bytes.
-
-    Raises:
-        FormatError: the payload is damaged.
-    """
-    parts, position = [], 0
-    for _ in range(3):
-        part, position = _unpack_part(payload, position)
-        parts.append(part)
-    if position != len(payload):
-        raise FormatError("the payload is damaged: it has bytes after its end")
-    try:
-        manifest = json.loads(parts[0].decode("ascii"))
-    except (ValueError, RecursionError) as error:
-        raise FormatError("the payload is damaged: its manifest is not JSON") from error
-    if not isinstance(manifest, dict):
-        raise FormatError("the payload is damaged: its manifest is not an object")
-    return manifest, parts[1], parts[2]
-
-
 def _message_digest(message: bytes) -> bytes:
     return hashlib.blake2b(message, digest_size=8).digest()
 
@@ -292,52 +255,3 @@ def _check_limits(header: Header, message_bytes: int) -> None:
     initial = header.payload_bytes + header.classical_bytes + header.filler_bytes
     if initial > 16 * message_bytes + (1 << 16):
         raise FormatError("the header promises more initial bits than the message can hold")
-
-
-def _pack_part(part: bytes) -> bytes:
-    packed = lzma.compress(part, lzma.FORMAT_RAW, filters=_FILTERS)
-    stored = packed if len(packed) < len(part) else part
-    return _leb128(len(part)) + _leb128(len(stored)) + stored
-
-
-def _unpack_part(payload: bytes, position: int) -> tuple[bytes, int]:
-    size, position = _read_leb128(payload, position)
-    stored_size, position = _read_leb128(payload, position)
-    end = position + stored_size
-    if end > len(payload) or stored_size > size:
-        raise FormatError("the payload is damaged: a part has a wrong length")
-    stored = payload[position:end]
-    if stored_size == size:
-        return stored, end
-    try:
-        decoder = lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=_FILTERS)
-        part = decoder.decompress(stored, max_length=size)
-        while len(part) < size and not decoder.eof and not decoder.needs_input:
-            part += decoder.decompress(b"", max_length=size - len(part))
-    except (lzma.LZMAError, EOFError, OverflowError) as error:
-        raise FormatError("the payload is damaged: a part cannot be decompressed") from error
-    if len(part) != size:
-        raise FormatError("the payload is damaged: a part has a wrong length")
-    return part, end
-
-
-def _leb128(value: int) -> bytes:
-    out = bytearray()
-    while value > 127:
-        out.append(value & 127 | 128)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
-
-
-def _read_leb128(data: bytes, position: int) -> tuple[int, int]:
-    value = 0
-    for shift in range(0, 49, 7):
-        if position >= len(data):
-            raise FormatError("the payload is damaged: it ends inside a length")
-        byte = data[position]
-        position += 1
-        value |= (byte & 127) << shift
-        if byte < 128:
-            return value, position
-    raise FormatError("the payload is damaged: a length is too large")

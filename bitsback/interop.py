@@ -116,6 +116,13 @@ class _LinkedTail(Tail):
         super().__init__(np.empty(0, np.uint32))
         self.older = older
 
+    def mark(self) -> tuple[Any, ...]:
+        return (*super().mark(), self.buffer, self.older)
+
+    def restore(self, mark: tuple[Any, ...]) -> None:
+        *mine, self.buffer, self.older = mark
+        super().restore(tuple(mine))
+
     def refill(self, missing: int) -> None:
         fetched = []
         while missing > 0:
@@ -128,7 +135,6 @@ class _LinkedTail(Tail):
         words = np.concatenate(fetched)[::-1].astype(np.uint32)
         self.buffer = np.concatenate([words, self.buffer[: self.size]])
         self.size += len(words)
-        self.under += len(words)
 
     def linked(self) -> Any:
         newest = self.buffer[: self.size][::-1]

@@ -73,3 +73,26 @@ class Model(Protocol):
     def likelihood(self, state: State, gray: bool) -> Likelihood:
         """p(x | all latents); `gray` when all colour channels of x are equal."""
         ...
+
+
+@dataclasses.dataclass(frozen=True)
+class LoadedModel:
+    """A model and what a file must say of it.
+
+    Args:
+        name: as files and error messages call it.
+        sha256: digest of everything that decoded pixels depend on.
+        model: the model itself.
+        channels: colour channels of its images, 1 or 3.
+        binary: whether its pixels are 0 or 1.
+        tile: side of the images that it codes, in pixels.
+        batch: images per link of the chain, by default.
+    """
+
+    name: str
+    sha256: bytes
+    model: Model
+    channels: int
+    binary: bool
+    tile: int
+    batch: int

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,16 +15,14 @@ U32 = NDArray[np.uint32]
 class Tail:
     """A growable stack of uint32 words, its top at the end of the buffer (amortised O(1) a word).
 
-    `size` words lie on it; `lowest` is the smallest size since `Message.track_low_water`; `under`
-    counts words that a subclass has put beneath those it started with.
+    `size` words lie on it; `lowest` is the smallest size since `Message.track_low_water`.
     """
 
-    __slots__ = ("buffer", "lowest", "size", "under")
+    __slots__ = ("buffer", "lowest", "size")
 
     def __init__(self, words: U32) -> None:
         self.buffer = words
         self.size = self.lowest = len(words)
-        self.under = 0
 
     def push(self, words: U32) -> None:
         """Put words on top so that the first of them will be the first to come off."""
@@ -43,6 +43,14 @@ class Tail:
         if self.size < self.lowest:
             self.lowest = self.size
         return self.buffer[self.size : end][::-1]
+
+    def mark(self) -> tuple[Any, ...]:
+        """What `restore` needs to undo the pops since; it holds until the next push."""
+        return self.size, self.lowest
+
+    def restore(self, mark: tuple[Any, ...]) -> None:
+        """Undo the pops since the mark."""
+        self.size, self.lowest = mark
 
     def refill(self, missing: int) -> None:
         """Put `missing` words beneath the others; a plain tail has none to put there."""

@@ -17,6 +17,7 @@ from safetensors.numpy import load_file, save_file
 
 from bitsback import grid
 from bitsback.errors import ModelError
+from bitsback.protocol import LoadedModel
 
 from . import draw
 from .coding import DrawModel, to_network
@@ -187,8 +188,8 @@ def integer_ops(
     )
 
 
-def load(name_or_folder: str, device: str = "auto") -> tuple[DrawModel, DrawConfig, bytes]:
-    """A model ready to code, its configuration, and the digest that files name it by.
+def load(name_or_folder: str, device: str = "auto") -> LoadedModel:
+    """A model ready to code.
 
     Raises:
         ModelError: unknown, damaged, altered, or not exact on this device.
@@ -199,4 +200,12 @@ def load(name_or_folder: str, device: str = "auto") -> tuple[DrawModel, DrawConf
     if fields["sha256"] != sha256.hex():
         raise ModelError(f"{folder}: the weights do not have their recorded SHA-256")
     ops = integer_ops(config, tensors, fields["known_answer"], device_of(device))
-    return DrawModel(config, ops, log_widths), config, sha256
+    return LoadedModel(
+        name=folder.name,
+        sha256=sha256,
+        model=DrawModel(config, ops, log_widths),
+        channels=config.channels,
+        binary=config.likelihood == "bernoulli",
+        tile=config.tile,
+        batch=config.batch,
+    )

@@ -287,3 +287,11 @@ def test_heads_cost_at_most_a_thousandth_even_without_initial_bits():
     message = Message.empty()
     message.push(payload, 1, 8)
     assert 4 * len(flatten(fold(message))) <= 1.001 * len(payload)
+
+
+def test_copies_and_folds_remember_the_low_water_mark():
+    message = Message.random(4, 20, 0)
+    symbols = message.pop(16, 24, uniform)
+    lowest = message.lowest_words
+    message.push(symbols, 1, 24)
+    assert message.copy().lowest_words == fold(message).lowest_words == lowest < 20

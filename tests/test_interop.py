@@ -151,3 +151,30 @@ def test_craystack_itself():
         _, a = codecs.uniform(K, precision).pop(ours)
         theirs, b = cs.Uniform(precision).pop(theirs)
         assert np.array_equal(a, b)
+
+
+def test_a_failed_pop_is_undone_whatever_the_message():
+    """Codecs that fall back on another when bits run out do the same on both kinds of message."""
+
+    def pop(message):
+        with pytest.raises(EmptyMessageError):
+            codecs.uniform(100, 24).pop(message)
+        return codecs.uniform(K, 24).pop(message)
+
+    ours = Message.random(K, 20, 0)
+    theirs, symbols = to_craystack(codecs.Codec(None, pop)).pop(message_to_craystack(ours))
+    _, expected = pop(ours)
+    assert np.array_equal(symbols, expected)
+    assert message_from_craystack(theirs) == ours
+
+
+def test_a_foreign_codec_that_fails_halfway_changes_nothing():
+    def pop(message):
+        message[0][:] = 0
+        raise EmptyMessageError(1)
+
+    message = Message.random(K, 20, 0)
+    before = message.copy()
+    with pytest.raises(EmptyMessageError):
+        from_craystack((None, pop)).pop(message)
+    assert message == before

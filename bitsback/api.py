@@ -1,0 +1,124 @@
+"""The Python interface: arrays in, bytes out, and back."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from .archive import Progress
+    from .protocol import LoadedModel
+    from .rate import RateReport
+
+DEFAULT_MODEL = "photo"
+
+
+def load_model(name_or_folder: str | Path, device: str = "auto") -> "LoadedModel":
+    """A shipped model by name, or one in a folder.
+
+    Args:
+        device: "auto", "cpu" or "cuda".
+
+    Raises:
+        ModelError: unknown, damaged, or not exact on this device.
+    """
+    from .models import store
+
+    return store.load(str(name_or_folder), device)
+
+
+def as_model(model: "str | Path | LoadedModel") -> "LoadedModel":
+    """The model itself, loaded if it is named."""
+    return load_model(model) if isinstance(model, str | Path) else model
+
+
+def compress(
+    images: np.ndarray,
+    model: "str | Path | LoadedModel" = DEFAULT_MODEL,
+    payload: bytes = b"",
+    *,
+    batch: int | None = None,
+    seed: int = 0,
+    progress: "Progress | None" = None,
+) -> bytes:
+    """Compress images losslessly.
+
+    Args:
+        images: (N, H, W), (N, H, W, 1) or (N, H, W, 3), uint8 or bool; or one image.
+        model: name, folder, or what `load_model` gave.
+        payload: bytes that lie at the bottom of the stack and come back from `payload_of`.
+        batch: images per link of the chain; the model's default if None.
+        seed: of the dither.
+        progress: called with (tiles done, tiles in all).
+
+    Returns:
+        The bytes of a file.
+
+    Raises:
+        InputError: the images cannot be coded.
+        ModelError: the model cannot be used.
+    """
+    from . import archive
+    from .images import from_array
+
+    return archive.compress_set(
+        from_array(images),
+        as_model(model),
+        payload=payload,
+        batch=batch,
+        seed=seed,
+        progress=progress,
+    ).data
+
+
+def decompress(data: bytes, model: "str | Path | LoadedModel | None" = None) -> np.ndarray:
+    """The very array that `compress` was given.
+
+    Args:
+        data: the bytes of a file.
+        model: the model that wrote it, if it is not found by its name.
+
+    Raises:
+        FormatError: not a bitsback file, or a damaged one.
+        ModelError: the model is missing, or not the one that wrote the file.
+    """
+    from .images import to_array
+
+    return to_array(_restore(data, model).images)
+
+
+def payload_of(data: bytes, model: "str | Path | LoadedModel | None" = None) -> bytes:
+    """The payload that `compress` was given; this decodes the whole file.
+
+    Raises:
+        FormatError, ModelError: as `decompress`.
+    """
+    payload: bytes = _restore(data, model).payload
+    return payload
+
+
+def _restore(data: bytes, model: "str | Path | LoadedModel | None") -> Any:
+    from . import archive
+
+    return archive.decompress_set(data, lambda name: as_model(name if model is None else model))
+
+
+def rate(
+    images: np.ndarray,
+    model: "str | Path | LoadedModel" = DEFAULT_MODEL,
+    *,
+    batch: int | None = None,
+    seed: int = 0,
+    progress: "Progress | None" = None,
+) -> "RateReport":
+    """Compress images and say where every bit went.
+
+    Raises:
+        InputError, ModelError: as `compress`.
+    """
+    from . import archive
+    from .images import from_array
+
+    return archive.compress_set(
+        from_array(images), as_model(model), batch=batch, seed=seed, progress=progress
+    ).report

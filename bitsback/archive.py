@@ -1,0 +1,370 @@
+"""Sets of pictures to files and back: tiles, segments, chain, initial bits, container.
+
+A segment is a run of equal tiles of one kind (colour, or gray); its links are coded in order, and
+segments one after another, on one message. See `bits_back` for a link and `container` for the
+file.
+"""
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+
+from . import bits_back, container, initial, tables, tiles
+from .ans import DEFAULT_HEADS, Message, flatten, fold, unflatten, unfold
+from .container import Header, Segment
+from .errors import ChecksumError, EmptyMessageError, FormatError, InputError, ModelError
+from .images import ImageSet, picture_shapes
+from .protocol import LoadedModel
+from .rate import RateReport, Tally
+
+Progress = Callable[[int, int], None]
+LoadModel = Callable[[str], LoadedModel]
+
+_MARGIN_WORDS = 64
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """The tiles of a segment, (n, h, w, C) uint8, C 1 or 3."""
+
+    tiles: np.ndarray
+    gray: bool
+
+    def batch(self, where: slice) -> np.ndarray:
+        """Tiles as the model takes them, (B, C of the model, h, w)."""
+        x = self.tiles[where].transpose(0, 3, 1, 2)
+        return np.ascontiguousarray(np.repeat(x, 3, 1) if self.gray else x)
+
+
+@dataclasses.dataclass(frozen=True)
+class Compressed:
+    """A file's bytes and where its bits went."""
+
+    data: bytes
+    report: RateReport
+
+
+def runs_of(images: ImageSet, loaded: LoadedModel) -> list[Run]:
+    """Cut pictures into the tiles of the model, colour before gray.
+
+    Raises:
+        InputError: the model cannot code such pictures.
+    """
+    if loaded.binary and not images.binary:
+        raise InputError(
+            f"model {loaded.name!r} codes binary pictures (0 and 1) only: "
+            "use a model of 8-bit pictures, such as photo"
+        )
+    size = (loaded.tile, loaded.tile)
+    found = []
+    for channels in (3, 1):
+        pictures = [p for p in images.pictures if p.shape[2] == channels]
+        if not pictures:
+            continue
+        if channels > loaded.channels:
+            raise InputError(
+                f"model {loaded.name!r} codes gray pictures only: use a colour model, such as photo"
+            )
+        found.append(Run(tiles.cut(pictures, size), channels < loaded.channels))
+    return found
+
+
+def compress_set(
+    images: ImageSet,
+    loaded: LoadedModel,
+    *,
+    payload: bytes = b"",
+    batch: int | None = None,
+    seed: int = 0,
+    heads: int = DEFAULT_HEADS,
+    progress: Progress | None = None,
+) -> Compressed:
+    """Compress pictures to the bytes of a file.
+
+    The initial bits are the payload, then as many first tiles in a classical code as the chain
+    needs; a set too small for a chain is stored classically, or with filler, whichever is less.
+
+    Args:
+        batch: images per link; the model's default if None.
+        progress: called with (tiles done, tiles in all).
+
+    Raises:
+        InputError: the model cannot code such pictures, or batch or seed is out of range.
+    """
+    if batch is not None and not 1 <= batch <= 65535:
+        raise InputError("the batch must lie between 1 and 65535")
+    if not 0 <= seed < 2**64:
+        raise InputError("the seed must lie between 0 and 2**64 - 1")
+    job = _Job(
+        images,
+        runs_of(images, loaded),
+        loaded,
+        container.pack_payload(images.manifest | {"binary": images.binary}, images.extra, payload),
+        batch or loaded.batch,
+        seed,
+        heads,
+        progress,
+    )
+    need, net_per_tile = job.probe()
+    count = job.prefix_for(need)
+    if count is not None:
+        chained = job.encode(count, need)
+        per_tile = 8 * len(job.prefix(count)) / count if count else float("inf")
+        if per_tile > net_per_tile or len(job.prefix(job.count)) * 8 > chained.report.file_bits:
+            return chained
+        return min(chained, job.encode(job.count, 0), key=lambda c: len(c.data))
+    return min(
+        (job.encode(n, need) for n in (job.count, 0)), key=lambda candidate: len(candidate.data)
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Job:
+    images: ImageSet
+    runs: list[Run]
+    loaded: LoadedModel
+    payload: bytes
+    batch: int
+    seed: int
+    heads: int
+    progress: Progress | None
+
+    @property
+    def count(self) -> int:
+        return sum(len(run.tiles) for run in self.runs)
+
+    def split(self, count: int) -> list[int]:
+        """How the first `count` tiles divide among the segments."""
+        found = []
+        for run in self.runs:
+            found.append(min(count, len(run.tiles)))
+            count -= found[-1]
+        return found
+
+    def prefix(self, count: int) -> bytes:
+        """Classical code of the first `count` tiles."""
+        return initial.encode_prefix(
+            [run.tiles for run in self.runs], self.split(count), self.loaded.binary
+        )
+
+    def probe(self) -> tuple[int, float]:
+        """Code the first link on an ample message: bytes that it needs, net bits per tile."""
+        run = self.runs[0]
+        size = self.loaded.tile
+        where, link = next(
+            bits_back.links(len(run.tiles), self.batch, size, size, self.seed, 0, run.gray)
+        )
+        words = 1 << 18
+        while True:
+            message = Message.random(self.heads, words, 0)
+            message.track_low_water()
+            try:
+                cost = bits_back.encode(message, self.loaded.model, link, run.batch(where))
+            except EmptyMessageError:
+                words *= 4
+                continue
+            used = words - message.lowest_words
+            # Unfolding the heads takes up to 68 bits a head off the message.
+            need = used + 2 * self.heads + self.heads // 8 + _MARGIN_WORDS
+            return 4 * need, cost.net / link.batch
+
+    def prefix_for(self, need: int) -> int | None:
+        """Fewest tiles whose classical code, with the payload, fills `need` bytes."""
+
+        def enough(count: int) -> bool:
+            return len(self.payload) + (len(self.prefix(count)) if count else 0) >= need
+
+        if enough(0):
+            return 0
+        low, high = 0, 1
+        while not enough(high):
+            low, high = high, high * 2
+            if high >= self.count:
+                high = self.count - 1
+                if high <= low or not enough(high):
+                    return None
+                break
+        while high - low > max(1, high // 64):
+            middle = (low + high) // 2
+            low, high = (low, middle) if enough(middle) else (middle, high)
+        return high
+
+    def encode(self, count: int, need: int) -> Compressed:
+        """The file with its first `count` tiles in the prefix and at least `need` initial bytes."""
+        prefix = self.prefix(count)
+        if count == self.count:
+            return self.chain(count, initial.Initial(self.payload, prefix))
+        while True:
+            filler = max(0, need - len(self.payload) - len(prefix))
+            try:
+                return self.chain(count, initial.Initial(self.payload, prefix, filler))
+            except EmptyMessageError as error:
+                need += 2 * (error.missing_bits // 8 + 4 * _MARGIN_WORDS)
+                if need > len(self.payload) + len(prefix) and count:
+                    count = self.prefix_for(need) or count
+                    prefix = self.prefix(count)
+
+    def chain(self, count: int, start: initial.Initial) -> Compressed:
+        """Code all tiles but the first `count` on top of the initial bits."""
+        size, tally = self.loaded.tile, Tally()
+        message = start.message(self.seed)
+        counts = self.split(count)
+        if count < self.count:
+            message = unfold(message, self.heads)
+            done = count
+            for (where, link), run in steps_of(
+                [r.gray for r in self.runs], counts, [len(r.tiles) for r in self.runs],
+                self.batch, size, self.seed,
+            ):
+                x = self.runs[run].batch(where)
+                cost = bits_back.encode(message, self.loaded.model, link, x)
+                tally.add(cost, self.runs[run].tiles[where].size)
+                done += link.batch
+                if self.progress is not None:
+                    self.progress(done, self.count)
+            message = fold(message)
+        words = flatten(message)
+        header = Header(
+            model=self.loaded.name,
+            model_sha256=self.loaded.sha256,
+            tables_sha256=bytes.fromhex(tables.TABLES_SHA256)[:8],
+            segments=tuple(
+                Segment(len(r.tiles), size, size, r.tiles.shape[3], r.gray, n)
+                for r, n in zip(self.runs, counts, strict=True)
+            ),
+            batch=self.batch,
+            heads=self.heads,
+            seed=self.seed,
+            payload_bytes=len(start.payload),
+            classical_bytes=len(start.prefix),
+            filler_bytes=start.filler,
+            pixels_checksum=container.pixel_checksum(run.tiles for run in self.runs),
+        )
+        data = container.pack(header, words)
+        net = sum(link.net_bits for link in tally.links)
+        report = tally.report(
+            images=len(self.images.pictures),
+            dims=sum(p.size for p in self.images.pictures),
+            chained_dims=sum(
+                r.tiles[n:].size for r, n in zip(self.runs, counts, strict=True)
+            ),
+            payload_bits=8 * len(start.payload),
+            classical_bits=8 * len(start.prefix),
+            filler_bits=8 * start.filler,
+            header_bits=8 * (len(data) - 4 * len(words)),
+            head_bits=32 * len(words) - net - 8 * start.size,
+        )
+        return Compressed(data, report)
+
+
+def steps_of(
+    gray: list[bool], first: list[int], counts: list[int], batch: int, size: int, seed: int
+) -> list[tuple[tuple[slice, bits_back.Link], int]]:
+    """All links of a file in the order of encoding, each with the number of its segment."""
+    found: list[tuple[tuple[slice, bits_back.Link], int]] = []
+    for number, is_gray in enumerate(gray):
+        left = counts[number] - first[number]
+        for where, link in bits_back.links(left, batch, size, size, seed, len(found), is_gray):
+            moved = slice(where.start + first[number], where.stop + first[number])
+            found.append(((moved, link), number))
+    return found
+
+
+@dataclasses.dataclass(frozen=True)
+class Restored:
+    """What a file gives back."""
+
+    images: ImageSet
+    payload: bytes
+
+
+def decompress_set(
+    data: bytes, load_model: LoadModel, progress: Progress | None = None
+) -> Restored:
+    """Inverse of `compress_set`.
+
+    Args:
+        data: the bytes of a file.
+        load_model: gives the model of a name; called once.
+
+    Raises:
+        FormatError: not a bitsback file, or a damaged one.
+        ChecksumError: the decoded pixels are not those that were coded.
+        ModelError: the model is missing, or not the one that wrote the file.
+    """
+    header, words = container.unpack(data)
+    loaded = matching_model(header, load_model)
+    segments = header.segments
+    message = unflatten(words, 1)
+    runs = [
+        Run(np.empty((s.count, s.height, s.width, s.channels), np.uint8), s.gray) for s in segments
+    ]
+    first = [s.classical for s in segments]
+    steps = steps_of(
+        [s.gray for s in segments], first, [s.count for s in segments],
+        header.batch, loaded.tile, header.seed,
+    )
+    try:
+        if steps:
+            message = unfold(message, header.heads)
+            total = sum(s.count for s in segments)
+            left = total - sum(first)
+            for (where, link), number in reversed(steps):
+                x = bits_back.decode(message, loaded.model, link).transpose(0, 2, 3, 1)
+                runs[number].tiles[where] = x[..., : segments[number].channels]
+                left -= link.batch
+                if progress is not None:
+                    progress(total - left, total)
+            message = fold(message)
+    except EmptyMessageError as error:
+        raise FormatError("the file is damaged: its message is too short") from error
+    start = initial.recover(
+        message, header.payload_bytes, header.classical_bytes, header.filler_bytes, header.seed
+    )
+    prefix = initial.decode_prefix(start.prefix, segments, loaded.binary)
+    for run, part in zip(runs, prefix, strict=True):
+        run.tiles[: len(part)] = part
+    if container.pixel_checksum(run.tiles for run in runs) != header.pixels_checksum:
+        raise ChecksumError("the decoded pixels do not have the file's checksum")
+    return restore(runs, start.payload)
+
+
+def matching_model(header: Header, load_model: LoadModel) -> LoadedModel:
+    """The model that wrote the file.
+
+    Raises:
+        ModelError: it is missing or another; the sentence says which is needed.
+        FormatError: the file's tables or tiles are not this version's or this model's.
+    """
+    if header.tables_sha256 != bytes.fromhex(tables.TABLES_SHA256)[:8]:
+        raise FormatError("the file was written with other frequency tables than this version's")
+    needed = f"model {header.model!r} with SHA-256 {header.model_sha256.hex()}"
+    try:
+        loaded = load_model(header.model)
+    except ModelError as error:
+        raise ModelError(f"the file needs {needed}: {error}") from error
+    if loaded.sha256 != header.model_sha256:
+        raise ModelError(f"the file needs {needed}, but this one has {loaded.sha256.hex()}")
+    for segment in header.segments:
+        suits = segment.height == segment.width == loaded.tile
+        if not suits or segment.channels != (1 if segment.gray else loaded.channels):
+            raise FormatError("the file is damaged: its tiles are not of its model's shape")
+    return loaded
+
+
+def restore(runs: list[Run], payload: bytes) -> Restored:
+    """Pictures and payload from decoded tiles."""
+    manifest, extra, user = container.unpack_payload(payload)
+    shapes = picture_shapes(manifest)
+    joined = {
+        run.tiles.shape[3]: iter(
+            tiles.join(run.tiles, [s for s in shapes if s[2] == run.tiles.shape[3]])
+        )
+        for run in runs
+    }
+    if joined.keys() != {shape[2] for shape in shapes}:
+        raise FormatError("the file is damaged: its pictures are not those of its manifest")
+    pictures = [next(joined[shape[2]]) for shape in shapes]
+    binary = bool(manifest.pop("binary", False))
+    return Restored(ImageSet(pictures, binary, manifest, extra), user)

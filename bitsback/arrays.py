@@ -1,0 +1,179 @@
+"""Reading and writing NumPy's .npy and .npz, and finding the images in them."""
+
+import io
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bitsback.errors import FormatError, InputError
+
+Array = NDArray[Any]
+
+_NAMES = ("x", "images", "image", "imgs", "pictures", "test", "test_images", "x_test", "data")
+
+
+def load_npy(path: Path) -> Array:
+    """Read a .npy file.
+
+    Raises:
+        InputError: missing, damaged, or holding Python objects.
+    """
+    try:
+        with path.open("rb") as file:
+            array: Array = np.lib.format.read_array(file, allow_pickle=False)
+    except Exception as error:  # parsers of damaged files raise many kinds
+        raise _unreadable(path, error) from error
+    return array
+
+
+def load_npz(path: Path) -> tuple[dict[str, Array], bool]:
+    """Read a .npz file.
+
+    Returns:
+        All arrays by name, in the file's order, and whether any is compressed.
+
+    Raises:
+        InputError: missing, damaged, or holding anything but arrays of plain numbers or text.
+    """
+    try:
+        arrays, packed = _read_npz(path.read_bytes())
+    except Exception as error:  # parsers of damaged files raise many kinds
+        raise _unreadable(path, error) from error
+    if not arrays:
+        raise InputError(f"{path} holds no arrays")
+    return arrays, packed
+
+
+def save_npz(file: BinaryIO, arrays: Mapping[str, Array], packed: bool) -> None:
+    """Write a .npz file; the same arrays always give the same bytes.
+
+    Args:
+        file: open for writing.
+        arrays: by name; any names, unlike with np.savez.
+        packed: whether to compress.
+    """
+    method = zipfile.ZIP_DEFLATED if packed else zipfile.ZIP_STORED
+    with zipfile.ZipFile(file, "w", method) as archive:
+        for name, array in arrays.items():
+            member = zipfile.ZipInfo(f"{name}.npy")
+            member.compress_type = method
+            with archive.open(member, "w", force_zip64=True) as out:
+                np.lib.format.write_array(out, array, allow_pickle=False)
+
+
+def pack_arrays(arrays: Mapping[str, Array]) -> bytes:
+    """Serialise arrays as an uncompressed .npz; b"" for none."""
+    if not arrays:
+        return b""
+    file = io.BytesIO()
+    save_npz(file, arrays, packed=False)
+    return file.getvalue()
+
+
+def unpack_arrays(data: bytes) -> dict[str, Array]:
+    """Reverse `pack_arrays`.
+
+    Raises:
+        FormatError: damaged.
+    """
+    if not data:
+        return {}
+    try:
+        return _read_npz(data)[0]
+    except Exception as error:  # parsers of damaged files raise many kinds
+        raise FormatError("the extra arrays are damaged") from error
+
+
+def find_images(arrays: Mapping[str, Array], source: str) -> str:
+    """Name of the array that holds the images: by its name, else the largest that could.
+
+    Args:
+        arrays: at least one.
+        source: what to call them in an error.
+
+    Returns:
+        The name; the array under it has 2 to 4 dimensions.
+
+    Raises:
+        InputError: no array looks like images.
+    """
+    for name in _NAMES:
+        # A wrong dtype under such a name is the user's mistake, to be told by `check_images`.
+        if name in arrays and arrays[name].ndim in (2, 3, 4):
+            return name
+    able = [name for name, array in arrays.items() if _is_images(array)]
+    if not able:
+        found = ", ".join(f"{name} {a.dtype}{list(a.shape)}" for name, a in arrays.items())
+        raise InputError(f"{source} holds no uint8 or bool array of images, only: {found[:300]}")
+    return max(able, key=lambda name: arrays[name].nbytes)
+
+
+def check_images(array: Array, source: str) -> None:
+    """Raise InputError unless the array holds images.
+
+    Args:
+        array: uint8 or bool; (N, H, W), (N, H, W, 1), (N, H, W, 3), or one picture as (H, W) or
+            (H, W, 3).
+        source: what to call it in the error.
+    """
+    if array.dtype != np.uint8 and array.dtype != np.bool_:
+        nan = " with NaN" if array.dtype.kind == "f" and bool(np.isnan(array).any()) else ""
+        raise InputError(
+            f"{source} has dtype {array.dtype}{nan}; images must be uint8 or bool "
+            "(scale them to 0..255 and convert)"
+        )
+    if array.ndim not in (2, 3, 4) or (array.ndim == 4 and array.shape[3] not in (1, 3)):
+        raise InputError(
+            f"{source} has shape {array.shape}; images must be (N, H, W), (N, H, W, 1), "
+            "(N, H, W, 3), (H, W) or (H, W, 3)"
+        )
+    if array.size == 0:
+        what = "an empty set of images" if array.shape[0] == 0 else "images without pixels"
+        raise InputError(f"{source} holds {what}, of shape {array.shape}")
+
+
+def stack_shape(shape: Sequence[int]) -> tuple[int, int, int, int]:
+    """Shape (N, H, W, C) of a stack of pictures that an array of images holds."""
+    match tuple(shape):
+        case (n, height, width, channels):
+            return n, height, width, channels
+        case (height, width, (1 | 3) as channels):
+            return 1, height, width, channels
+        case (n, height, width):
+            return n, height, width, 1
+        case (height, width):
+            return 1, height, width, 1
+        case _:
+            raise FormatError("the manifest has an array that is not one of images")
+
+
+def _is_images(array: Array) -> bool:
+    try:
+        check_images(array, "")
+    except InputError:
+        return False
+    return True
+
+
+def _read_npz(data: bytes) -> tuple[dict[str, Array], bool]:
+    arrays: dict[str, Array] = {}
+    packed = False
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        for member in archive.infolist():
+            name = member.filename.removesuffix(".npy")
+            if name == member.filename or name in arrays:
+                raise FormatError(f"unexpected member {member.filename}")
+            packed |= member.compress_type != zipfile.ZIP_STORED
+            file = io.BytesIO(archive.read(member))
+            arrays[name] = np.lib.format.read_array(file, allow_pickle=False)
+    return arrays, packed
+
+
+def _unreadable(path: Path, error: Exception) -> InputError:
+    if isinstance(error, FileNotFoundError):
+        return InputError(f"{path} does not exist")
+    return InputError(f"{path} cannot be read as arrays: {error}")

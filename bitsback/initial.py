@@ -1,0 +1,103 @@
+"""What lies at the bottom of the stack: the initial bits, useful ones first.
+
+From the bottom: the payload, then the first tiles in a classical lossless code, then, only where
+nothing useful is left, pseudo-random filler. All of it is whitened with the file's seed: q must
+find bits that look uniform, or the latents would not follow it.
+"""
+
+import dataclasses
+
+import numpy as np
+
+from . import classical
+from .ans import Message
+from .container import Segment
+from .errors import FormatError
+
+_LANE = 0x62696E69  # counter word that keeps these streams apart from the dither's
+
+
+@dataclasses.dataclass(frozen=True)
+class Initial:
+    """The initial bits of a file, as bytes.
+
+    Args:
+        payload: what the caller wants back, framed.
+        prefix: classical code of the first tiles of every segment.
+        filler: bytes of pseudo-random filler.
+    """
+
+    payload: bytes
+    prefix: bytes
+    filler: int = 0
+
+    @property
+    def size(self) -> int:
+        """Bytes in all."""
+        return len(self.payload) + len(self.prefix) + self.filler
+
+    def message(self, seed: int) -> Message:
+        """A message of one head that holds these bits and nothing else."""
+        data = self.payload + self.prefix
+        data += _stream(seed, 1, self.filler)
+        data += b"\0" * (-len(data) % 4)
+        mask = np.frombuffer(_stream(seed, 0, len(data)), "<u4")
+        message = Message.empty(1)
+        return Message(message.heads, (np.frombuffer(data, "<u4") ^ mask).astype(np.uint32))
+
+
+def recover(message: Message, payload: int, prefix: int, filler: int, seed: int) -> Initial:
+    """The initial bits, from the message that is left when all images are popped.
+
+    Args:
+        payload, prefix, filler: their sizes in bytes, from the header.
+
+    Raises:
+        FormatError: the message is not what a file with these sizes leaves.
+    """
+    words = np.asarray(message.words, np.uint32)
+    size = payload + prefix + filler
+    clean = message.heads.shape == (1,) and int(message.heads[0]) == 1 << 31
+    if not clean or len(words) != -(-size // 4):
+        raise FormatError("the file is damaged: its message does not end where it began")
+    mask = np.frombuffer(_stream(seed, 0, 4 * len(words)), "<u4")
+    data = (words ^ mask).astype("<u4").tobytes()
+    return Initial(data[:payload], data[payload : payload + prefix], filler)
+
+
+def _stream(seed: int, lane: int, size: int) -> bytes:
+    philox = np.random.Philox(key=seed, counter=[0, 0, lane, _LANE])
+    return philox.random_raw(-(-size // 8)).astype("<u8").tobytes()[:size]
+
+
+def encode_prefix(tiles: list[np.ndarray], counts: list[int], binary: bool) -> bytes:
+    """Classical code of the first counts[i] tiles (n, h, w, C) of every segment."""
+    parts = []
+    for segment, count in zip(tiles, counts, strict=True):
+        if count:
+            code = classical.encode(segment[:count], binary)
+            parts.append(len(code).to_bytes(8, "little") + code)
+    return b"".join(parts)
+
+
+def decode_prefix(prefix: bytes, segments: tuple[Segment, ...], binary: bool) -> list[np.ndarray]:
+    """Inverse of `encode_prefix`: (classical, h, w, C) uint8 for every segment.
+
+    Raises:
+        FormatError: the prefix is damaged.
+    """
+    found, position = [], 0
+    for segment in segments:
+        shape = (segment.classical, segment.height, segment.width, segment.channels)
+        if not segment.classical:
+            found.append(np.empty(shape, np.uint8))
+            continue
+        size = int.from_bytes(prefix[position : position + 8], "little")
+        code = prefix[position + 8 : position + 8 + size]
+        if len(code) != size:
+            raise FormatError("the file is damaged: its classical part is cut short")
+        found.append(classical.decode(code, shape, binary))
+        position += 8 + size
+    if position != len(prefix):
+        raise FormatError("the file is damaged: its classical part is too long")
+    return found

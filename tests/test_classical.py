@@ -1,0 +1,83 @@
+"""Each classical method gives back the tiles, and damage never passes as another error."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bitsback import classical
+from bitsback.classical import METHODS, Method, decode, encode
+from bitsback.errors import FormatError
+
+
+@st.composite
+def stacks(draw):
+    binary = draw(st.booleans())
+    n, height, width = draw(st.tuples(st.integers(1, 7), st.integers(1, 12), st.integers(1, 12)))
+    channels = 1 if binary else draw(st.sampled_from([1, 3]))
+    rng = np.random.default_rng(draw(st.integers(0, 1000)))
+    shape = (n, height, width, channels)
+    levels = 2 if binary else draw(st.sampled_from([2, 256]))
+    kind = draw(st.sampled_from(["noise", "constant", "ramp"]))
+    if kind == "noise":
+        return rng.integers(0, levels, shape, np.uint8), binary
+    if kind == "constant":
+        return np.full(shape, levels - 1, np.uint8), binary
+    return (np.indices(shape).sum(0) // 2 % levels).astype(np.uint8), binary
+
+
+@settings(max_examples=100, deadline=None)
+@given(stacks())
+def test_the_smallest_of_all_methods_is_taken_and_every_one_decodes(stack):
+    tiles, binary = stack
+    coded = [classical._encode(method, tiles, binary) for method in METHODS]
+    made = [data for data in coded if data is not None]
+    assert len(made) == (5 if binary else 4)
+    assert encode(tiles, binary) == min(made, key=len)
+    for data in made:
+        back = decode(data, tiles.shape, binary)
+        assert back.dtype == np.uint8
+        np.testing.assert_array_equal(back, tiles)
+
+
+def test_binary_noise_costs_a_bit_a_pixel_and_a_constant_next_to_nothing():
+    noise = np.random.default_rng(0).integers(0, 2, (4, 28, 28, 1), np.uint8)
+    assert len(encode(noise, True)) == 1 + 4 * 28 * 28 // 8
+    assert len(encode(np.full((100, 28, 28, 3), 77, np.uint8), False)) < 200
+
+
+def test_sides_beyond_webp_fall_back_to_plain_methods():
+    tiles = np.zeros((1, 2, 20000, 1), np.uint8)
+    assert classical._encode(Method.WEBP, tiles, False) is None
+    np.testing.assert_array_equal(decode(encode(tiles, False), tiles.shape, False), tiles)
+
+
+@pytest.mark.parametrize("method", [m for m in METHODS if m is not Method.RAW])
+def test_a_stream_of_larger_tiles_is_refused(method):
+    large = np.zeros((9, 40, 40, 1), np.uint8)
+    data = classical._encode(method, large, True)
+    with pytest.raises(FormatError):
+        decode(data, (1, 40, 40, 1), True)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.sampled_from(METHODS), st.data())
+def test_damage_raises_nothing_but_format_errors(method, data):
+    binary = method is Method.G4
+    tiles = np.random.default_rng(3).integers(0, 2 if binary else 9, (3, 9, 9, 1), np.uint8)
+    coded = bytearray(classical._encode(method, tiles, binary))
+    for _ in range(data.draw(st.integers(1, 3))):
+        coded[data.draw(st.integers(0, len(coded) - 1))] = data.draw(st.integers(0, 255))
+    del coded[data.draw(st.integers(len(coded) // 2, 2 * len(coded))) :]
+    try:
+        back = decode(bytes(coded), tiles.shape, binary)
+    except FormatError:
+        return
+    assert back.shape == tiles.shape
+    assert not binary or back.max() <= 1
+
+
+def test_an_unknown_method_is_refused():
+    for data in (b"", b"\x09abc"):
+        with pytest.raises(FormatError, match="method"):
+            decode(data, (1, 2, 2, 1), False)

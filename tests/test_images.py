@@ -1,0 +1,345 @@
+"""What is read is written: the same arrays, names, modes and pixels, or a clear refusal."""
+
+import errno
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from PIL import Image
+
+from bitsback.container import pack_payload, unpack_payload
+from bitsback.errors import FormatError, InputError
+from bitsback.files import atomic_folder, atomic_write
+from bitsback.images import (
+    ImageSet,
+    from_array,
+    picture_shapes,
+    read_images,
+    to_array,
+    write_images,
+)
+
+RNG = np.random.default_rng(7)
+sides = st.integers(1, 5)
+shapes = st.one_of(
+    st.tuples(sides, sides),
+    st.tuples(sides, sides, sides),
+    st.tuples(sides, sides, sides, st.sampled_from([1, 3])),
+)
+
+
+def pixels(*shape):
+    return RNG.integers(0, 256, shape, np.uint8)
+
+
+def through_a_file(images):
+    """The set as a decoder sees it: pictures from the model, the rest from the payload."""
+    manifest, extra, _ = unpack_payload(pack_payload(images.manifest, images.extra, b""))
+    assert picture_shapes(manifest) == [picture.shape for picture in images.pictures]
+    return ImageSet([picture.copy() for picture in images.pictures], images.binary, manifest, extra)
+
+
+def roundtrip(paths, output):
+    images = read_images(paths)
+    write_images(through_a_file(images), output)
+    return images
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.one_of(hnp.arrays(np.uint8, shapes), hnp.arrays(np.bool_, shapes)))
+def test_arrays_come_back(array):
+    images = from_array(array)
+    assert all(p.ndim == 3 and p.shape[2] in (1, 3) for p in images.pictures)
+    assert sum(picture.size for picture in images.pictures) == array.size
+    one_channel = images.pictures[0].shape[2] == 1
+    assert images.binary == (one_channel and int(array.max()) <= 1)
+    back = to_array(through_a_file(images))
+    assert back.dtype == array.dtype
+    np.testing.assert_array_equal(back, array)
+
+
+def test_npy_comes_back(tmp_path):
+    array = pixels(4, 6, 5, 3) > 99
+    np.save(tmp_path / "a.npy", array)
+    roundtrip([tmp_path / "a.npy"], tmp_path / "b.npy")
+    back = np.load(tmp_path / "b.npy")
+    assert back.dtype == bool
+    np.testing.assert_array_equal(back, array)
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_npz_comes_back_with_all_arrays_in_order(tmp_path, save):
+    arrays = {
+        "labels": np.arange(9, dtype=">i2"),
+        "big": pixels(9, 28, 28),
+        "names": np.array(["é", "bb"]),
+        "weights": np.asfortranarray(RNG.normal(size=(50, 60))),
+        "mask": pixels(3, 3) > 7,
+        "scalar": np.float32(2.5),
+    }
+    save(tmp_path / "a.npz", **arrays)
+    images = roundtrip([tmp_path / "a.npz"], tmp_path / "b.npz")
+    assert images.manifest["name"] == "big"
+    with np.load(tmp_path / "b.npz") as back:
+        assert back.files == list(arrays)
+        for name, array in arrays.items():
+            assert back[name].dtype == np.asarray(array).dtype
+            np.testing.assert_array_equal(back[name], array)
+    sizes = [(tmp_path / name).stat().st_size for name in ("a.npz", "b.npz")]
+    assert abs(sizes[0] - sizes[1]) < 0.1 * sizes[0]
+
+
+def test_npz_images_are_found_by_name_before_size(tmp_path):
+    np.savez(tmp_path / "a.npz", masks=pixels(50, 8, 8), images=pixels(2, 8, 8))
+    assert read_images([tmp_path / "a.npz"]).manifest["name"] == "images"
+
+
+def save_png(path, array, mode):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(array if mode != "1" else array > 0).save(path)
+
+
+def read_back(path):
+    with Image.open(path) as picture:
+        return picture.mode, np.array(picture)
+
+
+def test_a_folder_of_mixed_sizes_and_modes_comes_back(tmp_path):
+    files = {"z.png": "L", "a/b/1.png": "RGB", "a/c.bmp": "RGB", "a é.tif": "L", "bits.png": "1"}
+    for i, (name, mode) in enumerate(files.items()):
+        shape = (4 + i, 9 - i, 3) if mode == "RGB" else (4 + i, 9 - i)
+        array = pixels(*shape) if mode != "1" else pixels(*shape) % 2
+        save_png(tmp_path / "in" / name, array, mode)
+    images = roundtrip([tmp_path / "in"], tmp_path / "out")
+    assert not images.binary
+    assert images.manifest["names"] == sorted(files)
+    written = [p.relative_to(tmp_path / "out").as_posix() for p in (tmp_path / "out").rglob("*.*")]
+    assert sorted(written) == sorted(files)
+    for name, mode in files.items():
+        found, array = read_back(tmp_path / "out" / name)
+        assert found == mode
+        np.testing.assert_array_equal(array, read_back(tmp_path / "in" / name)[1])
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "1"])
+@pytest.mark.parametrize("suffix", [".png", ".bmp", ".tiff", ".pnm"])
+def test_one_file_comes_back_in_each_lossless_format(tmp_path, mode, suffix):
+    array = pixels(7, 5, 3) if mode == "RGB" else pixels(7, 5)
+    save_png(tmp_path / "a.png", array % 2 if mode == "1" else array, mode)
+    images = roundtrip([tmp_path / "a.png"], tmp_path / f"b{suffix}")
+    assert images.binary == (mode == "1")
+    assert to_array(images).max() <= (1 if mode == "1" else 255)
+    for found, expected in zip(
+        read_back(tmp_path / f"b{suffix}"), read_back(tmp_path / "a.png"), strict=True
+    ):
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_several_files_make_a_folder_with_their_names(tmp_path):
+    for name in ("p/a.png", "q/a.png", "q/b.png"):
+        save_png(tmp_path / name, pixels(3, 4), "L")
+    paths = [tmp_path / "q/b.png", tmp_path / "p/a.png", tmp_path / "q/a.png"]
+    roundtrip(paths, tmp_path / "out")
+    for path in paths:
+        copy = tmp_path / "out" / path.relative_to(tmp_path)
+        np.testing.assert_array_equal(read_back(copy)[1], read_back(path)[1])
+    with pytest.raises(InputError, match="twice"):
+        read_images([paths[0], paths[0]])
+
+
+def test_a_palette_becomes_the_rgb_that_it_shows(tmp_path):
+    picture = Image.fromarray(pixels(6, 6, 3)).quantize(8)
+    picture.save(tmp_path / "a.png")
+    roundtrip([tmp_path / "a.png"], tmp_path / "b.png")
+    mode, array = read_back(tmp_path / "b.png")
+    assert mode == "RGB"
+    np.testing.assert_array_equal(array, np.array(picture.convert("RGB")))
+
+
+def test_decoded_jpegs_become_png_under_unique_names(tmp_path):
+    folder = tmp_path / "in"
+    for name in ("a.png", "a.jpg", "a.jpeg", "B.jpg"):
+        save_png(folder / name, pixels(8, 8, 3), "RGB")
+    images = roundtrip([folder], tmp_path / "out")
+    names = dict(
+        zip(sorted(p.name for p in folder.iterdir()), images.manifest["names"], strict=True)
+    )
+    assert names == {
+        "a.png": "a.png",
+        "a.jpg": "a.jpg.png",
+        "a.jpeg": "a.jpeg.png",
+        "B.jpg": "B.png",
+    }
+    for source, name in names.items():
+        np.testing.assert_array_equal(
+            read_back(tmp_path / "out" / name)[1], read_back(folder / source)[1]
+        )
+
+
+def sixteen_bit_ppm(path):
+    path.write_bytes(b"P6 2 2 65535\n" + bytes(range(24)))
+
+
+def truncated_png(path):
+    save_png(path.with_suffix(".full.png"), pixels(40, 40), "L")
+    path.write_bytes(path.with_suffix(".full.png").read_bytes()[:500])
+
+
+def two_frames(path):
+    frames = [Image.fromarray(pixels(3, 3)) for _ in range(2)]
+    frames[0].save(path, save_all=True, append_images=frames[1:])
+
+
+@pytest.mark.parametrize(
+    ("name", "make", "words"),
+    [
+        ("a.png", lambda p: None, "does not exist"),
+        ("a.npy", lambda p: None, "does not exist"),
+        ("a.png", lambda p: p.write_text("no image"), "not an image"),
+        ("a.png", truncated_png, "cannot be read"),
+        ("a.png", lambda p: Image.new("RGBA", (2, 2)).save(p), "RGBA"),
+        ("a.png", lambda p: Image.new("LA", (2, 2)).save(p), "LA"),
+        ("a.png", lambda p: Image.new("I;16", (2, 2)).save(p), "I;16"),
+        ("a.png", lambda p: Image.new("L", (2, 2)).save(p, transparency=0), "transparent"),
+        ("a.tif", lambda p: Image.new("CMYK", (2, 2)).save(p), "CMYK"),
+        ("a.tif", lambda p: Image.new("F", (2, 2)).save(p), "mode F"),
+        ("a.tif", two_frames, "several pictures"),
+        ("a.ppm", sixteen_bit_ppm, "more than 8 bits"),
+        ("a.npy", lambda p: p.write_text("no array"), "cannot be read"),
+        ("a.npz", lambda p: p.write_text("no array"), "cannot be read"),
+        ("a.npy", lambda p: np.save(p, np.array([{}], object)), "cannot be read"),
+        ("a.npy", lambda p: np.save(p, np.zeros((2, 3, 3), np.float32)), "float32"),
+        ("a.npy", lambda p: np.save(p, np.full((2, 3, 3), np.nan)), "NaN"),
+        ("a.npy", lambda p: np.save(p, np.zeros((2, 3, 3), np.int64)), "int64"),
+        ("a.npy", lambda p: np.save(p, np.zeros(9, np.uint8)), "shape"),
+        ("a.npy", lambda p: np.save(p, np.zeros((2, 3, 3, 4), np.uint8)), "shape"),
+        ("a.npy", lambda p: np.save(p, np.zeros((0, 3, 3), np.uint8)), "empty set"),
+        ("a.npy", lambda p: np.save(p, np.zeros((2, 0, 3), np.uint8)), "without pixels"),
+        ("a.npz", lambda p: np.savez(p), "no arrays"),
+        ("a.npz", lambda p: np.savez(p, y=np.zeros((3, 3))), "float64"),
+        ("a.npz", lambda p: np.savez(p, images=np.zeros((3, 3)), y=pixels(3, 3)), "float64"),
+        ("a", Path.mkdir, "empty"),
+    ],
+)
+def test_what_cannot_be_kept_is_refused_by_name(tmp_path, name, make, words):
+    make(tmp_path / name)
+    with pytest.raises(InputError, match=words) as caught:
+        read_images([tmp_path / name])
+    assert name in str(caught.value)
+
+
+def test_a_folder_with_another_file_names_it(tmp_path):
+    save_png(tmp_path / "a.png", pixels(3, 3), "L")
+    (tmp_path / "notes.txt").write_text("x")
+    with pytest.raises(InputError, match=r"notes\.txt"):
+        read_images([tmp_path])
+
+
+UNSAFE = [
+    "../a.png",
+    "/a.png",
+    "x/../../a.png",
+    "x\\..\\a.png",
+    "C:a.png",
+    "x//a.png",
+    "",
+    "a\0.png",
+]
+
+
+@pytest.mark.parametrize("name", UNSAFE)
+def test_no_stored_name_leads_out_of_the_folder(tmp_path, name):
+    good = {"kind": "folder", "modes": ["L", "L"], "shapes": [[2, 2, 1], [2, 2, 1]]}
+    pictures = [pixels(2, 2, 1), pixels(2, 2, 1)]
+    with pytest.raises(FormatError, match="unsafe"):
+        write_images(
+            ImageSet(pictures, False, good | {"names": ["ok.png", name]}), tmp_path / "sub" / "out"
+        )
+    assert list(tmp_path.iterdir()) == []
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data())
+def test_a_damaged_manifest_is_a_format_error(data, tmp_path_factory):
+    junk = st.one_of(
+        st.none(), st.integers(-2, 9), st.text(max_size=3), st.lists(st.integers(0, 3))
+    )
+    manifest = {
+        "kind": data.draw(st.sampled_from(["array", "npz", "file", "folder", "?"])),
+        "dtype": "uint8",
+        "shape": [1, 2, 2],
+        "name": "x",
+        "names": ["x.png"],
+        "modes": ["L"],
+        "shapes": [[2, 2, 1]],
+        "packed": False,
+    }
+    key = data.draw(st.sampled_from(sorted(manifest)))
+    manifest[key] = data.draw(junk)
+    images = ImageSet([pixels(2, 2, 1)], False, manifest)
+    folder = tmp_path_factory.mktemp("out")
+    for name in ("a.npy", "a.npz", "a.png", "a"):
+        try:
+            write_images(images, folder / name)
+        except (FormatError, InputError):
+            assert not (folder / name).exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "output", "words"),
+    [
+        ("a.npy", "b.npz", "npy"),
+        ("a.npy", "b.png", "npy"),
+        ("a.png", "b.jpg", "png"),
+        ("a.png", "b", "png"),
+        ("a.png", "b.webp", "png"),
+        ("a.png", "full", "folder"),
+        ("full", "full", "empty folder"),
+        ("a.png", "nowhere/b.png", "nowhere"),
+    ],
+)
+def test_an_output_of_another_kind_is_refused(tmp_path, name, output, words):
+    save_png(tmp_path / "a.png", pixels(3, 3), "L")
+    save_png(tmp_path / "full/a.png", pixels(3, 3), "L")
+    np.save(tmp_path / "a.npy", pixels(3, 3))
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(InputError, match=words):
+        write_images(read_images([tmp_path / name]), tmp_path / output)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_a_writer_that_fails_leaves_the_old_file(tmp_path, error):
+    def writer(file):
+        file.write(b"half")
+        raise error
+
+    (tmp_path / "a").write_bytes(b"old")
+    with pytest.raises(error):
+        atomic_write(tmp_path / "a", writer)
+    with pytest.raises(error), atomic_folder(tmp_path / "b") as folder:
+        (folder / "half").write_bytes(b"half")
+        raise error
+    assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [("a", b"old")]
+
+
+def test_a_full_disk_is_one_sentence(tmp_path):
+    def writer(file):
+        raise OSError(errno.ENOSPC, "full")
+
+    with pytest.raises(InputError, match="no space left"):
+        atomic_write(tmp_path / "a", writer)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_only_regular_files_are_replaced_and_links_are_followed(tmp_path):
+    with pytest.raises(InputError, match="regular"):
+        atomic_write(tmp_path, b"x")
+    (tmp_path / "real").write_bytes(b"old")
+    (tmp_path / "link").symlink_to("real")
+    atomic_write(tmp_path / "link", b"new")
+    assert (tmp_path / "real").read_bytes() == b"new"
+    assert (tmp_path / "link").is_symlink()
