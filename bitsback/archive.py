@@ -15,6 +15,7 @@ from .ans import DEFAULT_HEADS, Message, flatten, fold, unflatten, unfold
 from .container import Header, Segment
 from .errors import ChecksumError, EmptyMessageError, FormatError, InputError, ModelError
 from .images import ImageSet, picture_shapes
+from .payload import pack_payload, unpack_payload
 from .protocol import LoadedModel
 from .rate import RateReport, Tally
 
@@ -100,7 +101,7 @@ def compress_set(
         images,
         runs_of(images, loaded),
         loaded,
-        container.pack_payload(images.manifest | {"binary": images.binary}, images.extra, payload),
+        pack_payload(images.manifest | {"binary": images.binary}, images.extra, payload),
         batch or loaded.batch,
         seed,
         heads,
@@ -355,7 +356,7 @@ def matching_model(header: Header, load_model: LoadModel) -> LoadedModel:
 
 def restore(runs: list[Run], payload: bytes) -> Restored:
     """Pictures and payload from decoded tiles."""
-    manifest, extra, user = container.unpack_payload(payload)
+    manifest, extra, user = unpack_payload(payload)
     shapes = picture_shapes(manifest)
     joined = {
         run.tiles.shape[3]: iter(

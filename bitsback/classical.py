@@ -8,6 +8,7 @@ picture codecs take all tiles side by side as one mosaic.
 import io
 import lzma
 import math
+import warnings
 from enum import IntEnum
 
 import numpy as np
@@ -108,7 +109,10 @@ def _decode_picture(method: Method, data: bytes, shape: Shape, binary: bool) -> 
     size = (cols * shape[2], rows * shape[1])
     mode = "1" if binary else ("L" if shape[3] == 1 else "RGB")
     try:
-        with Image.open(io.BytesIO(data), formats=[_FORMATS[method]]) as picture:
+        with warnings.catch_warnings():
+            # On damage Pillow warns before it fails.
+            warnings.simplefilter("ignore")
+            picture = Image.open(io.BytesIO(data), formats=[_FORMATS[method]])
             if picture.size != size:
                 raise FormatError("the classical prefix is damaged: its picture has another size")
             pixels = _from_image(picture, mode)

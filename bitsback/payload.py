@@ -75,9 +75,8 @@ def _unpack_part(payload: bytes, position: int) -> tuple[bytes, int]:
         return stored, end
     try:
         decoder = lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=_FILTERS)
-        part = decoder.decompress(stored, max_length=size)
-        while len(part) < size and not decoder.eof and not decoder.needs_input:
-            part += decoder.decompress(b"", max_length=size - len(part))
+        # One byte more than is wanted shows a stream that goes on.
+        part = decoder.decompress(stored, max_length=size + 1)
     except (lzma.LZMAError, EOFError, OverflowError) as error:
         raise FormatError("the payload is damaged: a part cannot be decompressed") from error
     if len(part) != size:

@@ -182,7 +182,18 @@ def test_the_payload_comes_back(manifest, extra, user):
 
 
 def test_a_repetitive_part_is_stored_small():
-    assert len(pack_payload({}, bytes(100_000), b"")) < 100
+    assert len(pack_payload({}, bytes(100_000), b"")) < 150
+
+
+@pytest.mark.parametrize("claimed", [299, 301, 2**47 - 1])
+def test_a_part_of_another_length_than_it_claims_is_refused(claimed):
+    def leb128(value):
+        return bytes([value & 127 | 128]) + leb128(value >> 7) if value > 127 else bytes([value])
+
+    payload = pack_payload({}, bytes(300), b"")
+    assert payload.count(leb128(300)) == 1
+    with pytest.raises(FormatError, match="length"):
+        unpack_payload(payload.replace(leb128(300), leb128(claimed)))
 
 
 @settings(max_examples=300, deadline=None)

@@ -157,9 +157,10 @@ def test_a_failed_pop_is_undone_whatever_the_message():
     """Codecs that fall back on another when bits run out do the same on both kinds of message."""
 
     def pop(message):
+        codecs.uniform(30, 24).push(message, np.arange(30))
         with pytest.raises(EmptyMessageError):
-            codecs.uniform(100, 24).pop(message)
-        return codecs.uniform(K, 24).pop(message)
+            codecs.uniform(200, 24).pop(message)
+        return codecs.uniform(40, 24).pop(message)
 
     ours = Message.random(K, 20, 0)
     theirs, symbols = to_craystack(codecs.Codec(None, pop)).pop(message_to_craystack(ours))

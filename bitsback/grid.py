@@ -1,0 +1,172 @@
+"""The latent grid: z = mu_p + sigma_p * delta * (k + u), all of it in integers.
+
+k is what is coded; delta, a stored constant of a channel, is the grid's width in units of the
+prior's sigma; u in (-1/2, 1/2) is a dither that both sides draw from the file's seed. Under the
+prior k follows N(-u, 1/delta**2) on the integers; under the posterior
+N((mu_q - mu_p) / (sigma_p delta) - u, (sigma_q / (sigma_p delta))**2 - 1/12): the dither's own
+variance is left out, so that z has the variance sigma_q**2 whatever delta is. The narrowest
+posterior is one k: the paper's first scheme, with noise uniform over the width.
+"""
+
+import functools
+from dataclasses import dataclass
+
+import numpy as np
+
+from . import arithmetic, tables
+from .tables import FIRST, FRACTIONS, POSTERIOR_WIDTHS, PRIOR_WIDTHS, SCALE_STEPS
+
+MEAN_BITS = 8  # a mean is in units of 2**-8
+Z_BITS = 6  # a latent is in units of 2**-6
+Z_LIMIT = 512
+NIL = 127  # the log-width of a channel that is not coded
+
+_FIXED = 20  # fractional bits of the tables of scales below
+
+
+@dataclass(frozen=True)
+class Gaussian:
+    """Diagonal Gaussians with integer parameters.
+
+    Args:
+        mean: int (B, C, h, w), in units of 2**-8.
+        log_scale: the same shape, 16 log2(sigma), in -128..48.
+    """
+
+    mean: np.ndarray
+    log_scale: np.ndarray
+
+
+@functools.cache
+def _scales() -> np.ndarray:
+    """round(2**(i/16) * 2**20) for i = -192..192, int64; relative error below 2**-9 at the least."""
+    return np.floor(
+        arithmetic.exp2_steps(np.arange(-192, 193), SCALE_STEPS) * 2**_FIXED + 0.5
+    ).astype(np.int64)
+
+
+def scale(log_scale: np.ndarray) -> np.ndarray:
+    """2**(log_scale/16) in units of 2**-20, int64."""
+    return _scales()[np.clip(log_scale, -192, 192) + 192]
+
+
+def _bits(seed: int, index: int, group: int, lane: int, count: int) -> np.ndarray:
+    """The top 32 bits of `count` 64-bit words of Philox-4x64 under this key and counter."""
+    philox = np.random.Philox(key=seed, counter=[0, lane, group, index])
+    return philox.random_raw(count) >> np.uint64(32)
+
+
+def dither(seed: int, index: int, group: int, shape: tuple[int, ...]) -> np.ndarray:
+    """Dither d in 0..31 of a group in link `index`; u = (d + 1/2) / 32 - 1/2. int64."""
+    bits = _bits(seed, index, group, 0, int(np.prod(shape)))
+    return (bits % np.uint64(FRACTIONS)).astype(np.int64).reshape(shape)
+
+
+def nil_cf(seed: int, index: int, group: int, shape: tuple[int, ...]) -> np.ndarray:
+    """Uniform 24-bit numbers that pick the latents which are not coded. int64."""
+    bits = _bits(seed, index, group, 1, int(np.prod(shape)))
+    return (bits >> np.uint64(32 - tables.PRECISION)).astype(np.int64).reshape(shape)
+
+
+def prior_rows(log_width: np.ndarray, d: np.ndarray) -> np.ndarray:
+    """Rows of `tables.prior_table` for k under the prior: width 1/delta, centre -u.
+
+    Args:
+        log_width: 16 log2(delta), broadcastable to d.
+        d: dither in 0..31.
+    """
+    width = -np.asarray(log_width, np.int64) - PRIOR_WIDTHS[0]
+    rows: np.ndarray = width * FRACTIONS + (FRACTIONS - 1 - d)
+    return rows
+
+
+def _offsets(
+    q: Gaussian, p: Gaussian, log_width: np.ndarray, d: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Nearest k to the posterior's centre, and the centre's fraction in 0..31 about it."""
+    distance = q.mean.astype(np.int64) - p.mean
+    inverse = scale(-(p.log_scale.astype(np.int64) + log_width))
+    # distance has 8 fractional bits, inverse 20: the product in units of 1/32 is 23 bits up.
+    shift = MEAN_BITS + _FIXED - FRACTIONS.bit_length() + 1
+    offset = (distance * inverse + (1 << (shift - 1))) >> shift
+    value = offset - d + FRACTIONS - 1
+    return value // FRACTIONS, value % FRACTIONS
+
+
+def posterior_rows(
+    q: Gaussian, p: Gaussian, log_width: np.ndarray, d: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of `tables.posterior_table`, and the base from which they count: k = base + j.
+
+    Rounding the centre to 1/32 of the grid and clipping keep every k in the window; q may be any
+    distribution, so neither costs correctness.
+
+    Args:
+        log_width: 16 log2(delta), broadcastable to d.
+        d: dither in 0..31, (B, C, h, w).
+
+    Returns:
+        rows and base, int64 (B, C, h, w).
+    """
+    base, fraction = _offsets(q, p, log_width, d)
+    width = q.log_scale.astype(np.int64) - p.log_scale - log_width
+    width = np.clip(width, *POSTERIOR_WIDTHS) - POSTERIOR_WIDTHS[0]
+    radius = tables.radii()[width]
+    last = FIRST + tables.WINDOW - 1
+    return width * FRACTIONS + fraction, np.clip(base, FIRST + radius, last - radius)
+
+
+def nearest(q: Gaussian, p: Gaussian, log_width: np.ndarray, d: np.ndarray) -> np.ndarray:
+    """The k of a posterior that is uniform of the grid's width: the paper's first scheme."""
+    return np.clip(_offsets(q, p, log_width, d)[0], FIRST, FIRST + tables.WINDOW - 1)
+
+
+def latent(p: Gaussian, log_width: np.ndarray, k: np.ndarray, d: np.ndarray) -> np.ndarray:
+    """z in units of 2**-6, rounded and clipped to |z| <= 512; int64 (B, C, h, w)."""
+    step = scale(p.log_scale.astype(np.int64) + log_width)
+    # k + u = (64 k + 2 d - 31) / 64 exactly.
+    halves = 2 * FRACTIONS * np.asarray(k, np.int64) + 2 * d - (FRACTIONS - 1)
+    move = step * halves  # fractional bits: 20 + 6
+    shift = _FIXED + FRACTIONS.bit_length() - MEAN_BITS
+    total = (p.mean.astype(np.int64) << shift) + move
+    drop = shift + MEAN_BITS - Z_BITS
+    return np.clip((total + (1 << (drop - 1))) >> drop, -Z_LIMIT, Z_LIMIT)
+
+
+def kl_bits(rows: np.ndarray, base: np.ndarray, p_rows: np.ndarray) -> np.ndarray:
+    """KL(q || p) on the grid, from the integer tables: sum_k Q log2(Q / P), bits per latent.
+
+    Args:
+        rows, base: of the posterior.
+        p_rows: of the prior; all of one shape.
+
+    Returns:
+        float64 of that shape.
+    """
+    flat_rows, flat_base, flat_p = (np.ravel(v) for v in (rows, base, p_rows))
+    found = np.empty(len(flat_rows))
+    radius_of = tables.radii()[flat_rows // FRACTIONS]
+    posterior, prior = tables.posterior_table().ravel(), tables.prior_table().ravel()
+    stride = tables.WINDOW + 1
+    # Latents of like width together, so that narrow ones do not pay for wide ones' columns.
+    for radius in np.unique(radius_of):
+        same = np.flatnonzero(radius_of == radius)
+        for begin in range(0, len(same), 1 << 14):
+            some = same[begin : begin + (1 << 14)]
+            j = np.arange(-radius, radius + 2) - FIRST
+            c_q = posterior[(flat_rows[some] * stride)[:, None] + j]
+            c_p = prior[(flat_p[some] * stride + flat_base[some])[:, None] + j]
+            f_q = np.diff(c_q.astype(np.float64))
+            f_p = np.diff(c_p.astype(np.float64))
+            found[some] = (f_q * np.log2(f_q / f_p)).sum(1) / tables.TOTAL
+    return found.reshape(np.shape(rows))
+
+
+def continuous_kl_bits(q: Gaussian, p: Gaussian) -> np.ndarray:
+    """KL of the Gaussians themselves, bits per latent, (B, C, h, w) (the paper's eq. 7)."""
+    log_ratio = (q.log_scale - p.log_scale.astype(np.float64)) / SCALE_STEPS
+    distance = (q.mean - p.mean.astype(np.float64)) / 2**MEAN_BITS
+    distance = distance * np.exp2(-p.log_scale / SCALE_STEPS)
+    nats = 0.5 * (np.exp2(2 * log_ratio) + distance**2 - 1)
+    found: np.ndarray = nats / np.log(2) - log_ratio
+    return found

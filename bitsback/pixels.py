@@ -1,0 +1,169 @@
+"""Likelihoods of pixels as codecs over integer tables, with integer parameters.
+
+Source: eq. 8-10 of Gregor et al. (2016) for the Gaussian, coded as the mass of each level's bin;
+Salimans et al. (2017), PixelCNN++, for the mixture and its conditioning over the channels.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from . import codecs, tables
+from .ans import Message
+from .tables import LOGIT_LIMIT, PIXEL_COLUMNS, PIXEL_FRACTIONS, PIXEL_TOTAL, PIXEL_WIDTHS, Kind
+
+_SUM = 256  # of a mixture's integer weights
+_HIGHEST = 255 * PIXEL_FRACTIONS
+
+
+@dataclass(frozen=True)
+class Bernoulli:
+    """Binary pixels.
+
+    Args:
+        logits: int (B, C, H, W), in units of 1/32, |logit| <= 512.
+    """
+
+    logits: np.ndarray
+
+    def _ones(self) -> np.ndarray:
+        return tables.bernoulli_table()[self.logits + LOGIT_LIMIT]
+
+    def push(self, message: Message, x: np.ndarray) -> None:
+        """Push x, uint8 (B, C, H, W) of 0 and 1."""
+        codecs.bernoulli(self._ones(), tables.PRECISION).push(message, x)
+
+    def pop(self, message: Message) -> np.ndarray:
+        """Pop x, uint8 (B, C, H, W)."""
+        codec = codecs.bernoulli(self._ones(), tables.PRECISION)
+        return np.asarray(codec.pop(message)[1]).astype(np.uint8)
+
+    def bits(self, x: np.ndarray) -> np.ndarray:
+        """Code length of every image, (B,) bits."""
+        ones = self._ones().astype(np.int64)
+        return _bits(np.where(x == 1, ones, tables.TOTAL - ones)).reshape(len(x), -1).sum(1)
+
+
+def _bits(freq: np.ndarray) -> np.ndarray:
+    found: np.ndarray = tables.PRECISION - np.log2(freq.astype(np.float64))
+    return found
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """Grey levels 0..255 under a mixture of M discretised Gaussians or logistics a channel.
+
+    The cumulative frequency of level v is v + sum_m weight_m T_m(v) of 2**24, where T_m is a
+    component's table with T_m(0) = 0 and T_m(256) = 2**16 - 1, so that every level has at least 1.
+
+    Args:
+        kind: "gaussian" or "logistic".
+        weights: int logits (B, M, H, W), in units of 1/32.
+        means: int (B, M, C, H, W), in units of 1/16 level.
+        log_scales: int (B, M, C, H, W), in 1/8 octaves of a level, -24..48.
+        coeffs: int (B, M, C (C - 1) / 2, H, W), in units of 1/64: how the later channels' means
+            move with (earlier level - 128).
+        gray: all channels are equal: only the first is coded.
+    """
+
+    kind: Kind
+    weights: np.ndarray
+    means: np.ndarray
+    log_scales: np.ndarray
+    coeffs: np.ndarray
+    gray: bool = False
+
+    def push(self, message: Message, x: np.ndarray) -> None:
+        """Push x, uint8 (B, C, H, W); the last channel first, so that it is popped last."""
+        for c in reversed(range(self._coded)):
+            self._channel(x, c).codec().push(message, x[:, c])
+
+    def pop(self, message: Message) -> np.ndarray:
+        """Pop x, uint8 (B, C, H, W)."""
+        batch, _, channels, height, width = self.means.shape
+        x = np.empty((batch, channels, height, width), np.uint8)
+        for c in range(self._coded):
+            x[:, c] = self._channel(x, c).codec().pop(message)[1]
+        if self.gray:
+            x[:, 1:] = x[:, :1]
+        return x
+
+    def bits(self, x: np.ndarray) -> np.ndarray:
+        """Code length of every image, (B,) bits."""
+        found = np.zeros(len(x))
+        for c in range(self._coded):
+            levels = x[:, c].ravel()
+            starts, freqs = self._channel(x, c).interval(levels, slice(None))
+            found += _bits(freqs).reshape(len(x), -1).sum(1)
+        return found
+
+    @property
+    def _coded(self) -> int:
+        return 1 if self.gray else self.means.shape[2]
+
+    def _channel(self, x: np.ndarray, c: int) -> "_Levels":
+        """The mixture of channel c, given the channels of x before it."""
+        means = self.means[:, :, c].astype(np.int64)
+        first = c * (c - 1) // 2
+        if c:
+            earlier = x[:, None, :c].astype(np.int64) - 128
+            move = (self.coeffs[:, :, first : first + c] * earlier).sum(2)
+            means = means + ((move + 2) >> 2)  # 1/64 to 1/16 level
+        means = np.clip(means, 0, _HIGHEST).transpose(1, 0, 2, 3)
+        scales = np.clip(self.log_scales[:, :, c], *PIXEL_WIDTHS).transpose(1, 0, 2, 3)
+        rows = (scales - PIXEL_WIDTHS[0]) * PIXEL_FRACTIONS + means % PIXEL_FRACTIONS
+        at = rows * PIXEL_COLUMNS + PIXEL_COLUMNS // 2 - means // PIXEL_FRACTIONS
+        count = len(means)
+        return _Levels(
+            tables.pixel_table(self.kind).reshape(-1),
+            at.reshape(count, -1),
+            mixture_weights(self.weights).transpose(1, 0, 2, 3).reshape(count, -1),
+            x.shape[:1] + x.shape[2:],
+        )
+
+
+def mixture_weights(logits: np.ndarray) -> np.ndarray:
+    """Integer softmax over axis 1: int64 weights that sum to 256; the rest goes to the largest."""
+    wide = np.asarray(logits, np.int64)
+    mass = tables.weight_table()[np.minimum(wide.max(1, keepdims=True) - wide, 2 * LOGIT_LIMIT)]
+    weights = mass * _SUM // mass.sum(1, keepdims=True)
+    rest = _SUM - weights.sum(1, keepdims=True)
+    largest = wide.argmax(1)[:, None]
+    np.put_along_axis(weights, largest, np.take_along_axis(weights, largest, 1) + rest, 1)
+    return weights
+
+
+@dataclass(frozen=True)
+class _Levels:
+    """One channel of all images, flattened: where its components' tables start, and weights."""
+
+    table: np.ndarray
+    at: np.ndarray  # (M, n): index of level 0 in the flat table
+    weights: np.ndarray  # (M, n)
+    shape: tuple[int, ...]
+
+    def cumulative(self, levels: np.ndarray, where: slice) -> np.ndarray:
+        """Cumulative frequency at the lower edge of levels 0..256, int64 (n,)."""
+        at, weights = self.at[:, where], self.weights[:, where]
+        found = (weights * self.table.take(at + np.minimum(levels, 255))).sum(0)
+        found = np.where(levels == 0, 0, np.where(levels == 256, _SUM * PIXEL_TOTAL, found))
+        return found + levels
+
+    def interval(self, levels: np.ndarray, where: slice) -> tuple[np.ndarray, np.ndarray]:
+        """Starts and frequencies of levels."""
+        wide = levels.astype(np.int64)
+        starts = self.cumulative(wide, where)
+        return starts, self.cumulative(wide + 1, where) - starts
+
+    def find(self, cf: np.ndarray, where: slice) -> np.ndarray:
+        """The level whose interval holds cf, by exact bisection."""
+        wanted = cf.astype(np.int64)
+        low = np.zeros(len(wanted), np.int64)
+        for span in (128, 64, 32, 16, 8, 4, 2, 1):
+            middle = low + span
+            low = np.where(self.cumulative(middle, where) <= wanted, middle, low)
+        return low
+
+    def codec(self) -> codecs.Codec[np.ndarray]:
+        """The codec of these levels, in the images' shape."""
+        return codecs.from_intervals(self.interval, self.find, self.shape, tables.PRECISION)
