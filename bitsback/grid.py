@@ -111,14 +111,14 @@ def posterior_rows(
     base, fraction = _offsets(q, p, log_width, d)
     width = q.log_scale.astype(np.int64) - p.log_scale - log_width
     width = np.clip(width, *POSTERIOR_WIDTHS) - POSTERIOR_WIDTHS[0]
-    radius = tables.radii()[width]
-    last = FIRST + tables.WINDOW - 1
+    radius = tables.posterior_radius()[width]
+    last = FIRST + tables.COLUMNS - 1
     return width * FRACTIONS + fraction, np.clip(base, FIRST + radius, last - radius)
 
 
 def nearest(q: Gaussian, p: Gaussian, log_width: np.ndarray, d: np.ndarray) -> np.ndarray:
     """The k of a posterior that is uniform of the grid's width: the paper's first scheme."""
-    return np.clip(_offsets(q, p, log_width, d)[0], FIRST, FIRST + tables.WINDOW - 1)
+    return np.clip(_offsets(q, p, log_width, d)[0], FIRST, FIRST + tables.COLUMNS - 1)
 
 
 def latent(p: Gaussian, log_width: np.ndarray, k: np.ndarray, d: np.ndarray) -> np.ndarray:
@@ -145,9 +145,9 @@ def kl_bits(rows: np.ndarray, base: np.ndarray, p_rows: np.ndarray) -> np.ndarra
     """
     flat_rows, flat_base, flat_p = (np.ravel(v) for v in (rows, base, p_rows))
     found = np.empty(len(flat_rows))
-    radius_of = tables.radii()[flat_rows // FRACTIONS]
+    radius_of = tables.posterior_radius()[flat_rows // FRACTIONS]
     posterior, prior = tables.posterior_table().ravel(), tables.prior_table().ravel()
-    stride = tables.WINDOW + 1
+    stride = tables.COLUMNS + 1
     # Latents of like width together, so that narrow ones do not pay for wide ones' columns.
     for radius in np.unique(radius_of):
         same = np.flatnonzero(radius_of == radius)

@@ -4,13 +4,21 @@ Source: eq. 8-10 of Gregor et al. (2016) for the Gaussian, coded as the mass of 
 Salimans et al. (2017), PixelCNN++, for the mixture and its conditioning over the channels.
 """
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
 
-from . import codecs, tables
+from . import arithmetic, codecs, tables
 from .ans import Message
-from .tables import LOGIT_LIMIT, PIXEL_COLUMNS, PIXEL_FRACTIONS, PIXEL_TOTAL, PIXEL_WIDTHS, Kind
+from .tables import (
+    LOGIT_LIMIT,
+    LOGIT_UNIT,
+    PIXEL_COLUMNS,
+    PIXEL_FRACTIONS,
+    PIXEL_SCALES,
+    PIXEL_TOTAL,
+)
 
 _SUM = 256  # of a mixture's integer weights
 _HIGHEST = 255 * PIXEL_FRACTIONS
@@ -66,7 +74,7 @@ class Mixture:
         gray: all channels are equal: only the first is coded.
     """
 
-    kind: Kind
+    kind: str
     weights: np.ndarray
     means: np.ndarray
     log_scales: np.ndarray
@@ -110,22 +118,29 @@ class Mixture:
             move = (self.coeffs[:, :, first : first + c] * earlier).sum(2)
             means = means + ((move + 2) >> 2)  # 1/64 to 1/16 level
         means = np.clip(means, 0, _HIGHEST).transpose(1, 0, 2, 3)
-        scales = np.clip(self.log_scales[:, :, c], *PIXEL_WIDTHS).transpose(1, 0, 2, 3)
-        rows = (scales - PIXEL_WIDTHS[0]) * PIXEL_FRACTIONS + means % PIXEL_FRACTIONS
+        scales = np.clip(self.log_scales[:, :, c], *PIXEL_SCALES).transpose(1, 0, 2, 3)
+        rows = (scales - PIXEL_SCALES[0]) * PIXEL_FRACTIONS + means % PIXEL_FRACTIONS
         at = rows * PIXEL_COLUMNS + PIXEL_COLUMNS // 2 - means // PIXEL_FRACTIONS
         count = len(means)
         return _Levels(
-            tables.pixel_table(self.kind).reshape(-1),
+            tables.component_table(self.kind).reshape(-1),
             at.reshape(count, -1),
             mixture_weights(self.weights).transpose(1, 0, 2, 3).reshape(count, -1),
             x.shape[:1] + x.shape[2:],
         )
 
 
+@functools.cache
+def _weight_table() -> np.ndarray:
+    """round(2**20 e**(-i/32)), i = 0..1024: weights of a mixture before they are normalised."""
+    weights = arithmetic.exp(-np.arange(2 * LOGIT_LIMIT + 1) / LOGIT_UNIT)
+    return np.floor(weights * 2**20 + 0.5).astype(np.int64)
+
+
 def mixture_weights(logits: np.ndarray) -> np.ndarray:
     """Integer softmax over axis 1: int64 weights that sum to 256; the rest goes to the largest."""
     wide = np.asarray(logits, np.int64)
-    mass = tables.weight_table()[np.minimum(wide.max(1, keepdims=True) - wide, 2 * LOGIT_LIMIT)]
+    mass = _weight_table()[np.minimum(wide.max(1, keepdims=True) - wide, 2 * LOGIT_LIMIT)]
     weights = mass * _SUM // mass.sum(1, keepdims=True)
     rest = _SUM - weights.sum(1, keepdims=True)
     largest = wide.argmax(1)[:, None]

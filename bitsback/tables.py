@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import heapq
+import math
 from typing import Any
 
 import numpy as np
@@ -40,7 +42,7 @@ PIXEL_KINDS = {"gaussian": arithmetic.normal_cdf, "logistic": arithmetic.logisti
 LOGIT_LIMIT = 512
 LOGIT_UNIT = 32
 
-TABLES_SHA256 = "@SHA@"
+TABLES_SHA256 = "f41642f742a490cd7da806a577838c5cd405ea4235bc84df9fd87f084bfa744f"
 
 
 @functools.cache
@@ -154,6 +156,77 @@ def find(table: U32, rows: Ints, cf: Ints) -> Ints:
     while (step := step // 2) > 0:
         column += np.where(flat.take(start + column + step) <= cf, step, 0)
     return column
+
+
+def quantise(probs: Any, precision: int) -> U32:
+    """Frequencies out of 2**precision that come closest to probabilities.
+
+        minimise KL(p || f / 2**precision):  every unit of frequency goes where p log(1 + 1/f)
+        is largest, p log f being concave
+
+    Args:
+        probs: float (..., n), not negative; rows need not sum to 1.
+        precision: in 0..24.
+
+    Returns:
+        uint32 (..., n): at least 1 where p > 0 and 0 where p = 0; rows sum to 2**precision.
+        No other such frequencies have a smaller KL (gains are compared in float64; of equal ones
+        the earlier symbol's is taken).
+
+    Raises:
+        ValueError: negative, NaN or infinite entries, a row that sums to 0, or one with more
+            possible symbols than 2**precision.
+    """
+    p = np.asarray(probs, np.float64)
+    total = 1 << precision
+    if not np.isfinite(p).all() or (p < 0.0).any():
+        raise ValueError("probabilities must be finite and not negative")
+    possible = (p > 0.0).sum(-1)
+    if (possible == 0).any():
+        raise ValueError("a row of probabilities sums to 0")
+    if (possible > total).any():
+        raise ValueError(f"{possible.max()} possible symbols do not fit into 2**{precision}")
+    freqs = np.zeros(p.shape, np.uint32)
+    for index in np.ndindex(p.shape[:-1]):
+        freqs[index][p[index] > 0.0] = _quantise_row(p[index][p[index] > 0.0], total)
+    return freqs
+
+
+def _quantise_row(p: arithmetic.F64, total: int) -> Ints:
+    p = p / p.max()
+    freqs = np.maximum(np.floor(p / math.fsum(p) * total), 1.0).astype(np.int64)
+
+    def gain(i: int) -> float:
+        """What one more unit would save."""
+        return float(p[i] * arithmetic.log1p(1.0 / freqs[i]))
+
+    def loss(i: int) -> float:
+        """What one unit less would cost."""
+        return float(p[i] * arithmetic.log1p(1.0 / (freqs[i] - 1))) if freqs[i] > 1 else math.inf
+
+    # Entries whose frequency has changed since are stale, and renewed when they come up.
+    gains = [(-gain(i), i, int(freqs[i])) for i in range(len(p))]
+    losses = [(loss(i), i, int(freqs[i])) for i in range(len(p))]
+    heapq.heapify(gains)
+    heapq.heapify(losses)
+
+    def top(heap: list[tuple[float, int, int]]) -> tuple[float, int, int]:
+        while heap[0][2] != freqs[heap[0][1]]:
+            heapq.heappop(heap)
+        return heap[0]
+
+    def move(i: int, by: int) -> None:
+        freqs[i] += by
+        heapq.heappush(gains, (-gain(i), i, int(freqs[i])))
+        heapq.heappush(losses, (loss(i), i, int(freqs[i])))
+
+    for _ in range(abs(excess := int(freqs.sum()) - total)):
+        move(top(losses if excess > 0 else gains)[1], -1 if excess > 0 else 1)
+    while -top(gains)[0] > top(losses)[0]:
+        giver, taker = top(losses)[1], top(gains)[1]
+        move(giver, -1)
+        move(taker, 1)
+    return freqs
 
 
 def _posterior_scales() -> arithmetic.F64:
