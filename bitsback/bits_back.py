@@ -191,6 +191,17 @@ def posteriors(
     return ask
 
 
+def refresh(message: Message, link: Link, index: int) -> None:
+    """Mask the heads' low bits with the seed's stream, before q pops and after it pushes.
+
+    A pop samples from q only if the bits it takes are uniform; those that a model of other data
+    has pushed are not. The mask makes them so, and being its own inverse it costs nothing.
+    """
+    philox = np.random.Philox(key=link.seed, counter=[0, 2, index, link.index])
+    mask = philox.random_raw(len(message.heads)) & np.uint64(tables.TOTAL - 1)
+    message.heads ^= mask
+
+
 def push_prior(message: Message, visit: Visit) -> None:
     """Push a group's k under its prior."""
     rows = visit.latents.prior_rows()
@@ -226,6 +237,7 @@ def encode(message: Message, model: Model, link: Link, x: np.ndarray) -> LinkCos
 
     def choose(index: int, state: State, latents: Latents) -> np.ndarray:
         q = ask(index, state, latents)
+        refresh(message, link, index)
         held = message.bits
         k = q.pop(message)
         asked.append(q)
@@ -267,6 +279,7 @@ def decode(message: Message, model: Model, link: Link) -> np.ndarray:
     asked = [ask(v.index, v.state, v.latents) for v in visits]
     for visit, q in zip(reversed(visits), reversed(asked), strict=True):
         q.push(message, visit.k)
+        refresh(message, link, visit.index)
     return x
 
 
