@@ -215,8 +215,12 @@ class _Job:
             message = unfold(message, self.heads)
             done = count
             for (where, link), run in steps_of(
-                [r.gray for r in self.runs], counts, [len(r.tiles) for r in self.runs],
-                self.batch, size, self.seed,
+                [r.gray for r in self.runs],
+                counts,
+                [len(r.tiles) for r in self.runs],
+                self.batch,
+                size,
+                self.seed,
             ):
                 x = self.runs[run].batch(where)
                 cost = bits_back.encode(message, self.loaded.model, link, x)
@@ -247,9 +251,7 @@ class _Job:
         report = tally.report(
             images=len(self.images.pictures),
             dims=sum(p.size for p in self.images.pictures),
-            chained_dims=sum(
-                r.tiles[n:].size for r, n in zip(self.runs, counts, strict=True)
-            ),
+            chained_dims=sum(r.tiles[n:].size for r, n in zip(self.runs, counts, strict=True)),
             payload_bits=8 * len(start.payload),
             classical_bits=8 * len(start.prefix),
             filler_bits=8 * start.filler,
@@ -303,8 +305,12 @@ def decompress_set(
     ]
     first = [s.classical for s in segments]
     steps = steps_of(
-        [s.gray for s in segments], first, [s.count for s in segments],
-        header.batch, loaded.tile, header.seed,
+        [s.gray for s in segments],
+        first,
+        [s.count for s in segments],
+        header.batch,
+        loaded.tile,
+        header.seed,
     )
     try:
         if steps:

@@ -156,9 +156,7 @@ class Posterior:
     @property
     def certain(self) -> np.ndarray:
         """k where q is uniform of the grid's width."""
-        nearest = grid.nearest(
-            self.q, self.latents.p, self.latents.log_width, self.latents.dither
-        )
+        nearest = grid.nearest(self.q, self.latents.p, self.latents.log_width, self.latents.dither)
         return nearest[:, self.latents.coded]
 
     def pop(self, message: Message) -> np.ndarray:
@@ -176,9 +174,7 @@ class Posterior:
             codec.push(message, k - self.base - tables.FIRST)
 
 
-def posteriors(
-    model: Model, memory: Memory
-) -> Callable[[int, State, Latents], Posterior]:
+def posteriors(model: Model, memory: Memory) -> Callable[[int, State, Latents], Posterior]:
     """The posteriors of the groups, to be asked for in their order."""
 
     def ask(index: int, state: State, latents: Latents) -> Posterior:

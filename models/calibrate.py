@@ -3,23 +3,24 @@
 import numpy as np
 
 from bitsback import grid
-from bitsback.bits_back import Link, encode
 from bitsback.ans import Message
+from bitsback.bits_back import Link, encode
 
 from .coding import DrawModel, IntegerArithmetic
 from .config import DrawConfig
 from .data import Pictures
-from .draw import groups
+from .draw import Memory, State, groups
 
-# delta = DIAL * sigma_q: wide, since the coder narrows q by the grid's own noise (`grid`).
-DIAL = 16  # 16 log2(2)
+# 16 log2(delta / sigma_q): one sigma. Measured on q = N(.5, .5**2), p = N(0, 1): the grid costs 1.2 %
+# over the continuous KL at one sigma, 4.8 % at two, for 1 bit a latent less of initial bits.
+DIAL = 0
 NIL_BITS = 1e-3
 
 
 def calibrate(config: DrawConfig, ops: IntegerArithmetic, pictures: Pictures) -> list[np.ndarray]:
     """Grid widths of every group and channel, 16 log2(delta), for `DrawModel`.
 
-    A channel's width is twice the narrow (lower decile) posterior's, in units of the prior's
+    A channel's width is the narrow (lower decile) posterior's, in units of the prior's
     sigma; a channel whose KL is below 0.001 bits a latent on average is not coded at all.
     """
     sizes = [config.latents2 if g.layer == 2 else config.latents for g in groups(config)]
@@ -51,7 +52,9 @@ class _Recorder:
         self.start, self.observe, self.prior = model.start, model.observe, model.prior
         self.step, self.likelihood = model.step, model.likelihood
 
-    def posterior(self, index, memory, state, p):  # type: ignore[no-untyped-def]
+    def posterior(
+        self, index: int, memory: Memory, state: State, p: grid.Gaussian
+    ) -> tuple[grid.Gaussian, Memory]:
         q, memory = self.model.posterior(index, memory, state, p)
         self.ratios[index].append(q.log_scale - p.log_scale)
         self.costs[index].append(grid.continuous_kl_bits(q, p))

@@ -171,9 +171,7 @@ def step(ops: Ops, config: DrawConfig, group: Group, state: State, z: Array) -> 
         sources.append(state.up2)
     hd1, cd1 = ops.lstm(conv(ops, "dec1", sources), state.cd1)
     canvas = ops.add_canvas(state.r, ops.up(conv(ops, "canvas", [hd1]), config.stride))
-    return dataclasses.replace(
-        state, hd1=hd1, cd1=cd1, r=canvas, means=_means(ops, config, canvas)
-    )
+    return dataclasses.replace(state, hd1=hd1, cd1=cd1, r=canvas, means=_means(ops, config, canvas))
 
 
 def _means(ops: Ops, config: DrawConfig, canvas: Array) -> Array:

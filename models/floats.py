@@ -8,7 +8,6 @@ from torch.nn import functional
 
 from .config import DrawConfig
 from .grids import (
-    CANVAS_BITS,
     CANVAS_GAIN,
     CANVAS_LIMIT,
     CELL_BITS,

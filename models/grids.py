@@ -26,4 +26,3 @@ CANVAS_GAIN = 4.0
 
 EXACT_LIMIT = 2**24  # float32 counts exactly to here
 WEIGHT_LIMIT = 2**15 - 1
-

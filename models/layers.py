@@ -92,9 +92,7 @@ def layers(config: DrawConfig) -> dict[str, Layer]:
             "q2_mean": mean(config.latents2, hidden2),
             "p2_mean": mean(config.latents2, hidden2),
             "p2_scale": scale(config.latents2, hidden2),
-            "up2": Layer(
-                {"h": (hidden2,)}, config.maps2 * side, HIDDEN_BITS, -UP_LIMIT, UP_LIMIT
-            ),
+            "up2": Layer({"h": (hidden2,)}, config.maps2 * side, HIDDEN_BITS, -UP_LIMIT, UP_LIMIT),
         }
         if config.posterior == "gaussian":
             found["q2_scale"] = scale(config.latents2, hidden2)

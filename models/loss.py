@@ -24,7 +24,7 @@ class Losses:
 
 
 def gaussian_kl(q: draw.Gaussians, p: draw.Gaussians) -> Tensor:
-    """KL(q || p) of diagonal Gaussians given log2 sigma, nats, elementwise (eq. 7's closed form)."""
+    """KL(q || p) of diagonal Gaussians from log2 sigma, in nats, elementwise (eq. 7)."""
     log_ratio = (q.log_scale - p.log_scale) * LN2
     distance = (q.mean - p.mean) * torch.exp2(-p.log_scale)
     return 0.5 * (torch.exp(2 * log_ratio) + distance * distance - 1) - log_ratio
@@ -62,9 +62,11 @@ def likelihood_nats(ops: FloatOps, config: DrawConfig, r: Tensor, levels: Tensor
     """
     if config.likelihood == "bernoulli":
         logits = ops.round((r * CANVAS_GAIN).clamp(-16, 16), 5)
-        return functional.binary_cross_entropy_with_logits(
-            logits, levels, reduction="none"
-        ).flatten(1).sum(1)
+        return (
+            functional.binary_cross_entropy_with_logits(logits, levels, reduction="none")
+            .flatten(1)
+            .sum(1)
+        )
     weights, means, log_scales = mixture_parameters(ops, config, r, levels)
     inverse = torch.exp2(-log_scales)
     centred = levels[:, None] - means

@@ -62,9 +62,7 @@ def digest(config: DrawConfig, tensors: Tensors, log_widths: list[np.ndarray]) -
     return found.digest()
 
 
-def save(
-    folder: Path, config: DrawConfig, tensors: Tensors, log_widths: list[np.ndarray]
-) -> None:
+def save(folder: Path, config: DrawConfig, tensors: Tensors, log_widths: list[np.ndarray]) -> None:
     """Write a model folder.
 
     Raises:

@@ -125,7 +125,9 @@ class Trainer:
         """The learning rate of this update: linear warm-up, then cosine decay."""
         warm = min(1.0, (self.update + 1) / max(1, self.train.warmup))
         done = self.update / self.train.updates
-        return self.train.learning_rate * warm * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * done)))
+        return (
+            self.train.learning_rate * warm * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * done)))
+        )
 
     def one_update(self) -> tuple[float, float]:
         """One optimiser step; returns nats per picture, in all and of the latents alone."""
@@ -272,7 +274,9 @@ class Trainer:
             for name, p, mean in zip(names, self.params, self.average, strict=True):
                 p.copy_(tensors[f"now/{name}"])
                 mean.copy_(tensors[f"average/{name}"])
-                keys = [k for k in ("step", "exp_avg", "exp_avg_sq") if f"adam/{k}/{name}" in tensors]
+                keys = [
+                    k for k in ("step", "exp_avg", "exp_avg_sq") if f"adam/{k}/{name}" in tensors
+                ]
                 if keys:
                     self.adam.state[p] = {key: tensors[f"adam/{key}/{name}"] for key in keys}
                     self.adam.state[p]["step"] = self.adam.state[p]["step"].cpu()

@@ -1,0 +1,32 @@
+"""From a training run to a model folder: export, calibration, known answer, log."""
+
+import json
+from pathlib import Path
+
+import torch
+
+from . import store
+from .calibrate import calibrate
+from .export import export
+from .integers import IntegerOps
+from .training import Trainer
+
+
+def finish(trainer: Trainer, folder: Path) -> None:
+    """Write the averaged parameters as a model that codes, with the log of its training.
+
+    Raises:
+        ModelError: the weights are not exact.
+    """
+    config = trainer.model
+    tensors = export(config, trainer.averaged())
+    ops = IntegerOps(config, tensors, torch.device("cpu"))
+    store.save(folder, config, tensors, calibrate(config, ops, trainer.pictures))
+    log = {
+        "updates": trainer.update,
+        "seconds": round(trainer.seconds, 1),
+        "device": trainer.device.type,
+        "reverted": trainer.reverted,
+        "curve": trainer.history,
+    }
+    (folder / "log.json").write_text(json.dumps(log) + "\n")
