@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 F64 = NDArray[np.float64]
 
 _LOG2_E = float.fromhex("0x1.71547652b82fep+0")
-# ln 2 in two parts; the first has 32 significant bits, so that its product with an exponent is exact
+# ln 2 in two parts; the first has 32 significant bits: its product with an exponent is exact
 _LN2_HIGH = float.fromhex("0x1.62e42fee00000p-1")
 _LN2_LOW = float.fromhex("0x1.a39ef35793c76p-33")
 _SQRT_2_PI = float.fromhex("0x1.40d931ff62706p+1")

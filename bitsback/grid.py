@@ -39,7 +39,7 @@ class Gaussian:
 
 @functools.cache
 def _scales() -> np.ndarray:
-    """round(2**(i/16) * 2**20) for i = -192..192, int64; relative error below 2**-9 at the least."""
+    """round(2**(i/16) * 2**20) for i = -192..192, int64; the least is 2**8."""
     return np.floor(
         arithmetic.exp2_steps(np.arange(-192, 193), SCALE_STEPS) * 2**_FIXED + 0.5
     ).astype(np.int64)

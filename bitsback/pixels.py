@@ -101,7 +101,7 @@ class Mixture:
         found = np.zeros(len(x))
         for c in range(self._coded):
             levels = x[:, c].ravel()
-            starts, freqs = self._channel(x, c).interval(levels, slice(None))
+            freqs = self._channel(x, c).interval(levels, slice(None))[1]
             found += _bits(freqs).reshape(len(x), -1).sum(1)
         return found
 

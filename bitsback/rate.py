@@ -19,7 +19,7 @@ from .bits_back import GroupCost, LinkCost
 LN2 = math.log(2.0)
 
 # A push or pop moves the content of a head by less than 2**24 / x bits from the ideal; heads lie
-# log-uniformly in [2**31, 2**63), so that the mean is 2**-7 / (32 ln 2) / ln 2 bits, of either sign.
+# log-uniformly in [2**31, 2**63), so the mean is 2**-7 / (32 ln 2) / ln 2 bits, of either sign.
 ROUNDING_BITS = 2.0**-7 / (32 * LN2) / LN2
 Z_LIMIT = 4.5
 

@@ -1,1 +1,1 @@
-"""Convolutional DRAW (Gregor et al., 2016): the networks, their training, their exact integer form, their weights."""
+"""Convolutional DRAW: networks, training, their exact integer form, and shipped weights."""

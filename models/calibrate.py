@@ -11,8 +11,8 @@ from .config import DrawConfig
 from .data import Pictures
 from .draw import Memory, State, groups
 
-# 16 log2(delta / sigma_q): one sigma. Measured on q = N(.5, .5**2), p = N(0, 1): the grid costs 1.2 %
-# over the continuous KL at one sigma, 4.8 % at two, for 1 bit a latent less of initial bits.
+# 16 log2(delta / sigma_q): one sigma. Measured on q = N(.5, .5**2), p = N(0, 1): the grid costs
+# 1.2 % over the continuous KL at one sigma and 4.8 % at two, for 1 bit a latent less to start with.
 DIAL = 0
 NIL_BITS = 1e-3
 

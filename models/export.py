@@ -45,6 +45,7 @@ def check(config: DrawConfig, tensors: Tensors) -> None:
             sum(|w_int|) * max(|a_int|) + |bias| + rounding offset < 2**24.
     """
     expected: dict[str, tuple[tuple[int, ...], type]] = {}
+    shape: tuple[int, ...]
     kinds = layers(config)
     for name, layer in kinds.items():
         for part, sources in layer.parts.items():

@@ -88,7 +88,7 @@ def exponents(layer: Layer, weights: dict[str, Tensor], bias: Tensor) -> Tensor:
 
 
 def _by_source(weight: Tensor, sources: tuple[Source, ...]) -> list[tuple[Tensor, Source]]:
-    pieces = weight.split([s.channels for s in sources], dim=1)
+    pieces = torch.split(weight, [s.channels for s in sources], dim=1)  # type: ignore[no-untyped-call]
     return list(zip(pieces, sources, strict=True))
 
 
@@ -105,11 +105,11 @@ class Round(torch.autograd.Function):
     """floor(x * scale + 1/2) / scale, with the gradient passed straight through."""
 
     @staticmethod
-    def forward(ctx: object, x: Tensor, scale: float) -> Tensor:  # type: ignore[override]
+    def forward(ctx: object, x: Tensor, scale: float) -> Tensor:
         return torch.floor(x * scale + 0.5) / scale
 
     @staticmethod
-    def backward(ctx: object, *grads: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: object, *grads: Tensor) -> tuple[Tensor, None]:
         return grads[0], None
 
 
@@ -131,9 +131,9 @@ class FloatOps:
             bias = params[f"{name}/bias"]
             exponent = exponents(layer, weights, bias.detach())
             for part, sources in layer.parts.items():
-                bits = torch.cat([torch.full((s.channels,), float(s.bits)) for s in sources])
-                bits = bits.to(exponent)[None, :, None, None]
-                unit = torch.exp2(bits - exponent[:, None, None, None]).float()
+                grid = torch.cat([torch.full((s.channels,), float(s.bits)) for s in sources])
+                grid = grid.to(exponent)[None, :, None, None]
+                unit = torch.exp2(grid - exponent[:, None, None, None]).float()
                 whole = integer_weight(weights[part].detach(), sources, exponent).float() * unit
                 found[f"{name}/{part}"] = weights[part] + (whole - weights[part]).detach()
             unit = torch.exp2(-exponent).float()
@@ -145,8 +145,7 @@ class FloatOps:
 
     def round(self, x: Tensor, bits: int) -> Tensor:
         """x on the grid of `bits` fractional bits, if quantised."""
-        rounded: Tensor = Round.apply(x, 2.0**bits) if self.quantised else x
-        return rounded
+        return Round.apply(x, 2.0**bits) if self.quantised else x  # type: ignore[no-untyped-call]
 
     def initial(self, name: str, batch: int, height: int, width: int) -> Tensor:
         value = self.params[f"init/{name}"]

@@ -110,8 +110,8 @@ class Trainer:
         self.device = torch.device(device)
         torch.manual_seed(train.seed)
         self.network = DrawNetwork(model, train.seed).to(self.device)
-        self.network.to(memory_format=torch.channels_last)
-        self.params = list(self.network.parameters())
+        self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.params: list[Tensor] = list(self.network.parameters())
         self.average = [p.detach().clone() for p in self.params]
         self.adam = torch.optim.Adam(self.params, lr=train.learning_rate, betas=(0.9, 0.99))
         self.update = 0
@@ -145,7 +145,7 @@ class Trainer:
         kl, likelihood = found.kl.sum(0).mean(), found.likelihood.mean()
         total = (train.beta * likelihood + kl) / self.pictures.dims
         self.adam.zero_grad(set_to_none=True)
-        total.backward()
+        total.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.params, train.clip)
         for group in self.adam.param_groups:
             group["lr"] = self.rate()
@@ -256,7 +256,7 @@ class Trainer:
             "device": self.device.type,
         }
         _replace(folder / "checkpoint.safetensors", lambda path: save_file(tensors, path))
-        _replace(folder / "log.json", lambda path: path.write_text(json.dumps(state)) and None)
+        _replace(folder / "log.json", lambda path: path.write_text(json.dumps(state)))
 
     def load(self, folder: Path) -> None:
         """Continue from a checkpoint written by `save`.
@@ -286,7 +286,7 @@ class Trainer:
         self.history, self.reverted = state["history"], state["reverted"]
 
 
-def _replace(path: Path, write: Callable[[Path], None]) -> None:
+def _replace(path: Path, write: Callable[[Path], object]) -> None:
     temporary = path.with_name(path.name + ".tmp")
     write(temporary)
     os.replace(temporary, path)

@@ -1,0 +1,280 @@
+"""The command line: compress, decompress, verify, info, rate, models and train."""
+
+import contextlib
+import dataclasses
+import json
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from .api import DEFAULT_MODEL
+from .errors import BitsbackError, InputError
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Lossless image compression with latent variable models, by bits-back coding.",
+)
+errors = Console(stderr=True, highlight=False, soft_wrap=True)
+
+Inputs = Annotated[list[Path], typer.Argument(help="a .npy, .npz, image files, or a folder")]
+Device = Annotated[str, typer.Option(help="auto, cpu or cuda")]
+Model = Annotated[str, typer.Option(help="a shipped model's name, or a model folder")]
+Batch = Annotated[int | None, typer.Option(help="images per link of the chain")]
+Seed = Annotated[int, typer.Option(help="of the dither")]
+Json = Annotated[bool, typer.Option("--json", help="print JSON")]
+
+
+def main() -> None:
+    """Run the command line; what bitsback refuses is one sentence and exit code 2."""
+    try:
+        app()
+    except BitsbackError as error:
+        print(f"bitsback: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+@contextlib.contextmanager
+def bar(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar on standard error, if that is a terminal; yields progress(done, total)."""
+    columns = (TextColumn(what), BarColumn(), TextColumn("{task.completed}/{task.total}"))
+    with Progress(
+        *columns, TimeRemainingColumn(), console=errors, disable=not errors.is_terminal
+    ) as progress:
+        task = progress.add_task(what, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+def read_bytes(path: Path) -> bytes:
+    """A file's content.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {(error.strerror or 'error').lower()}") from error
+
+
+@app.command()
+def compress(
+    inputs: Inputs,
+    output: Annotated[Path, typer.Option("-o", "--output", help="the file to write")],
+    model: Model = DEFAULT_MODEL,
+    device: Device = "auto",
+    batch: Batch = None,
+    payload: Annotated[Path | None, typer.Option(help="a file that travels inside")] = None,
+    seed: Seed = 0,
+) -> None:
+    """Compress images losslessly into one file."""
+    from . import archive, files, images
+    from .api import load_model
+
+    found = images.read_images(inputs)
+    extra = b"" if payload is None else read_bytes(payload)
+    with bar("compress") as progress:
+        packed = archive.compress_set(
+            found,
+            load_model(model, device),
+            payload=extra,
+            batch=batch,
+            seed=seed,
+            progress=progress,
+        )
+    files.atomic_write(output, packed.data)
+    report = packed.report
+    errors.print(
+        f"{report.images} images, {len(packed.data)} bytes, "
+        f"{report.file_bits / report.dims:.4f} bits/dim"
+    )
+
+
+def _restore(path: Path, model: str | None, device: str) -> Any:
+    from . import archive
+    from .api import load_model
+
+    data = read_bytes(path)
+    with bar("decompress") as progress:
+        return archive.decompress_set(
+            data, lambda name: load_model(name if model is None else model, device), progress
+        )
+
+
+@app.command()
+def decompress(
+    file: Annotated[Path, typer.Argument(help="a file written by compress")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="what to write")],
+    model: Annotated[str | None, typer.Option(help="folder of the model, if not shipped")] = None,
+    device: Device = "auto",
+    payload: Annotated[Path | None, typer.Option(help="write the payload here")] = None,
+) -> None:
+    """Give back the very images that were compressed."""
+    from . import files, images
+
+    restored = _restore(file, model, device)
+    images.write_images(restored.images, output)
+    if payload is not None:
+        files.atomic_write(payload, restored.payload)
+
+
+@app.command()
+def verify(
+    file: Annotated[Path, typer.Argument(help="a file written by compress")],
+    model: Annotated[str | None, typer.Option(help="folder of the model, if not shipped")] = None,
+    device: Device = "auto",
+) -> None:
+    """Decode a file in memory and check header, message and pixels."""
+    restored = _restore(file, model, device)
+    print(f"{file}: OK, {len(restored.images.pictures)} images")
+
+
+@app.command()
+def info(
+    file: Annotated[Path, typer.Argument(help="a file written by compress")], as_json: Json = False
+) -> None:
+    """Print a file's header."""
+    from . import container
+
+    data = read_bytes(file)
+    header, words = container.unpack(data)
+    fields = {
+        name: value.hex() if isinstance(value, bytes) else value
+        for name, value in dataclasses.asdict(header).items()
+    }
+    fields |= {"file_bytes": len(data), "message_words": len(words)}
+    if as_json:
+        print(json.dumps(fields))
+    else:
+        for name, value in fields.items():
+            print(f"{name}: {value}")
+
+
+@app.command()
+def rate(
+    inputs: Inputs,
+    model: Model = DEFAULT_MODEL,
+    limit: Annotated[int | None, typer.Option(min=1, help="use the first N images")] = None,
+    batch: Batch = None,
+    seed: Seed = 0,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Compress in memory; show the rate reached beside the KL-based rate, and check them."""
+    from . import archive, images
+    from .api import load_model
+
+    found = images.read_images(inputs)
+    if limit is not None:
+        found = dataclasses.replace(found, pictures=found.pictures[:limit], extra=b"")
+    with bar("rate") as progress:
+        loaded = load_model(model, device)
+        report = archive.compress_set(
+            found, loaded, batch=batch, seed=seed, progress=progress
+        ).report
+    check = report.check()
+    if as_json:
+        print(json.dumps(report.to_dict()))
+    else:
+        print_report(report, Console(highlight=False))
+    if not check.passed:
+        raise typer.Exit(1)
+
+
+def print_report(report: Any, console: Console) -> None:
+    """The rate table, where every bit went, and the check."""
+    table = Table("step", "layer", "net bits", "KL bits", "Gaussian KL", "bits/dim", "nats/image")
+
+    def row(name: str, layer: str, net: float, kl: float, continuous: str) -> None:
+        rates = (f"{report.bits_per_dim(net):.5f}", f"{report.nats_per_image(net):.3f}")
+        table.add_row(name, layer, f"{net:.0f}", f"{kl:.0f}", continuous, *rates)
+
+    for group in report.steps:
+        continuous = f"{group.continuous_kl_bits:.0f}"
+        row(str(group.step), str(group.layer), group.net_bits, group.kl_bits, continuous)
+    latents = sum(group.kl_bits for group in report.steps)
+    row("pixels", "", report.likelihood_bits, report.kl_bits - latents, "")
+    row("chain", "", report.net_bits, report.kl_bits, "")
+    console.print(table)
+    parts = {
+        "payload": report.payload_bits,
+        "classical prefix": report.classical_bits,
+        "filler": report.filler_bits,
+        "net": report.net_bits,
+        "header": report.header_bits,
+        "stack's head": report.head_bits,
+        "file": report.file_bits,
+    }
+    for name, bits in parts.items():
+        console.print(f"{name:>17}: {bits:12.0f} bits  {bits / report.file_bits:8.3%}")
+    console.print(
+        f"file: {report.file_bits / report.dims:.5f} bits/dim over {report.images} images"
+    )
+    console.print(str(report.check()))
+
+
+@app.command()
+def models(as_json: Json = False) -> None:
+    """List the shipped models."""
+    from .models import store
+
+    found = []
+    for name in store.names():
+        config, tensors, _, fields = store.read(store.folder_of(name))
+        parameters = sum(value.size for value in tensors.values())
+        found.append(
+            {
+                "name": name,
+                "likelihood": config.likelihood,
+                "channels": config.channels,
+                "tile": config.tile,
+                "parameters": parameters,
+                "sha256": fields["sha256"],
+            }
+        )
+    if as_json:
+        print(json.dumps(found))
+    else:
+        table = Table(*found[0]) if found else Table("no models are shipped")
+        for fields in found:
+            table.add_row(*(str(value) for value in fields.values()))
+        Console().print(table)
+
+
+@app.command()
+def train(
+    config: Annotated[Path, typer.Argument(help="TOML with [model] and [training]")],
+    data: Annotated[list[Path], typer.Option(help="training images; may be given again")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="the model folder to write")],
+    device: Device = "auto",
+    seconds: Annotated[float | None, typer.Option(help="stop after this long")] = None,
+) -> None:
+    """Train a model, or continue from the checkpoint in the output folder."""
+    from .models import data as pictures
+    from .models import finish, store, training
+
+    model, plan = training.read_config(config)
+    found = pictures.load(data, model)
+    trainer = training.Trainer(model, plan, found, str(store.device_of(device)))
+    checkpoint = output / "checkpoint"
+    if (checkpoint / "log.json").exists():
+        trainer.load(checkpoint)
+    with bar("train") as progress:
+        for report in trainer.run(seconds):
+            progress(report.update, report.updates)
+            errors.print(f"update {report.update}: {report.bits_per_dim:.4f} bits/dim")
+            trainer.save(checkpoint)
+    finish.finish(trainer, output)
+
+
+if __name__ == "__main__":
+    main()
