@@ -88,7 +88,7 @@ def exponents(layer: Layer, weights: dict[str, Tensor], bias: Tensor) -> Tensor:
 
 
 def _by_source(weight: Tensor, sources: tuple[Source, ...]) -> list[tuple[Tensor, Source]]:
-    pieces = torch.split(weight, [s.channels for s in sources], dim=1)  # type: ignore[no-untyped-call]
+    pieces = torch.split(weight, [s.channels for s in sources], dim=1)
     return list(zip(pieces, sources, strict=True))
 
 

@@ -99,7 +99,7 @@ def mixture_parameters(
     else:
         pairs = c * (c - 1) // 2
         sizes = [c, m, m * c, m * c, m * pairs]
-        _, weights, offsets, scales, coefficients = torch.split(r, sizes, 1)  # type: ignore[no-untyped-call]
+        _, weights, offsets, scales, coefficients = torch.split(r, sizes, 1)
         means = base + 128.0 * offsets.view(batch, m, c, height, width)
         scales = scales.view(batch, m, c, height, width)
         coefficients = coefficients.view(batch, m, pairs, height, width)

@@ -1,0 +1,39 @@
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+from bitsback.models import draw, export, store
+from bitsback.models.config import DrawConfig
+from bitsback.models.floats import DrawNetwork
+
+from bitsback.protocol import LoadedModel
+
+SMALL = DrawConfig(
+    channels=1, likelihood="bernoulli", steps=2, maps=4, latents=2, stride=2, tile=8, batch=2
+)
+
+
+def random_model(config: DrawConfig, seed: int = 0, nil: bool = False):
+    """Integer tensors and grids of an untrained model."""
+    tensors = export.export(config, DrawNetwork(config, seed).named())
+    widths = [
+        np.zeros(config.latents2 if group.layer == 2 else config.latents, np.int64)
+        for group in draw.groups(config)
+    ]
+    if nil:
+        widths[0][0] = 127
+    return tensors, widths
+
+
+@pytest.fixture
+def build_model(tmp_path: Path):
+    """Build, save and load an untrained model with some fields of its configuration changed."""
+
+    def build(**changes) -> LoadedModel:
+        config = dataclasses.replace(SMALL, **changes)
+        tensors, widths = random_model(config)
+        store.save(tmp_path / "model", config, tensors, widths)
+        return store.load(str(tmp_path / "model"), "cpu")
+
+    return build

@@ -1,0 +1,116 @@
+"""Coding images through a model leaves the message as it was found, and gives the images back."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from bitsback.models.coding import DrawModel
+from bitsback.models.integers import IntegerOps
+from conftest import SMALL, random_model
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bitsback import bits_back
+from bitsback.ans import Message
+from bitsback.bits_back import Link
+from bitsback.rate import Tally
+
+
+def model_of(config, seed=0, nil=False):
+    tensors, widths = random_model(config, seed, nil)
+    return DrawModel(config, IntegerOps(config, tensors, torch.device("cpu")), widths)
+
+
+@st.composite
+def cases(draw_):
+    likelihood = draw_(st.sampled_from(["bernoulli", "gaussian", "logistic"]))
+    layers = draw_(st.sampled_from([1, 2]))
+    config = dataclasses.replace(
+        SMALL,
+        channels=draw_(st.sampled_from([1, 3])),
+        likelihood=likelihood,
+        mixtures=draw_(st.integers(1, 3)) if likelihood == "logistic" else 1,
+        steps=draw_(st.integers(1, 4)),
+        layers=layers,
+        maps2=3 if layers == 2 else 0,
+        latents2=1 if layers == 2 else 0,
+        posterior=draw_(st.sampled_from(["gaussian", "constant"])),
+    )
+    height, width = (config.multiple * draw_(st.integers(1, 3)) for _ in range(2))
+    gray = config.channels == 3 and draw_(st.booleans())
+    link = Link(
+        draw_(st.integers(1, 5)),
+        height,
+        width,
+        draw_(st.integers(0, 2**64 - 1)),
+        draw_(st.integers(0, 99)),
+        gray,
+    )
+    return config, link, draw_(st.booleans()), draw_(st.integers(0, 99))
+
+
+@settings(max_examples=25, deadline=None)
+@given(cases())
+def test_decoding_undoes_encoding(case):
+    config, link, nil, seed = case
+    model = model_of(config, seed, nil)
+    high = 2 if config.likelihood == "bernoulli" else 256
+    channels = 1 if link.gray else config.channels
+    random = np.random.default_rng(seed)
+    x = random.integers(0, high, (link.batch, channels, link.height, link.width)).astype(np.uint8)
+    x = np.repeat(x, 3, 1) if link.gray else x
+    message = Message.random(8, 20_000, seed)
+    before = message.copy()
+    bits_back.encode(message, model, link, x)
+    assert message != before
+    assert np.array_equal(bits_back.decode(message, model, link), x)
+    assert message == before
+
+
+def chain_check(model, monkey=None):
+    """The check of a chain of 120 images drawn from noise."""
+    random = np.random.default_rng(1)
+    message, tally = Message.random(16, 20_000, 0), Tally()
+    for index in range(60):
+        x = (random.random((2, 1, 8, 8)) < 0.3).astype(np.uint8)
+        cost = bits_back.encode(message, model, Link(2, 8, 8, 0, index), x)
+        tally.add(cost, x.size)
+    return tally.report(
+        images=120,
+        dims=120 * 64,
+        chained_dims=120 * 64,
+        payload_bits=0,
+        classical_bits=0,
+        filler_bits=0,
+        header_bits=0,
+        head_bits=0.0,
+    ).check()
+
+
+def test_net_and_kl_based_bits_match():
+    assert chain_check(model_of(SMALL)).passed
+
+
+@pytest.mark.parametrize("off", [32 * 6, 3])
+def test_a_posterior_off_by_rows_fails_the_check(monkeypatch, off):
+    pop = bits_back.Posterior.pop
+
+    def wrong(self, message):
+        return pop(dataclasses.replace(self, rows=self.rows - off), message)
+
+    monkeypatch.setattr(bits_back.Posterior, "pop", wrong)
+    assert not chain_check(model_of(SMALL)).passed
+
+
+def test_a_prior_of_the_wrong_step_fails_the_check(monkeypatch):
+    push = bits_back.push_prior
+    seen = {}
+
+    def wrong(message, visit):
+        other = seen.get(visit.index + 1, visit)
+        seen[visit.index] = visit
+        push(message, dataclasses.replace(other, k=visit.k))
+
+    monkeypatch.setattr(bits_back, "push_prior", wrong)
+    assert not chain_check(model_of(SMALL)).passed
