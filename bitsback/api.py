@@ -111,7 +111,7 @@ def rate(
     seed: int = 0,
     progress: "Progress | None" = None,
 ) -> "RateReport":
-    """Compress images and say where every bit went.
+    """Compress images through the model and say where every bit went.
 
     Raises:
         InputError, ModelError: as `compress`.
@@ -120,5 +120,10 @@ def rate(
     from .images import from_array
 
     return archive.compress_set(
-        from_array(images), as_model(model), batch=batch, seed=seed, progress=progress
+        from_array(images),
+        as_model(model),
+        batch=batch,
+        seed=seed,
+        always_chain=True,
+        progress=progress,
     ).report

@@ -79,6 +79,7 @@ def compress_set(
     batch: int | None = None,
     seed: int = 0,
     heads: int = DEFAULT_HEADS,
+    always_chain: bool = False,
     progress: Progress | None = None,
 ) -> Compressed:
     """Compress pictures to the bytes of a file.
@@ -88,6 +89,8 @@ def compress_set(
 
     Args:
         batch: images per link; the model's default if None.
+        always_chain: code through the model even where a classical code is smaller, to
+            measure the model.
         progress: called with (tiles done, tiles in all).
 
     Raises:
@@ -111,10 +114,14 @@ def compress_set(
     count = job.prefix_for(need)
     if count is not None:
         chained = job.encode(count, need)
+        if always_chain:
+            return chained
         per_tile = 8 * len(job.prefix(count)) / count if count else float("inf")
         if per_tile > net_per_tile or len(job.prefix(job.count)) * 8 > chained.report.file_bits:
             return chained
         return min(chained, job.encode(job.count, 0), key=lambda c: len(c.data))
+    if always_chain:
+        return job.encode(0, need)
     return min(
         (job.encode(n, need) for n in (job.count, 0)), key=lambda candidate: len(candidate.data)
     )

@@ -179,7 +179,7 @@ def rate(
     with bar("rate") as progress:
         loaded = load_model(model, device)
         report = archive.compress_set(
-            found, loaded, batch=batch, seed=seed, progress=progress
+            found, loaded, batch=batch, seed=seed, always_chain=True, progress=progress
         ).report
     check = report.check()
     if as_json:

@@ -1,0 +1,63 @@
+"""`make demo`: real photographs through the command line and back, every pixel compared."""
+
+import io
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from rich.console import Console
+
+from . import archive, files, images
+from .api import DEFAULT_MODEL, load_model
+from .cli import bar, print_report
+
+PICTURES = ("astronaut.png", "coffee.png", "chelsea.png")
+
+
+def main() -> int:
+    """Compress, decompress, compare; 0 if every pixel is the same and the rates match."""
+    import skimage
+
+    source = Path(skimage.__file__).parent / "data"
+    console = Console(highlight=False)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name) / "pictures"
+        folder.mkdir()
+        for picture in PICTURES:
+            if (source / picture).exists():
+                Image.open(source / picture).convert("RGB").crop((0, 0, 384, 256)).save(
+                    folder / picture
+                )
+        found = images.read_images([folder])
+        model = load_model(DEFAULT_MODEL)
+        with bar("compress") as progress:
+            packed = archive.compress_set(
+                found, model, payload=b"demo", always_chain=True, progress=progress
+            )
+        file = Path(name) / "pictures.bb"
+        files.atomic_write(file, packed.data)
+        with bar("decompress") as progress:
+            restored = archive.decompress_set(file.read_bytes(), lambda _: model, progress)
+        images.write_images(restored.images, Path(name) / "back")
+        same = restored.payload == b"demo"
+        for path in sorted(folder.iterdir()):
+            back = np.asarray(Image.open(Path(name) / "back" / path.name))
+            same &= np.array_equal(back, np.asarray(Image.open(path)))
+        print_report(packed.report, console)
+        for kind, options in (("PNG", {"optimize": True}), ("WEBP", {"lossless": True})):
+            size = sum(_size(picture, kind, options) for picture in found.pictures)
+            console.print(f"{kind}: {8 * size / packed.report.dims:.4f} bits/dim")
+    console.print(f"{len(found.pictures)} pictures, every pixel the same: {same}")
+    return 0 if same and packed.report.check().passed else 1
+
+
+def _size(picture: np.ndarray, kind: str, options: dict[str, bool]) -> int:
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, kind, **options)
+    return buffer.tell()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
