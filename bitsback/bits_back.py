@@ -159,19 +159,49 @@ class Posterior:
         nearest = grid.nearest(self.q, self.latents.p, self.latents.log_width, self.latents.dither)
         return nearest[:, self.latents.coded]
 
-    def pop(self, message: Message) -> np.ndarray:
+    def pop(self, message: Message, masks: np.random.Philox) -> np.ndarray:
         """Take k off the message."""
         if self.latents.group.certain:
             return self.certain
-        codec = codecs.categorical(tables.posterior_table(), self.rows, tables.PRECISION)
-        column: np.ndarray = codec.pop(message)[1]
-        return self.base + column + tables.FIRST
+        found = np.empty(self.rows.size, np.int64)
+        for where, mask, codec in self._blocks(message, masks):
+            message.heads ^= mask
+            found[where] = codec.pop(message)[1]
+        return self.base + found.reshape(self.rows.shape) + tables.FIRST
 
-    def push(self, message: Message, k: np.ndarray) -> None:
+    def push(self, message: Message, k: np.ndarray, masks: np.random.Philox) -> None:
         """Give k's bits back to the message."""
-        if not self.latents.group.certain:
-            codec = codecs.categorical(tables.posterior_table(), self.rows, tables.PRECISION)
-            codec.push(message, k - self.base - tables.FIRST)
+        if self.latents.group.certain:
+            return
+        columns = (k - self.base - tables.FIRST).ravel()
+        for where, mask, codec in reversed(self._blocks(message, masks)):
+            codec.push(message, columns[where])
+            message.heads ^= mask
+
+    def _blocks(
+        self, message: Message, masks: np.random.Philox
+    ) -> list[tuple[slice, np.ndarray, codecs.Codec[np.ndarray]]]:
+        """Latents in blocks of one for each head, with masks of the heads' low 24 bits.
+
+        A pop samples from q only if the bits it takes are uniform; those that a model of other
+        data has pushed are not. The mask makes them so, and being its own inverse it is free.
+        """
+        size, rows = len(message.heads), self.rows.ravel()
+        return [
+            (
+                slice(begin, begin + size),
+                masks.random_raw(size) & np.uint64(tables.TOTAL - 1),
+                codecs.categorical(
+                    tables.posterior_table(), rows[begin : begin + size], tables.PRECISION
+                ),
+            )
+            for begin in range(0, len(rows), size)
+        ]
+
+
+def masks_of(link: Link, index: int) -> np.random.Philox:
+    """The seed's stream of masks for a group of a link."""
+    return np.random.Philox(key=link.seed, counter=[0, 2, index, link.index])
 
 
 def posteriors(model: Model, memory: Memory) -> Callable[[int, State, Latents], Posterior]:
@@ -185,17 +215,6 @@ def posteriors(model: Model, memory: Memory) -> Callable[[int, State, Latents], 
         return Posterior(rows[:, coded], base[:, coded], q, latents)
 
     return ask
-
-
-def refresh(message: Message, link: Link, index: int) -> None:
-    """Mask the heads' low bits with the seed's stream, before q pops and after it pushes.
-
-    A pop samples from q only if the bits it takes are uniform; those that a model of other data
-    has pushed are not. The mask makes them so, and being its own inverse it costs nothing.
-    """
-    philox = np.random.Philox(key=link.seed, counter=[0, 2, index, link.index])
-    mask = philox.random_raw(len(message.heads)) & np.uint64(tables.TOTAL - 1)
-    message.heads ^= mask
 
 
 def push_prior(message: Message, visit: Visit) -> None:
@@ -233,9 +252,8 @@ def encode(message: Message, model: Model, link: Link, x: np.ndarray) -> LinkCos
 
     def choose(index: int, state: State, latents: Latents) -> np.ndarray:
         q = ask(index, state, latents)
-        refresh(message, link, index)
         held = message.bits
-        k = q.pop(message)
+        k = q.pop(message, masks_of(link, index))
         asked.append(q)
         popped.append(held - message.bits)
         return k
@@ -274,8 +292,7 @@ def decode(message: Message, model: Model, link: Link) -> np.ndarray:
     ask = posteriors(model, model.observe(x))
     asked = [ask(v.index, v.state, v.latents) for v in visits]
     for visit, q in zip(reversed(visits), reversed(asked), strict=True):
-        q.push(message, visit.k)
-        refresh(message, link, visit.index)
+        q.push(message, visit.k, masks_of(link, visit.index))
     return x
 
 

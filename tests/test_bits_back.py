@@ -96,8 +96,8 @@ def test_net_and_kl_based_bits_match():
 def test_a_posterior_off_by_rows_fails_the_check(monkeypatch, off):
     pop = bits_back.Posterior.pop
 
-    def wrong(self, message):
-        return pop(dataclasses.replace(self, rows=self.rows - off), message)
+    def wrong(self, message, masks):
+        return pop(dataclasses.replace(self, rows=self.rows - off), message, masks)
 
     monkeypatch.setattr(bits_back.Posterior, "pop", wrong)
     assert not chain_check(model_of(SMALL)).passed
