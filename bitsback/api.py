@@ -8,7 +8,7 @@ import numpy as np
 if TYPE_CHECKING:
     from .archive import Progress
     from .protocol import LoadedModel
-    from .rate import RateReport
+    from .rates import RateReport
 
 DEFAULT_MODEL = "photo"
 

@@ -17,7 +17,7 @@ from .errors import ChecksumError, EmptyMessageError, FormatError, InputError, M
 from .images import ImageSet, picture_shapes
 from .payload import pack_payload, unpack_payload
 from .protocol import LoadedModel
-from .rate import RateReport, Tally
+from .rates import RateReport, Tally
 
 Progress = Callable[[int, int], None]
 LoadModel = Callable[[str], LoadedModel]

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from bitsback import bits_back
 from bitsback.ans import Message
 from bitsback.bits_back import Link
-from bitsback.rate import Tally
+from bitsback.rates import Tally
 
 
 def model_of(config, seed=0, nil=False):
