@@ -18,7 +18,7 @@ from PIL import Image
 from bitsback.errors import FormatError
 
 _FILTERS = [{"id": lzma.FILTER_LZMA2, "preset": 6 | lzma.PRESET_EXTREME}]
-_MAX_SIDE = 16383  # WebP's limit
+MAX_SIDE = 16383  # WebP's limit
 _MAX_AREA = 1 << 26  # below what Pillow takes for a decompression bomb
 
 Shape = tuple[int, int, int, int]
@@ -91,7 +91,7 @@ def _encode(method: Method, tiles: NDArray[np.uint8], binary: bool) -> bytes | N
         return prefix + lzma.compress(packed, lzma.FORMAT_RAW, filters=_FILTERS)
     if not _is_picture(method, _shape(tiles), binary):
         return None
-    picture = _to_image(_mosaic(tiles), binary)
+    picture = _to_image(mosaic(tiles), binary)
     file = io.BytesIO()
     if method is Method.PNG:
         picture.save(file, "PNG", optimize=True)
@@ -130,7 +130,7 @@ def _is_picture(method: Method, shape: Shape, binary: bool) -> bool:
         return False
     rows, cols = _grid(shape)
     height, width = rows * shape[1], cols * shape[2]
-    return max(height, width) <= _MAX_SIDE and height * width <= _MAX_AREA
+    return max(height, width) <= MAX_SIDE and height * width <= _MAX_AREA
 
 
 def _grid(shape: Shape) -> tuple[int, int]:
@@ -139,7 +139,8 @@ def _grid(shape: Shape) -> tuple[int, int]:
     return -(-n // cols), cols
 
 
-def _mosaic(tiles: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def mosaic(tiles: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Tiles (n, h, w, C) side by side as one picture, nearly square, filled up with zeros."""
     n, height, width, channels = tiles.shape
     rows, cols = _grid(_shape(tiles))
     blank = np.zeros((rows * cols - n, height, width, channels), np.uint8)
@@ -147,17 +148,17 @@ def _mosaic(tiles: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return grid.swapaxes(1, 2).reshape(rows * height, cols * width, channels)
 
 
-def _unmosaic(mosaic: NDArray[np.uint8], shape: Shape) -> NDArray[np.uint8]:
+def _unmosaic(joined: NDArray[np.uint8], shape: Shape) -> NDArray[np.uint8]:
     n, height, width, channels = shape
     rows, cols = _grid(shape)
-    grid = mosaic.reshape(rows, height, cols, width, channels).swapaxes(1, 2)
+    grid = joined.reshape(rows, height, cols, width, channels).swapaxes(1, 2)
     return grid.reshape(rows * cols, height, width, channels)[:n].copy()
 
 
-def _to_image(mosaic: NDArray[np.uint8], binary: bool) -> Image.Image:
+def _to_image(joined: NDArray[np.uint8], binary: bool) -> Image.Image:
     if binary:
-        return Image.fromarray(mosaic[:, :, 0] != 0)
-    return Image.fromarray(mosaic[:, :, 0] if mosaic.shape[2] == 1 else mosaic)
+        return Image.fromarray(joined[:, :, 0] != 0)
+    return Image.fromarray(joined[:, :, 0] if joined.shape[2] == 1 else joined)
 
 
 def _from_image(picture: Image.Image, mode: str) -> NDArray[np.uint8]:

@@ -1,19 +1,17 @@
-"""The command line: compress, decompress, verify, info, rate, models and train."""
+"""The command line; what it does lies in the modules that its commands import."""
 
-import contextlib
 import dataclasses
 import json
 import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from .api import DEFAULT_MODEL
+from .display import bar, errors, print_bench, print_report, progress_bar
 from .errors import BitsbackError, InputError
 
 app = typer.Typer(
@@ -22,13 +20,13 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Lossless image compression with latent variable models, by bits-back coding.",
 )
-errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
 Inputs = Annotated[list[Path], typer.Argument(help="a .npy, .npz, image files, or a folder")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda")]
 Model = Annotated[str, typer.Option(help="a shipped model's name, or a model folder")]
 Batch = Annotated[int | None, typer.Option(help="images per link of the chain")]
 Seed = Annotated[int, typer.Option(help="of the dither")]
+Limit = Annotated[int | None, typer.Option(min=1, help="use the first N images")]
 Json = Annotated[bool, typer.Option("--json", help="print JSON")]
 
 
@@ -39,19 +37,12 @@ def main() -> None:
     except BitsbackError as error:
         print(f"bitsback: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(2)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"bitsback: {where}{(error.strerror or str(error)).lower()}", file=sys.stderr)
+        sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)
-
-
-@contextlib.contextmanager
-def bar(what: str) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar on standard error, if that is a terminal; yields progress(done, total)."""
-    columns = (TextColumn(what), BarColumn(), TextColumn("{task.completed}/{task.total}"))
-    with Progress(
-        *columns, TimeRemainingColumn(), console=errors, disable=not errors.is_terminal
-    ) as progress:
-        task = progress.add_task(what, total=None)
-        yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
 def read_bytes(path: Path) -> bytes:
@@ -64,6 +55,14 @@ def read_bytes(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise InputError(f"{path} cannot be read: {(error.strerror or 'error').lower()}") from error
+
+
+def read_limited(inputs: list[Path], limit: int | None) -> Any:
+    """The input's images, or the first `limit` of them without what came beside them."""
+    from . import images
+
+    found = images.read_images(inputs)
+    return found if limit is None else images.first_pictures(found, limit)
 
 
 @app.command()
@@ -163,19 +162,17 @@ def info(
 def rate(
     inputs: Inputs,
     model: Model = DEFAULT_MODEL,
-    limit: Annotated[int | None, typer.Option(min=1, help="use the first N images")] = None,
+    limit: Limit = None,
     batch: Batch = None,
     seed: Seed = 0,
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
     """Compress in memory; show the rate reached beside the KL-based rate, and check them."""
-    from . import archive, images
+    from . import archive
     from .api import load_model
 
-    found = images.read_images(inputs)
-    if limit is not None:
-        found = dataclasses.replace(found, pictures=found.pictures[:limit], extra=b"")
+    found = read_limited(inputs, limit)
     with bar("rate") as progress:
         loaded = load_model(model, device)
         report = archive.compress_set(
@@ -188,38 +185,6 @@ def rate(
         print_report(report, Console(highlight=False))
     if not check.passed:
         raise typer.Exit(1)
-
-
-def print_report(report: Any, console: Console) -> None:
-    """The rate table, where every bit went, and the check."""
-    table = Table("step", "layer", "net bits", "KL bits", "Gaussian KL", "bits/dim", "nats/image")
-
-    def row(name: str, layer: str, net: float, kl: float, continuous: str) -> None:
-        rates = (f"{report.bits_per_dim(net):.5f}", f"{report.nats_per_image(net):.3f}")
-        table.add_row(name, layer, f"{net:.0f}", f"{kl:.0f}", continuous, *rates)
-
-    for group in report.steps:
-        continuous = f"{group.continuous_kl_bits:.0f}"
-        row(str(group.step), str(group.layer), group.net_bits, group.kl_bits, continuous)
-    latents = sum(group.kl_bits for group in report.steps)
-    row("pixels", "", report.likelihood_bits, report.kl_bits - latents, "")
-    row("chain", "", report.net_bits, report.kl_bits, "")
-    console.print(table)
-    parts = {
-        "payload": report.payload_bits,
-        "classical prefix": report.classical_bits,
-        "filler": report.filler_bits,
-        "net": report.net_bits,
-        "header": report.header_bits,
-        "stack's head": report.head_bits,
-        "file": report.file_bits,
-    }
-    for name, bits in parts.items():
-        console.print(f"{name:>17}: {bits:12.0f} bits  {bits / report.file_bits:8.3%}")
-    console.print(
-        f"file: {report.file_bits / report.dims:.5f} bits/dim over {report.images} images"
-    )
-    console.print(str(report.check()))
 
 
 @app.command()
@@ -268,12 +233,60 @@ def train(
     checkpoint = output / "checkpoint"
     if (checkpoint / "log.json").exists():
         trainer.load(checkpoint)
-    with bar("train") as progress:
+    with progress_bar() as progress:
+        task = progress.add_task("train", total=plan.updates)
         for report in trainer.run(seconds):
-            progress(report.update, report.updates)
-            errors.print(f"update {report.update}: {report.bits_per_dim:.4f} bits/dim")
+            rate = f"{report.bits_per_dim:.4f} bits/dim"
+            progress.update(task, completed=report.update, description=rate)
+            if not errors.is_terminal:
+                errors.print(f"update {report.update} of {report.updates}: {rate}")
             trainer.save(checkpoint)
     finish.finish(trainer, output)
+
+
+@app.command()
+def sample(
+    output: Annotated[Path, typer.Option("-o", "--output", help="the image file to write")],
+    model: Model = DEFAULT_MODEL,
+    count: Annotated[int, typer.Option("-n", help="how many samples")] = 64,
+    seed: Annotated[int, typer.Option(min=0, help="of the samples")] = 0,
+    device: Device = "auto",
+) -> None:
+    """Draw images from a model, by decoding random bits, into one picture."""
+    from . import files, pictures, sampling
+    from .api import load_model
+
+    loaded = load_model(model, device)
+    mode = "RGB" if loaded.channels == 3 else "L"
+    pictures.check_suffix(output.suffix, mode)
+    sheet = sampling.contact_sheet(sampling.sample(loaded, count, seed), loaded.binary)
+    files.atomic_write(
+        output, lambda file: pictures.write_picture(file, sheet, mode, output.suffix)
+    )
+
+
+@app.command()
+def bench(
+    inputs: Inputs,
+    model: Model = DEFAULT_MODEL,
+    limit: Limit = None,
+    batch: Batch = None,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Sizes and speeds beside PNG, WebP, JPEG XL, zstd and xz, in one run."""
+    from . import bench as benches
+    from .api import load_model
+
+    found = read_limited(inputs, limit)
+    with bar("bench") as progress:
+        result = benches.run(found, load_model(model, device), batch, progress)
+    if as_json:
+        print(json.dumps(result.to_dict()))
+    else:
+        print_bench(result, Console(highlight=False))
+    if not result.match:
+        raise typer.Exit(1)
 
 
 if __name__ == "__main__":

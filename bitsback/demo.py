@@ -11,7 +11,7 @@ from rich.console import Console
 
 from . import archive, files, images
 from .api import DEFAULT_MODEL, load_model
-from .cli import bar, print_report
+from .display import bar, print_report
 
 PICTURES = ("astronaut.png", "coffee.png", "chelsea.png")
 

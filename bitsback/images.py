@@ -116,6 +116,19 @@ def read_images(paths: Sequence[Path]) -> ImageSet:
     return _read_files("folder", paths, names)
 
 
+def first_pictures(images: ImageSet, count: int) -> ImageSet:
+    """The first `count` pictures as a set of their own, without the other arrays of an .npz."""
+    pictures = images.pictures[:count]
+    manifest = dict(images.manifest)
+    if manifest["kind"] in ("array", "npz"):
+        shape = (len(pictures), *pictures[0].shape)
+        manifest = {"kind": "array", "dtype": manifest["dtype"], "shape": list(shape)}
+    else:
+        for field in ("names", "modes", "shapes"):
+            manifest[field] = manifest[field][:count]
+    return ImageSet(pictures, images.binary, manifest)
+
+
 def picture_shapes(manifest: dict[str, Any]) -> list[tuple[int, int, int]]:
     """Shapes (H, W, C) of the pictures that a manifest describes, in order.
 
