@@ -11,6 +11,7 @@ import numpy as np
 
 from . import arithmetic, codecs, tables
 from .ans import Message
+from .errors import InputError
 from .tables import (
     LOGIT_LIMIT,
     LOGIT_UNIT,
@@ -29,13 +30,15 @@ class Bernoulli:
     """Binary pixels.
 
     Args:
-        logits: int (B, C, H, W), in units of 1/32, |logit| <= 512.
+        logits: int (B, C, H, W), in units of 1/32; clipped to |logit| <= 512.
     """
 
     logits: np.ndarray
 
     def _ones(self) -> np.ndarray:
-        return tables.bernoulli_table()[self.logits + LOGIT_LIMIT]
+        return tables.bernoulli_table()[
+            np.clip(self.logits, -LOGIT_LIMIT, LOGIT_LIMIT) + LOGIT_LIMIT
+        ]
 
     def push(self, message: Message, x: np.ndarray) -> None:
         """Push x, uint8 (B, C, H, W) of 0 and 1."""
@@ -82,7 +85,13 @@ class Mixture:
     gray: bool = False
 
     def push(self, message: Message, x: np.ndarray) -> None:
-        """Push x, uint8 (B, C, H, W); the last channel first, so that it is popped last."""
+        """Push x, uint8 (B, C, H, W); the last channel first, so that it is popped last.
+
+        Raises:
+            InputError: `gray` is set but the channels of x differ.
+        """
+        if self.gray and not (x == x[:, :1]).all():
+            raise InputError("pixels to be coded as gray have channels that differ")
         for c in reversed(range(self._coded)):
             self._channel(x, c).codec().push(message, x[:, c])
 

@@ -59,8 +59,10 @@ class DrawModel:
         self, index: int, memory: draw.Memory, state: draw.State, p: grid.Gaussian
     ) -> tuple[grid.Gaussian, draw.Memory]:
         """q of eq. 3."""
-        carried = draw.Gaussians(self.ops.tensor(p.mean), self.ops.tensor(p.log_scale))
         group = self.order[index]
+        # Only a constant posterior reads p: its width is the prior's, times a constant.
+        wanted = self.config.posterior == "constant"
+        carried = draw.Gaussians(None, self.ops.tensor(p.log_scale) if wanted else None)
         q, memory = draw.posterior(self.ops, self.config, group, memory, state, carried)
         return self._gaussian(q), memory
 
@@ -92,7 +94,7 @@ def likelihood(config: DrawConfig, canvas: np.ndarray, gray: bool) -> protocol.L
     gain = int(CANVAS_GAIN)
     logits = CANVAS_BITS - 5
     if config.likelihood == "bernoulli":
-        return pixels.Bernoulli(np.clip(shift_right(canvas * gain, logits), -512, 512))
+        return pixels.Bernoulli(shift_right(canvas * gain, logits))
     batch, _, height, width = canvas.shape
     c, m = config.channels, config.mixtures
     pairs = c * (c - 1) // 2

@@ -3,11 +3,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from bitsback.models import draw, export, store
 from bitsback.models.config import DrawConfig
 from bitsback.models.floats import DrawNetwork
 
 from bitsback.protocol import LoadedModel
+
+# Tiny tensors lose more to waiting threads than they gain.
+torch.set_num_threads(1)
 
 SMALL = DrawConfig(
     channels=1, likelihood="bernoulli", steps=2, maps=4, latents=2, stride=2, tile=8, batch=2
