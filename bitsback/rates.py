@@ -18,9 +18,11 @@ from .bits_back import GroupCost, LinkCost
 
 LN2 = math.log(2.0)
 
-# A push or pop moves the content of a head by less than 2**24 / x bits from the ideal; heads lie
-# log-uniformly in [2**31, 2**63), so the mean is 2**-7 / (32 ln 2) / ln 2 bits, of either sign.
-ROUNDING_BITS = 2.0**-7 / (32 * LN2) / LN2
+# A push of [start, start + freq) of T onto a head x adds log2(T / freq) bits and, on average over x,
+# (start + freq / 2 - T / 2) / x / ln 2 more. That is nil over symbols which follow the table, as
+# popped ones do; others bias it by at most (1 - freq / T) T / 2x. Heads lie log-uniformly in
+# [2**31, 2**63), so the mean of T / 2x is 2**-8 / (32 ln 2).
+ROUNDING_BITS = 2.0**-8 / (32 * LN2) / LN2
 Z_LIMIT = 4.5
 
 
@@ -51,12 +53,12 @@ class GroupRate:
 
 @dataclasses.dataclass(frozen=True)
 class LinkRate:
-    """One link of the chain: its images, net and KL-based bits, and symbols coded."""
+    """One link of the chain: its images, net and KL-based bits, and what rounding may add."""
 
     images: int
     net_bits: float
     kl_bits: float
-    symbols: int
+    rounding_bits: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -161,7 +163,7 @@ class RateReport:
         differences = np.array([link.net_bits - link.kl_bits for link in self.links])
         mean = float(differences.sum()) / count
         error = math.sqrt(float((differences**2).sum())) / count
-        bound = ROUNDING_BITS * sum(link.symbols for link in self.links) / count
+        bound = sum(link.rounding_bits for link in self.links) / count
         if len(self.links) > 1:
             centred = differences - differences.mean()
             scatter = float((centred**2).sum()) * len(centred) / (len(centred) - 1)
@@ -227,6 +229,11 @@ def group_kl_bits(cost: GroupCost) -> float:
     return float(grid.kl_bits(*cost.rows).sum())
 
 
+def rounding_bits(count: int, bits: float) -> float:
+    """What rounding may add to `count` pushes of `bits` in all, from 1 - 2**-b <= b ln 2."""
+    return ROUNDING_BITS * min(count, bits * LN2)
+
+
 class Tally:
     """Adds up the costs of links as they are coded."""
 
@@ -238,11 +245,11 @@ class Tally:
     def add(self, cost: LinkCost, dims: int) -> None:
         """Count a link whose images have `dims` values in all."""
         kl = cost.expected_likelihood
-        symbols = dims
+        rounding = rounding_bits(dims, cost.expected_likelihood)
         for group in cost.groups:
             on_grid = group_kl_bits(group)
             kl += on_grid
-            symbols += 2 * group.rows[0].size
+            rounding += rounding_bits(group.rows[0].size, group.pushed)
             key = (group.group.step, group.group.layer)
             old = self.groups.get(key, GroupRate(*key, 0.0, 0.0, 0.0, 0.0))
             self.groups[key] = GroupRate(
@@ -253,7 +260,7 @@ class Tally:
                 old.continuous_kl_bits + group.continuous_kl,
             )
         self.likelihood_bits += cost.likelihood
-        self.links.append(LinkRate(cost.images, cost.net, kl, symbols))
+        self.links.append(LinkRate(cost.images, cost.net, kl, rounding))
 
     def report(self, **known: Any) -> RateReport:
         """The report, given the fields that only the file's writer knows."""
