@@ -64,8 +64,11 @@ def _bits(freq: np.ndarray) -> np.ndarray:
 class Mixture:
     """Grey levels 0..255 under a mixture of M discretised Gaussians or logistics a channel.
 
-    The cumulative frequency of level v is v + sum_m weight_m T_m(v) of 2**24, where T_m is a
-    component's table with T_m(0) = 0 and T_m(256) = 2**16 - 1, so that every level has at least 1.
+    The components are shared by a pixel's channels: once a channel is known, the weights of the
+    next one's are those of the components given it, so that the joint code length is that of
+    -log sum_m weight_m prod_c p_m(x_c). The cumulative frequency of level v is
+    v + sum_m weight_m T_m(v) of 2**24, where T_m is a component's table with T_m(0) = 0 and
+    T_m(256) = 2**16 - 1, so that every level has at least 1.
 
     Args:
         kind: "gaussian" or "logistic".
@@ -120,23 +123,33 @@ class Mixture:
 
     def _channel(self, x: np.ndarray, c: int) -> "_Levels":
         """The mixture of channel c, given the channels of x before it."""
+        found = self._levels(x, 0, flat(mixture_weights(self.weights)))
+        for channel in range(c):
+            weights = found.posterior_weights(x[:, channel].ravel())
+            found = self._levels(x, channel + 1, weights)
+        return found
+
+    def _levels(self, x: np.ndarray, c: int, weights: np.ndarray) -> "_Levels":
         means = self.means[:, :, c].astype(np.int64)
         first = c * (c - 1) // 2
         if c:
             earlier = x[:, None, :c].astype(np.int64) - 128
             move = (self.coeffs[:, :, first : first + c] * earlier).sum(2)
             means = means + ((move + 2) >> 2)  # 1/64 to 1/16 level
-        means = np.clip(means, 0, _HIGHEST).transpose(1, 0, 2, 3)
-        scales = np.clip(self.log_scales[:, :, c], *PIXEL_SCALES).transpose(1, 0, 2, 3)
+        means = flat(np.clip(means, 0, _HIGHEST))
+        scales = flat(np.clip(self.log_scales[:, :, c], *PIXEL_SCALES))
         rows = (scales - PIXEL_SCALES[0]) * PIXEL_FRACTIONS + means % PIXEL_FRACTIONS
-        at = rows * PIXEL_COLUMNS + PIXEL_COLUMNS // 2 - means // PIXEL_FRACTIONS
-        count = len(means)
         return _Levels(
             tables.component_table(self.kind).reshape(-1),
-            at.reshape(count, -1),
-            mixture_weights(self.weights).transpose(1, 0, 2, 3).reshape(count, -1),
+            rows * PIXEL_COLUMNS + PIXEL_COLUMNS // 2 - means // PIXEL_FRACTIONS,
+            weights,
             x.shape[:1] + x.shape[2:],
         )
+
+
+def flat(parameters: np.ndarray) -> np.ndarray:
+    """(B, M, H, W) as (M, B * H * W)."""
+    return parameters.transpose(1, 0, 2, 3).reshape(parameters.shape[1], -1)
 
 
 @functools.cache
@@ -150,10 +163,15 @@ def mixture_weights(logits: np.ndarray) -> np.ndarray:
     """Integer softmax over axis 1: int64 weights that sum to 256; the rest goes to the largest."""
     wide = np.asarray(logits, np.int64)
     mass = _weight_table()[np.minimum(wide.max(1, keepdims=True) - wide, 2 * LOGIT_LIMIT)]
-    weights = mass * _SUM // mass.sum(1, keepdims=True)
-    rest = _SUM - weights.sum(1, keepdims=True)
-    largest = wide.argmax(1)[:, None]
-    np.put_along_axis(weights, largest, np.take_along_axis(weights, largest, 1) + rest, 1)
+    return _normalised(mass, 1)
+
+
+def _normalised(mass: np.ndarray, axis: int) -> np.ndarray:
+    """int64 weights in proportion to mass, that sum to 256: floors, the rest to the largest."""
+    weights = mass * _SUM // mass.sum(axis, keepdims=True)
+    rest = _SUM - weights.sum(axis, keepdims=True)
+    largest = mass.argmax(axis, keepdims=True)
+    np.put_along_axis(weights, largest, np.take_along_axis(weights, largest, axis) + rest, axis)
     return weights
 
 
@@ -172,6 +190,16 @@ class _Levels:
         found = (weights * self.table.take(at + np.minimum(levels, 255))).sum(0)
         found = np.where(levels == 0, 0, np.where(levels == 256, _SUM * PIXEL_TOTAL, found))
         return found + levels
+
+    def posterior_weights(self, levels: np.ndarray) -> np.ndarray:
+        """Weights once this channel's levels are known: w_m p_m(level), normalised, (M, n)."""
+        wide = levels.astype(np.int64)
+        below = np.where(wide == 0, 0, self.table.take(self.at + wide))
+        above = np.where(
+            wide == 255, PIXEL_TOTAL, self.table.take(self.at + np.minimum(wide, 254) + 1)
+        )
+        # One more, so that no level leaves all weights at zero.
+        return _normalised(self.weights * (above.astype(np.int64) - below + 1), 0)
 
     def interval(self, levels: np.ndarray, where: slice) -> tuple[np.ndarray, np.ndarray]:
         """Starts and frequencies of levels."""

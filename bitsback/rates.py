@@ -18,10 +18,10 @@ from .bits_back import GroupCost, LinkCost
 
 LN2 = math.log(2.0)
 
-# A push of [start, start + freq) of T onto a head x adds log2(T / freq) bits and, on average over x,
-# (start + freq / 2 - T / 2) / x / ln 2 more. That is nil over symbols which follow the table, as
-# popped ones do; others bias it by at most (1 - freq / T) T / 2x. Heads lie log-uniformly in
-# [2**31, 2**63), so the mean of T / 2x is 2**-8 / (32 ln 2).
+# A push of [start, start + freq) of T onto a head x adds log2(T / freq) bits and, on average
+# over x, (start + freq / 2 - T / 2) / x / ln 2 more. That is nil over symbols which follow the
+# table, as popped ones do; others bias it by at most (1 - freq / T) T / 2x. Heads lie
+# log-uniformly in [2**31, 2**63), so the mean of T / 2x is 2**-8 / (32 ln 2).
 ROUNDING_BITS = 2.0**-8 / (32 * LN2) / LN2
 Z_LIMIT = 4.5
 
