@@ -65,7 +65,9 @@ class DrawConfig:
             "latents2": (self.layers == 2) != (1 <= self.latents2 <= 256),
             "stride2": self.stride2 not in (1, 2, 4),
             "posterior": self.posterior not in ("gaussian", "constant"),
-            "tile": not 1 <= self.tile <= 1024 or self.tile % self.multiple != 0,
+            "tile": not 1 <= self.tile <= 1024
+            or self.multiple < 1
+            or self.tile % self.multiple != 0,
             "batch": not 1 <= self.batch <= 65535,
         }
         wrong = [name for name, is_wrong in problems.items() if is_wrong]

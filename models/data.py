@@ -1,11 +1,12 @@
 """Training pictures: uint8 arrays in memory, batches drawn by a counter, so that runs resume."""
 
 import dataclasses
+import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from bitsback.errors import InputError
@@ -63,8 +64,8 @@ def halved(images: np.ndarray) -> np.ndarray:
 def load(paths: list[Path], config: DrawConfig) -> Pictures:
     """Training pictures of .npy and .npz files and folders of PNG files.
 
-    An .npz gives its array `train`, else `images`. Colour pictures are also used at half size,
-    and mirrored. Grey levels train a Bernoulli model as probabilities of ink.
+    An .npz gives its array `train`, else `train_images`, else `images`. Colour pictures are also
+    used at half size, and mirrored. Grey levels train a Bernoulli model as probabilities of ink.
 
     Raises:
         InputError: nothing usable is there, or it does not suit the model.
@@ -92,20 +93,39 @@ def load(paths: list[Path], config: DrawConfig) -> Pictures:
     return Pictures(tuple(usable), config.tile, sample=binary, flip=config.channels == 3)
 
 
+# What NumPy and Pillow raise on damaged files; Pillow's broken PNG is a SyntaxError.
+_DAMAGED = (OSError, ValueError, EOFError, SyntaxError, zipfile.BadZipFile, zlib.error)
+_NAMES = ("train", "train_images", "images")
+
+
 def _read(path: Path) -> list[np.ndarray]:
-    if path.is_dir():
-        found = [np.asarray(Image.open(p).convert("RGB"))[None] for p in sorted(path.glob("*.png"))]
-        if not found:
-            raise InputError(f"{path}: no PNG file in this folder")
-        return found
     if not path.exists():
         raise InputError(f"{path}: no such file")
-    if path.suffix == ".npy":
-        return [np.load(path, allow_pickle=False)]
-    if path.suffix != ".npz":
+    if not path.is_dir() and path.suffix not in (".npy", ".npz"):
         raise InputError(f"{path}: training reads .npy, .npz and folders of PNG files")
-    with np.load(path, allow_pickle=False) as arrays:
-        for name in ("train", "train_images", "images"):
-            if name in arrays:
-                return [arrays[name]]
-    raise InputError(f"{path}: no array named train, train_images or images")
+    try:
+        found = _pngs(path) if path.is_dir() else _arrays(path)
+    except _DAMAGED as error:
+        raise InputError(f"{path}: not a readable array or picture: {error}") from error
+    if not found:
+        what = "PNG file in this folder" if path.is_dir() else f"array named {', '.join(_NAMES)}"
+        raise InputError(f"{path}: no {what}")
+    return found
+
+
+def _pngs(folder: Path) -> list[np.ndarray]:
+    from PIL import Image  # here, so that training on arrays needs no Pillow
+
+    found = []
+    for path in sorted(folder.glob("*.png")):
+        with Image.open(path) as image:
+            found.append(np.asarray(image.convert("RGB"))[None])
+    return found
+
+
+def _arrays(path: Path) -> list[np.ndarray]:
+    found = np.load(path, allow_pickle=False)
+    if isinstance(found, np.ndarray):
+        return [found]
+    with found as arrays:
+        return [arrays[name] for name in _NAMES if name in arrays][:1]
