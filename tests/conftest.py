@@ -1,4 +1,5 @@
 import dataclasses
+import os
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,22 @@ from bitsback.protocol import LoadedModel
 # Tiny tensors lose more to waiting threads than they gain.
 torch.set_num_threads(1)
 
+# Real data lie in the folder BITSBACK_DATA, or in shared/data beside the checkout.
+DATA = Path(
+    os.environ.get("BITSBACK_DATA", Path(__file__).resolve().parents[2] / "shared" / "data")
+).resolve()
+
 SMALL = DrawConfig(
     channels=1, likelihood="bernoulli", steps=2, maps=4, latents=2, stride=2, tile=8, batch=2
 )
+
+
+def real_data(name: str, array: str) -> np.ndarray:
+    """An array of a real data set; skips the test where the set is absent."""
+    if not (DATA / name).is_file():
+        pytest.skip(f"{name} is not in {DATA}: set BITSBACK_DATA to the folder that holds it")
+    with np.load(DATA / name, allow_pickle=False) as arrays:
+        return arrays[array]
 
 
 def random_model(config: DrawConfig, seed: int = 0, nil: bool = False):

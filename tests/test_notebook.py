@@ -1,0 +1,66 @@
+"""The notebook and the README's figure run, on real images."""
+
+import importlib.util
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import nbformat
+import pytest
+from bitsback.models import store
+from conftest import DATA
+from nbclient import NotebookClient
+
+NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
+
+pytestmark = pytest.mark.skipif(
+    "omniglot" not in store.names(), reason="the omniglot weights are not in this checkout"
+)
+
+
+@pytest.mark.parametrize("source", ["scikit-image", "Omniglot"])
+def test_the_notebook_runs_and_its_check_passes(source, monkeypatch):
+    if source == "scikit-image":
+        monkeypatch.delenv("BITSBACK_DATA", raising=False)
+    elif not (DATA / "omniglot.npz").is_file():
+        pytest.skip(f"omniglot.npz is not in {DATA}: set BITSBACK_DATA to the folder that holds it")
+    else:
+        monkeypatch.setenv("BITSBACK_DATA", str(DATA))
+    monkeypatch.setenv("BITSBACK_COUNT", "160")
+    notebook = nbformat.read(NOTEBOOKS / "rate_verification.ipynb", as_version=4)
+    assert not any(cell.get("outputs") for cell in notebook.cells)
+    NotebookClient(
+        notebook,
+        timeout=300,
+        kernel_name="python3",
+        resources={"metadata": {"path": str(NOTEBOOKS)}},
+    ).execute()
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert all(cell.execution_count for cell in code)
+    outputs = [output for cell in code for output in cell.outputs]
+    printed = "".join(output.text for output in outputs if output.output_type == "stream")
+    assert f"160 images ({source}" in printed or f"{source}'s pictures" in printed
+    assert "rate check: pass" in printed
+    assert "160 images decoded, every pixel the same" in printed
+    assert sum("image/png" in output.get("data", {}) for output in outputs) == 3
+
+
+def test_the_figure_is_drawn_from_a_run_of_the_coder(tmp_path):
+    spec = importlib.util.spec_from_file_location("how_it_works", NOTEBOOKS / "how_it_works.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    for name in ("a.svg", "b.svg"):
+        module.main(tmp_path / name)
+    root = ElementTree.parse(tmp_path / "a.svg").getroot()
+    assert root.tag == "{http://www.w3.org/2000/svg}svg"
+    text = " ".join(" ".join(root.itertext()).split())
+    for label in (
+        "pop z under q",
+        "push x",
+        "push z under p",
+        "net +",
+        "KL-based +",
+        "canvas after z",
+    ):
+        assert label in text
+    assert (tmp_path / "a.svg").stat().st_size < 150_000
+    assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
