@@ -224,24 +224,15 @@ def train(
     seconds: Annotated[float | None, typer.Option(help="stop after this long")] = None,
 ) -> None:
     """Train a model, or continue from the checkpoint in the output folder."""
-    from .models import data as pictures
-    from .models import finish, store, training
+    from .models import run
 
-    model, plan = training.read_config(config)
-    found = pictures.load(data, model)
-    trainer = training.Trainer(model, plan, found, str(store.device_of(device)))
-    checkpoint = output / "checkpoint"
-    if (checkpoint / "log.json").exists():
-        trainer.load(checkpoint)
     with progress_bar() as progress:
-        task = progress.add_task("train", total=plan.updates)
-        for report in trainer.run(seconds):
+        task = progress.add_task("train", total=None)
+        for report in run.run(config, data, output, device, seconds):
             rate = f"{report.bits_per_dim:.4f} bits/dim"
-            progress.update(task, completed=report.update, description=rate)
+            progress.update(task, completed=report.update, total=report.updates, description=rate)
             if not errors.is_terminal:
                 errors.print(f"update {report.update} of {report.updates}: {rate}")
-            trainer.save(checkpoint)
-    finish.finish(trainer, output)
 
 
 @app.command()

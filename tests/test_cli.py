@@ -1,6 +1,8 @@
 """The command line, as a user runs it."""
 
+import errno
 import json
+import os
 import subprocess
 import sys
 
@@ -10,6 +12,7 @@ from conftest import SMALL
 from PIL import Image
 
 import bitsback
+from bitsback import bench as benches
 from bitsback import cli
 
 
@@ -127,3 +130,122 @@ def test_another_model_is_refused_by_name(build_model, tmp_path):
 def test_importing_the_package_imports_no_torch():
     code = "import bitsback, sys; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_train_resumes_and_makes_a_model_that_codes(tmp_path, monkeypatch, capsys):
+    config = tmp_path / "tiny.toml"
+    config.write_text(
+        '[model]\nchannels = 1\nlikelihood = "bernoulli"\nsteps = 2\nmaps = 4\nlatents = 1\n'
+        "stride = 2\ntile = 8\nbatch = 2\n[training]\nupdates = 60\nbatch = 4\n"
+    )
+    images = (np.random.default_rng(0).random((40, 8, 8)) < 0.2).astype(np.uint8)
+    np.save(tmp_path / "in.npy", images)
+    words = (
+        "train",
+        config,
+        "--data",
+        tmp_path / "in.npy",
+        "-o",
+        tmp_path / "m",
+        "--device",
+        "cpu",
+    )
+    assert run(monkeypatch, capsys, *words, "--seconds", "0")[0] == 0
+    first = json.loads((tmp_path / "m" / "log.json").read_text())
+    assert first["updates"] == 1
+    code, _, err = run(monkeypatch, capsys, *words)
+    assert code == 0
+    assert "update 60 of 60" in err
+    log = json.loads((tmp_path / "m" / "log.json").read_text())
+    assert log["updates"] == 60
+    assert log["seconds"] > 0
+    data = bitsback.compress(images, tmp_path / "m")
+    assert np.array_equal(bitsback.decompress(data, tmp_path / "m"), images)
+    plain = subprocess.run(
+        [sys.executable, "-m", "bitsback.models", *map(str, words[1:])], capture_output=True
+    )
+    assert plain.returncode == 0
+
+
+def test_sample_draws_the_same_sheet_for_the_same_seed(model_folder, tmp_path, monkeypatch, capsys):
+    sheets = []
+    for name, seed in (("a.png", 1), ("b.png", 1), ("c.png", 2)):
+        words = ("--model", model_folder, "-n", 5, "--seed", seed, "-o", tmp_path / name)
+        assert run(monkeypatch, capsys, "sample", *words)[0] == 0
+        sheets.append(np.asarray(Image.open(tmp_path / name)))
+    assert sheets[0].shape == (2 * 12, 3 * 12)
+    assert 0 < (sheets[0] == 255).sum() < sheets[0].size / 2
+    assert np.array_equal(sheets[0], sheets[1])
+    assert not np.array_equal(sheets[0], sheets[2])
+    for words in (("-n", 0, "-o", tmp_path / "d.png"), ("-n", 1, "-o", tmp_path / "d.jpg")):
+        assert run(monkeypatch, capsys, "sample", "--model", model_folder, *words)[0] == 2
+    assert not (tmp_path / "d.png").exists()
+
+
+def test_bench_sets_every_peer_beside_bitsback(model_folder, tmp_path, monkeypatch, capsys):
+    images = (np.random.default_rng(0).random((300, 8, 8)) < 0.2).astype(np.uint8)
+    np.save(tmp_path / "in.npy", images)
+    words = ("bench", tmp_path / "in.npy", "--model", model_folder, "--limit", 250)
+    code, out, _ = run(monkeypatch, capsys, *words, "--json")
+    found = json.loads(out)
+    assert code == 0
+    assert found["images"] == 250
+    assert found["dims"] == 250 * 64
+    assert 0 <= found["network_share"] < 1
+    names = [row["name"] for row in found["rows"]]
+    assert names[0] == "bitsback"
+    for peer in ("PNG", "WebP", "JPEG XL", "zstd", "xz"):
+        assert any(name.startswith(peer) for name in names)
+    for row in found["rows"]:
+        assert row["bits_per_dim"] == pytest.approx(8 * row["size"] / (250 * 64))
+        assert row["size_ratio"] == pytest.approx(row["size"] / found["rows"][0]["size"])
+    # Independent pixels cannot be had for less than their entropy, whatever the codec.
+    entropy = -(0.2 * np.log2(0.2) + 0.8 * np.log2(0.8))
+    assert all(row["bits_per_dim"] > 0.95 * entropy for row in found["rows"])
+    assert run(monkeypatch, capsys, *words)[0] == 0
+
+
+def test_bench_notices_a_codec_that_changes_a_pixel():
+    pictures = [np.zeros((4, 4, 1), np.uint8)]
+    with pytest.raises(bitsback.BitsbackError, match="liar"):
+        benches.measure("liar", pictures, lambda x: x.tobytes(), lambda d: np.ones(16, np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("compress", "missing.npy", "-o", "x.bb"), "missing.npy"),
+        (("decompress", "missing.bb", "-o", "x.npy"), "missing.bb"),
+        (("rate", "in.npy", "--model", "nobody"), "unknown model 'nobody'"),
+        (("compress", "in.npy", "-o", "x.bb", "--device", "abacus"), "unknown device"),
+        (("compress", "in.npy", "-o", "none/x.bb"), "no folder"),
+        (("compress", "in.npy", "-o", "x.bb", "--payload", "missing"), "missing"),
+        (("train", "missing.toml", "--data", "in.npy", "-o", "m"), "missing.toml"),
+    ],
+)
+def test_what_cannot_be_done_is_one_sentence(words, sentence, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    np.save("in.npy", np.zeros((2, 8, 8), np.uint8))
+    code, out, err = run(monkeypatch, capsys, *words)
+    assert code == 2
+    assert sentence in err
+    assert err.count("\n") == 1
+    assert out == ""
+    assert [path.name for path in tmp_path.iterdir()] == ["in.npy"]
+
+
+def test_a_full_disk_leaves_no_partial_file(model_folder, tmp_path, monkeypatch, capsys):
+    np.save(tmp_path / "in.npy", np.zeros((2, 8, 8), np.uint8))
+
+    def full(file):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    before = sorted(tmp_path.iterdir())
+    code, _, err = run(
+        monkeypatch, capsys, "compress", tmp_path / "in.npy", "-o", tmp_path / "x.bb",
+        "--model", model_folder,
+    )  # fmt: skip
+    assert code == 2
+    assert err.startswith("bitsback: no space left")
+    assert sorted(tmp_path.iterdir()) == before
