@@ -15,6 +15,7 @@ from bitsback.errors import FormatError, InputError
 from bitsback.files import atomic_folder, atomic_write
 from bitsback.images import (
     ImageSet,
+    first_pictures,
     from_array,
     picture_shapes,
     read_images,
@@ -344,3 +345,22 @@ def test_only_regular_files_are_replaced_and_links_are_followed(tmp_path):
     atomic_write(tmp_path / "link", b"new")
     assert (tmp_path / "real").read_bytes() == b"new"
     assert (tmp_path / "link").is_symlink()
+
+
+@settings(max_examples=50, deadline=None)
+@given(hnp.arrays(np.uint8, shapes), st.integers(1, 6))
+def test_the_first_pictures_of_an_array_are_a_set_of_their_own(array, count):
+    images = first_pictures(from_array(array), count)
+    back = to_array(through_a_file(images))
+    whole = from_array(array)
+    wanted = np.stack(whole.pictures[:count])
+    np.testing.assert_array_equal(back, wanted)
+    assert images.extra == b""
+
+
+def test_the_first_pictures_of_a_folder_keep_their_names(tmp_path):
+    for name in ("b.png", "a.png", "c.png"):
+        Image.fromarray(pixels(3, ord(name[0]) - 90)).save(tmp_path / name)
+    images = first_pictures(read_images([tmp_path]), 2)
+    write_images(through_a_file(images), tmp_path / "out")
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.png", "b.png"]
