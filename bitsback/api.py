@@ -13,18 +13,21 @@ if TYPE_CHECKING:
 DEFAULT_MODEL = "photo"
 
 
-def load_model(name_or_folder: str | Path, device: str = "auto") -> "LoadedModel":
+def load_model(
+    name_or_folder: str | Path, device: str = "auto", engine: str = "torch"
+) -> "LoadedModel":
     """A shipped model by name, or one in a folder.
 
     Args:
         device: "auto", "cpu" or "cuda".
+        engine: "torch", or "numpy": needs no torch, gives the same bits, and is slow.
 
     Raises:
         ModelError: unknown, damaged, or not exact on this device.
     """
     from .models import store
 
-    return store.load(str(name_or_folder), device)
+    return store.load(str(name_or_folder), device, engine)
 
 
 def as_model(model: "str | Path | LoadedModel") -> "LoadedModel":

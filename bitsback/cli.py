@@ -24,6 +24,7 @@ app = typer.Typer(
 Inputs = Annotated[list[Path], typer.Argument(help="a .npy, .npz, image files, or a folder")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda")]
 Model = Annotated[str, typer.Option(help="a shipped model's name, or a model folder")]
+Engine = Annotated[str, typer.Option(help="torch; or numpy: the same bits, slowly, no torch")]
 Batch = Annotated[int | None, typer.Option(help="images per link of the chain")]
 Seed = Annotated[int, typer.Option(help="of the dither")]
 Limit = Annotated[int | None, typer.Option(min=1, help="use the first N images")]
@@ -71,6 +72,7 @@ def compress(
     output: Annotated[Path, typer.Option("-o", "--output", help="the file to write")],
     model: Model = DEFAULT_MODEL,
     device: Device = "auto",
+    engine: Engine = "torch",
     batch: Batch = None,
     payload: Annotated[Path | None, typer.Option(help="a file that travels inside")] = None,
     seed: Seed = 0,
@@ -84,7 +86,7 @@ def compress(
     with bar("compress") as progress:
         packed = archive.compress_set(
             found,
-            load_model(model, device),
+            load_model(model, device, engine),
             payload=extra,
             batch=batch,
             seed=seed,
@@ -98,14 +100,16 @@ def compress(
     )
 
 
-def _restore(path: Path, model: str | None, device: str) -> Any:
+def _restore(path: Path, model: str | None, device: str, engine: str) -> Any:
     from . import archive
     from .api import load_model
 
     data = read_bytes(path)
     with bar("decompress") as progress:
         return archive.decompress_set(
-            data, lambda name: load_model(name if model is None else model, device), progress
+            data,
+            lambda name: load_model(name if model is None else model, device, engine),
+            progress,
         )
 
 
@@ -115,12 +119,13 @@ def decompress(
     output: Annotated[Path, typer.Option("-o", "--output", help="what to write")],
     model: Annotated[str | None, typer.Option(help="folder of the model, if not shipped")] = None,
     device: Device = "auto",
+    engine: Engine = "torch",
     payload: Annotated[Path | None, typer.Option(help="write the payload here")] = None,
 ) -> None:
     """Give back the very images that were compressed."""
     from . import files, images
 
-    restored = _restore(file, model, device)
+    restored = _restore(file, model, device, engine)
     images.write_images(restored.images, output)
     if payload is not None:
         files.atomic_write(payload, restored.payload)
@@ -131,9 +136,10 @@ def verify(
     file: Annotated[Path, typer.Argument(help="a file written by compress")],
     model: Annotated[str | None, typer.Option(help="folder of the model, if not shipped")] = None,
     device: Device = "auto",
+    engine: Engine = "torch",
 ) -> None:
     """Decode a file in memory and check header, message and pixels."""
-    restored = _restore(file, model, device)
+    restored = _restore(file, model, device, engine)
     print(f"{file}: OK, {len(restored.images.pictures)} images")
 
 
@@ -166,6 +172,7 @@ def rate(
     batch: Batch = None,
     seed: Seed = 0,
     device: Device = "auto",
+    engine: Engine = "torch",
     as_json: Json = False,
 ) -> None:
     """Compress in memory; show the rate reached beside the KL-based rate, and check them."""
@@ -174,7 +181,7 @@ def rate(
 
     found = read_limited(inputs, limit)
     with bar("rate") as progress:
-        loaded = load_model(model, device)
+        loaded = load_model(model, device, engine)
         report = archive.compress_set(
             found, loaded, batch=batch, seed=seed, always_chain=True, progress=progress
         ).report
@@ -242,12 +249,13 @@ def sample(
     count: Annotated[int, typer.Option("-n", help="how many samples")] = 64,
     seed: Annotated[int, typer.Option(min=0, help="of the samples")] = 0,
     device: Device = "auto",
+    engine: Engine = "torch",
 ) -> None:
     """Draw images from a model, by decoding random bits, into one picture."""
     from . import files, pictures, sampling
     from .api import load_model
 
-    loaded = load_model(model, device)
+    loaded = load_model(model, device, engine)
     mode = "RGB" if loaded.channels == 3 else "L"
     pictures.check_suffix(output.suffix, mode)
     sheet = sampling.contact_sheet(sampling.sample(loaded, count, seed), loaded.binary)

@@ -3,7 +3,6 @@
 from typing import Any, Protocol
 
 import numpy as np
-import torch
 
 from bitsback import grid, pixels, protocol
 
@@ -39,22 +38,18 @@ class DrawModel:
             for group, widths in zip(self.order, log_widths, strict=True)
         )
 
-    @torch.inference_mode()
     def start(self, batch: int, height: int, width: int) -> draw.State:
         """The state before step 1."""
         return draw.start(self.ops, self.config, batch, height, width)
 
-    @torch.inference_mode()
     def observe(self, x: np.ndarray) -> draw.Memory:
         """The encoder before step 1; x is uint8 (B, C, H, W)."""
         return draw.observe(self.ops, self.config, self.ops.tensor(to_network(self.config, x)))
 
-    @torch.inference_mode()
     def prior(self, index: int, state: draw.State) -> grid.Gaussian:
         """p of eq. 4."""
         return self._gaussian(draw.prior(self.ops, self.order[index], state))
 
-    @torch.inference_mode()
     def posterior(
         self, index: int, memory: draw.Memory, state: draw.State, p: grid.Gaussian
     ) -> tuple[grid.Gaussian, draw.Memory]:
@@ -66,12 +61,10 @@ class DrawModel:
         q, memory = draw.posterior(self.ops, self.config, group, memory, state, carried)
         return self._gaussian(q), memory
 
-    @torch.inference_mode()
     def step(self, index: int, state: draw.State, z: np.ndarray) -> draw.State:
         """Eq. 6 and 7."""
         return draw.step(self.ops, self.config, self.order[index], state, self.ops.tensor(z))
 
-    @torch.inference_mode()
     def likelihood(self, state: draw.State, gray: bool) -> protocol.Likelihood:
         """The codec of the pixels, from the canvas."""
         return likelihood(self.config, self.ops.array(state.r).astype(np.int64), gray)

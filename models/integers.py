@@ -1,6 +1,6 @@
 """The integer network in torch: integers carried by floats, which never round.
 
-float32 counts exactly to 2**24, float64 to 2**53; `export.check` proves that no accumulator
+float32 counts exactly to 2**24, float64 to 2**53; `exact.check` proves that no accumulator
 leaves that range, whatever order a convolution adds in.
 """
 
@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from .config import DrawConfig
-from .export import Tensors
+from .exact import Tensors
 from .grids import (
     CANVAS_BITS,
     CANVAS_GAIN,

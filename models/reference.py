@@ -3,7 +3,7 @@
 import numpy as np
 
 from .config import DrawConfig
-from .export import Tensors
+from .exact import Tensors
 from .grids import (
     CANVAS_BITS,
     CANVAS_GAIN,

@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from . import data, finish, store, training
+from . import data, engine, finish, training
 
 SAVE_SECONDS = 30.0
 
@@ -32,7 +32,7 @@ def run(
     """
     model, plan = training.read_config(config)
     pictures = data.load(inputs, model)
-    trainer = training.Trainer(model, plan, pictures, str(store.device_of(device)))
+    trainer = training.Trainer(model, plan, pictures, str(engine.device_of(device)))
     checkpoint = output / "checkpoint"
     if (checkpoint / "log.json").exists():
         trainer.load(checkpoint)

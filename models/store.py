@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
@@ -20,10 +19,9 @@ from bitsback.errors import ModelError
 from bitsback.protocol import LoadedModel
 
 from . import draw
-from .coding import DrawModel, to_network
+from .coding import DrawModel, IntegerArithmetic, to_network
 from .config import DrawConfig
-from .export import Tensors, check
-from .integers import IntegerOps
+from .exact import Tensors, check
 from .reference import ReferenceOps
 
 WEIGHTS = Path(__file__).parent / "weights"
@@ -129,65 +127,32 @@ def _log_widths(config: DrawConfig, rows: Any, folder: Path) -> list[np.ndarray]
     return [np.array(row, np.int64) for row in rows]
 
 
-def known_answer(config: DrawConfig, ops: IntegerOps | ReferenceOps) -> str:
+def known_answer(config: DrawConfig, ops: IntegerArithmetic) -> str:
     """SHA-256 of all outputs of the network over a fixed input: two pictures, fixed latents."""
     side = 4 * config.multiple
     random = np.random.Generator(np.random.Philox(key=1604_08772))
     high = 2 if config.likelihood == "bernoulli" else 256
     x = random.integers(0, high, (2, config.channels, side, side))
-    with torch.inference_mode():
-        state = draw.start(ops, config, 2, side, side)
-        memory = draw.observe(ops, config, ops.tensor(to_network(config, x.astype(np.uint8))))
-        found = hashlib.sha256()
-        for group in draw.groups(config):
-            p = draw.prior(ops, group, state)
-            q, memory = draw.posterior(ops, config, group, memory, state, p)
-            for value in (p.mean, p.log_scale, q.mean, q.log_scale):
-                found.update(ops.array(value).astype("<i4").tobytes())
-            z = random.integers(-128, 129, p.mean.shape)
-            state = draw.step(ops, config, group, state, ops.tensor(z))
-        found.update(ops.array(state.r).astype("<i4").tobytes())
+    state = draw.start(ops, config, 2, side, side)
+    memory = draw.observe(ops, config, ops.tensor(to_network(config, x.astype(np.uint8))))
+    found = hashlib.sha256()
+    for group in draw.groups(config):
+        p = draw.prior(ops, group, state)
+        q, memory = draw.posterior(ops, config, group, memory, state, p)
+        for value in (p.mean, p.log_scale, q.mean, q.log_scale):
+            found.update(ops.array(value).astype("<i4").tobytes())
+        z = random.integers(-128, 129, p.mean.shape)
+        state = draw.step(ops, config, group, state, ops.tensor(z))
+    found.update(ops.array(state.r).astype("<i4").tobytes())
     return found.hexdigest()
 
 
-def device_of(name: str) -> torch.device:
-    """The torch device of "auto", "cpu" or "cuda".
-
-    Raises:
-        ModelError: there is no such device here.
-    """
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name not in ("cpu", "cuda"):
-        raise ModelError(f"unknown device {name!r}: auto, cpu or cuda")
-    if name == "cuda" and not torch.cuda.is_available():
-        raise ModelError("no CUDA device is available here: use --device cpu")
-    return torch.device(name)
-
-
-def integer_ops(
-    config: DrawConfig, tensors: Tensors, answer: str, device: torch.device
-) -> IntegerOps:
-    """The integer network on a device, in float32 or, where that fails, float64.
-
-    Raises:
-        ModelError: neither gives the known answer, so nothing may be decoded here.
-    """
-    # TF32 shortens the inputs of a convolution: it would round.
-    torch.backends.cudnn.allow_tf32 = False
-    torch.backends.cuda.matmul.allow_tf32 = False
-    torch.backends.cudnn.benchmark = False
-    for carrier in (torch.float32, torch.float64):
-        ops = IntegerOps(config, tensors, device, carrier)
-        if known_answer(config, ops) == answer:
-            return ops
-    raise ModelError(
-        f"this device ({device}) does not compute the model exactly: its known answer differs"
-    )
-
-
-def load(name_or_folder: str, device: str = "auto") -> LoadedModel:
+def load(name_or_folder: str, device: str = "auto", engine: str = "torch") -> LoadedModel:
     """A model ready to code.
+
+    Args:
+        device: "auto", "cpu" or "cuda", for torch.
+        engine: "torch", or "numpy": the int64 reference, slow, for machines without torch.
 
     Raises:
         ModelError: unknown, damaged, altered, or not exact on this device.
@@ -197,13 +162,28 @@ def load(name_or_folder: str, device: str = "auto") -> LoadedModel:
     sha256 = digest(config, tensors, log_widths)
     if fields["sha256"] != sha256.hex():
         raise ModelError(f"{folder}: the weights do not have their recorded SHA-256")
-    ops = integer_ops(config, tensors, fields["known_answer"], device_of(device))
     return LoadedModel(
         name=folder.name,
         sha256=sha256,
-        model=DrawModel(config, ops, log_widths),
+        model=DrawModel(
+            config, _arithmetic(config, tensors, fields["known_answer"], device, engine), log_widths
+        ),
         channels=config.channels,
         binary=config.likelihood == "bernoulli",
         tile=config.tile,
         batch=config.batch,
     )
+
+
+def _arithmetic(
+    config: DrawConfig, tensors: Tensors, answer: str, device: str, engine: str
+) -> IntegerArithmetic:
+    if engine == "numpy":
+        return ReferenceOps(config, tensors)
+    if engine != "torch":
+        raise ModelError(f"unknown engine {engine!r}: torch or numpy")
+    try:
+        from . import engine as engines
+    except ImportError as error:
+        raise ModelError("torch is not installed: use the engine numpy, which is slow") from error
+    return engines.integer_ops(config, tensors, answer, engines.device_of(device))

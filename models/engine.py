@@ -1,0 +1,46 @@
+"""Which device and which floats carry the integer network in torch."""
+
+import torch
+
+from bitsback.errors import ModelError
+
+from .config import DrawConfig
+from .exact import Tensors
+from .integers import IntegerOps
+from .store import known_answer
+
+
+def device_of(name: str) -> torch.device:
+    """The torch device of "auto", "cpu" or "cuda".
+
+    Raises:
+        ModelError: there is no such device here.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name not in ("cpu", "cuda"):
+        raise ModelError(f"unknown device {name!r}: auto, cpu or cuda")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ModelError("no CUDA device is available here: use --device cpu")
+    return torch.device(name)
+
+
+def integer_ops(
+    config: DrawConfig, tensors: Tensors, answer: str, device: torch.device
+) -> IntegerOps:
+    """The integer network on a device, in float32 or, where that fails, float64.
+
+    Raises:
+        ModelError: neither gives the known answer, so nothing may be decoded here.
+    """
+    # TF32 shortens the inputs of a convolution: it would round.
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.benchmark = False
+    for carrier in (torch.float32, torch.float64):
+        ops = IntegerOps(config, tensors, device, carrier)
+        if known_answer(config, ops) == answer:
+            return ops
+    raise ModelError(
+        f"this device ({device}) does not compute the model exactly: its known answer differs"
+    )

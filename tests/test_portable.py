@@ -1,0 +1,113 @@
+"""A file decodes whatever engine, thread count or process wrote it."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from bitsback.models import store
+
+from bitsback import container, load_model, sampling
+
+WITHOUT_TORCH = """
+import sys
+sys.modules["torch"] = None
+sys.argv = ["bitsback", *sys.argv[1:]]
+from bitsback.cli import main
+main()
+"""
+
+
+def bitsback(*words, threads=1, torch=True):
+    """The command line in a process of its own, with or without torch."""
+    start = (
+        [sys.executable, "-m", "bitsback.cli"] if torch else [sys.executable, "-c", WITHOUT_TORCH]
+    )
+    return subprocess.run(
+        [*start, *map(str, words)],
+        env=os.environ | {"OMP_NUM_THREADS": str(threads)},
+        capture_output=True,
+        text=True,
+    )
+
+
+def chained(data):
+    """How many tiles of a file went through its model."""
+    header, _ = container.unpack(data)
+    return sum(segment.count - segment.classical for segment in header.segments)
+
+
+@pytest.fixture
+def images(tmp_path):
+    """Samples of the model that codes them, and initial bits: no classical code is smaller."""
+    array = sampling.sample(load_model("omniglot", "cpu"), 12, seed=1)
+    np.save(tmp_path / "in.npy", array)
+    (tmp_path / "payload").write_bytes(np.random.default_rng(0).bytes(4000))
+    return array
+
+
+@pytest.mark.parametrize(("wrote", "reads"), [(1, 2), (2, 1)])
+def test_a_file_decodes_at_another_thread_count(images, tmp_path, wrote, reads):
+    model = ("--model", "omniglot", "--batch", 1, "--payload", tmp_path / "payload")
+    files = []
+    for threads in (wrote, reads):
+        file = tmp_path / f"{threads}.bb"
+        made = bitsback("compress", tmp_path / "in.npy", "-o", file, *model, threads=threads)
+        assert made.returncode == 0, made.stderr
+        files.append(file.read_bytes())
+    assert files[0] == files[1]
+    assert chained(files[0]) > 0
+    back = tmp_path / "back.npy"
+    done = bitsback("decompress", tmp_path / f"{wrote}.bb", "-o", back, threads=reads)
+    assert done.returncode == 0, done.stderr
+    assert np.array_equal(np.load(back), images)
+
+
+def test_a_file_written_with_torch_decodes_without_it_and_the_other_way_round(images, tmp_path):
+    model = ("--model", "omniglot", "--batch", 1, "--payload", tmp_path / "payload")
+    slow = ("--engine", "numpy")
+    made = bitsback("compress", tmp_path / "in.npy", "-o", tmp_path / "a.bb", *model)
+    assert made.returncode == 0, made.stderr
+    made = bitsback(
+        "compress", tmp_path / "in.npy", "-o", tmp_path / "b.bb", *model, *slow, torch=False
+    )
+    assert made.returncode == 0, made.stderr
+    data = (tmp_path / "a.bb").read_bytes()
+    assert data == (tmp_path / "b.bb").read_bytes()
+    assert chained(data) > 0
+    back = tmp_path / "back.npy"
+    done = bitsback("decompress", tmp_path / "a.bb", "-o", back, *slow, torch=False)
+    assert done.returncode == 0, done.stderr
+    assert np.array_equal(np.load(back), images)
+
+
+def test_without_torch_the_remedy_is_named(images, tmp_path):
+    words = (
+        "compress",
+        tmp_path / "in.npy",
+        "-o",
+        tmp_path / "x.bb",
+        "--model",
+        "omniglot",
+    )
+    done = bitsback(*words, torch=False)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "numpy" in done.stderr
+    assert bitsback(*words, "--engine", "abacus").returncode == 2
+
+
+@pytest.mark.parametrize("name", store.names())
+def test_shipped_models_code_the_same_bytes_without_torch(name, tmp_path):
+    config, *_ = store.read(store.folder_of(name))
+    random = np.random.default_rng(1)
+    shape = (2, config.tile, config.tile) + ((3,) if config.channels == 3 else ())
+    high = 2 if config.likelihood == "bernoulli" else 256
+    np.save(tmp_path / "in.npy", random.integers(0, high, shape).astype(np.uint8))
+    reports = []
+    for options in ((), ("--engine", "numpy")):
+        done = bitsback("rate", tmp_path / "in.npy", "--model", name, "--json", *options)
+        assert done.returncode == 0, done.stderr
+        reports.append(done.stdout)
+    assert reports[0] == reports[1]
