@@ -26,6 +26,8 @@ _MARGIN_WORDS = 16
 _FEWEST_HEADS = 8
 # A link's latents must lie on the message before its first pop: short chains use small links.
 _TILES_PER_BATCH = 256
+_LEAST_TILES = 48
+_MOST_PADDING = 1.02
 # More heads are faster, but each takes about 52 bits off the message before the first pop. Initial
 # bits are worth less than they cost by a third or so: at 4,000 bits of chain a head, 0.4 %.
 _CHAIN_BITS_PER_HEAD = 4000
@@ -52,8 +54,25 @@ class Compressed:
     report: RateReport
 
 
-def runs_of(images: ImageSet, loaded: LoadedModel) -> list[Run]:
-    """Cut pictures into the tiles of the model, colour before gray.
+def tile_side(images: ImageSet, loaded: LoadedModel) -> int:
+    """The largest of the model's tiles that wastes next to nothing on padding.
+
+    Larger tiles have fewer edges, at which the network knows less; but a chain needs many tiles
+    to earn back its initial bits.
+    """
+    shapes = [picture.shape for picture in images.pictures]
+    padded = {t: tiles.count(shapes, (t, t)) * t * t for t in loaded.tiles}
+    least = min(padded.values())
+    good = [
+        t
+        for t, area in padded.items()
+        if area <= _MOST_PADDING * least and area >= _LEAST_TILES * t * t
+    ]
+    return max(good, default=loaded.tiles[0])
+
+
+def runs_of(images: ImageSet, loaded: LoadedModel, side: int) -> list[Run]:
+    """Cut pictures into square tiles of one size, colour before gray.
 
     Raises:
         InputError: the model cannot code such pictures.
@@ -63,7 +82,6 @@ def runs_of(images: ImageSet, loaded: LoadedModel) -> list[Run]:
             f"model {loaded.name!r} codes binary pictures (0 and 1) only: "
             "use a model of 8-bit pictures, such as photo"
         )
-    size = (loaded.tile, loaded.tile)
     found = []
     for channels in (3, 1):
         pictures = [p for p in images.pictures if p.shape[2] == channels]
@@ -73,7 +91,7 @@ def runs_of(images: ImageSet, loaded: LoadedModel) -> list[Run]:
             raise InputError(
                 f"model {loaded.name!r} codes gray pictures only: use a colour model, such as photo"
             )
-        found.append(Run(tiles.cut(pictures, size), channels < loaded.channels))
+        found.append(Run(tiles.cut(pictures, (side, side)), channels < loaded.channels))
     return found
 
 
@@ -107,11 +125,13 @@ def compress_set(
         raise InputError("the batch must lie between 1 and 65535")
     if not 0 <= seed < 2**64:
         raise InputError("the seed must lie between 0 and 2**64 - 1")
-    runs = runs_of(images, loaded)
+    side = tile_side(images, loaded)
+    runs = runs_of(images, loaded, side)
     count = sum(len(run.tiles) for run in runs)
     job = _Job(
         images,
         runs,
+        side,
         loaded,
         pack_payload(images.manifest | {"binary": images.binary}, images.extra, payload),
         batch or max(1, min(loaded.batch, count // _TILES_PER_BATCH)),
@@ -149,6 +169,7 @@ def heads_for(chain_bits: float) -> int:
 class _Job:
     images: ImageSet
     runs: list[Run]
+    side: int
     loaded: LoadedModel
     payload: bytes
     batch: int
@@ -168,6 +189,14 @@ class _Job:
             count -= found[-1]
         return found
 
+    def chained_dims(self, counts: list[int]) -> int:
+        """Values of the pictures, padding left out, in all tiles but the first counts[i]."""
+        found = 0
+        for run, count in zip(self.runs, counts, strict=True):
+            shapes = [p.shape for p in self.images.pictures if p.shape[2] == run.tiles.shape[3]]
+            found += int(tiles.values(shapes, (self.side, self.side))[count:].sum())
+        return found
+
     def prefix(self, count: int) -> bytes:
         """Classical code of the first `count` tiles."""
         return initial.encode_prefix(
@@ -177,7 +206,7 @@ class _Job:
     def probe(self) -> tuple[int, float]:
         """Code the first link on an ample message: bytes that it needs, net bits per tile."""
         run = self.runs[0]
-        size = self.loaded.tile
+        size = self.side
         where, link = next(
             bits_back.links(len(run.tiles), self.batch, size, size, self.seed, 0, run.gray)
         )
@@ -233,7 +262,7 @@ class _Job:
 
     def chain(self, count: int, start: initial.Initial) -> Compressed:
         """Code all tiles but the first `count` on top of the initial bits."""
-        size, tally = self.loaded.tile, Tally()
+        size, tally = self.side, Tally()
         message = start.message(self.seed)
         counts = self.split(count)
         if count < self.count:
@@ -276,7 +305,7 @@ class _Job:
         report = tally.report(
             images=len(self.images.pictures),
             dims=sum(p.size for p in self.images.pictures),
-            chained_dims=sum(r.tiles[n:].size for r, n in zip(self.runs, counts, strict=True)),
+            chained_dims=self.chained_dims(counts),
             payload_bits=8 * len(start.payload),
             classical_bits=8 * len(start.prefix),
             filler_bits=8 * start.filler,
@@ -334,7 +363,7 @@ def decompress_set(
         first,
         [s.count for s in segments],
         header.batch,
-        loaded.tile,
+        segments[0].height,
         header.seed,
     )
     try:
@@ -379,7 +408,8 @@ def matching_model(header: Header, load_model: LoadModel) -> LoadedModel:
     if loaded.sha256 != header.model_sha256:
         raise ModelError(f"the file needs {needed}, but this one has {loaded.sha256.hex()}")
     for segment in header.segments:
-        suits = segment.height == segment.width == loaded.tile
+        suits = segment.height == segment.width == header.segments[0].height
+        suits &= segment.height in loaded.tiles
         if not suits or segment.channels != (1 if segment.gray else loaded.channels):
             raise FormatError("the file is damaged: its tiles are not of its model's shape")
     return loaded

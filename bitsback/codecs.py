@@ -11,19 +11,23 @@ arXiv:1912.09953).
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bitsback.ans import U64, Message
+from bitsback.ans import U64, Message, outside_support, precision_array
 
 S = TypeVar("S")
 Array = NDArray[Any]
 Shape = int | tuple[int, ...]
 Interval = Callable[[Array, slice], tuple[Array, Array]]
 Find = Callable[[U64, slice], Array]
+
+_CELL_BITS = 9  # of a row's number of cells in a guide
 
 
 class Codec(NamedTuple, Generic[S]):
@@ -58,12 +62,7 @@ def from_intervals(
         return (symbols, *interval(symbols, where))
 
     def push(message: Message, symbols: Array) -> Message:
-        symbols = np.asarray(symbols)
-        if symbols.shape != dims:
-            raise ValueError(f"the codec takes symbols of shape {dims}, not {symbols.shape}")
-        if symbols.dtype.kind not in "uib":
-            raise ValueError(f"symbols must be integers, not {symbols.dtype}")
-        starts, freqs = interval(symbols.ravel(), slice(0, n))
+        starts, freqs = interval(_integers(symbols, dims), slice(0, n))
         message.push(starts, freqs, power)
         return message
 
@@ -71,6 +70,16 @@ def from_intervals(
         return message, message.pop(n, power, lookup).reshape(dims)
 
     return Codec(push, pop)
+
+
+def _integers(symbols: ArrayLike, shape: tuple[int, ...]) -> Array:
+    """The symbols as a flat array, if they are integers in that shape."""
+    array = np.asarray(symbols)
+    if array.shape != shape:
+        raise ValueError(f"the codec takes symbols of shape {shape}, not {array.shape}")
+    if array.dtype.kind not in "uib":
+        raise ValueError(f"symbols must be integers, not {array.dtype}")
+    return array.ravel()
 
 
 def uniform(shape: Shape, precision: ArrayLike) -> Codec[Array]:
@@ -132,32 +141,111 @@ def categorical(cumulative: Array, rows: ArrayLike, precision: int) -> Codec[Arr
     Raises:
         ValueError: the table's ends are not 0 and 2**precision, or a row does not exist.
     """
-    count, last = cumulative.shape[0], cumulative.shape[1] - 1
     chosen = np.asarray(rows)
-    if np.any(cumulative[:, 0]) or np.any(cumulative[:, last] != 1 << precision):
-        raise ValueError("every row of a cumulative table must run from 0 to 2**precision")
-    if chosen.size and (chosen.min() < 0 or chosen.max() >= count):
-        raise ValueError(f"rows must be in 0..{count - 1}")
-    table = np.ascontiguousarray(cumulative).ravel()
-    base = chosen.ravel().astype(np.int64) * (last + 1)
+    table = _index(cumulative, precision, chosen.size)
+    if chosen.size and (chosen.min() < 0 or chosen.max() >= len(cumulative)):
+        raise ValueError(f"rows must be in 0..{len(cumulative) - 1}")
+    row = chosen.ravel().astype(np.int64)
+    first = row * cumulative.shape[1]
+    origin = (row << precision).astype(np.uint64)
+    power = precision_array(precision, chosen.size)
 
-    def interval(symbols: Array, where: slice) -> tuple[Array, Array]:
-        known = (symbols >= 0) & (symbols < last)
-        at = base[where] + np.where(known, symbols, 0).astype(np.int64)
-        starts = table.take(at).astype(np.uint64)
-        return starts, np.where(known, table.take(at + 1).astype(np.uint64) - starts, 0)
+    def push(message: Message, symbols: Array) -> Message:
+        wide = _integers(symbols, chosen.shape).astype(np.uint64)
+        if np.count_nonzero(wide >= table.symbols):
+            raise outside_support()
+        at = first + wide.view(np.int64)
 
-    def find(cf: U64, where: slice) -> Array:
-        # the largest s with C[s] <= cf, by halving steps; min() keeps the probes inside the row
-        row = base[where]
-        symbols = np.zeros(len(row), np.int64)
-        step = 1 << max(last - 1, 0).bit_length()
-        while step := step >> 1:
-            probe = np.minimum(symbols + step, last - 1)
-            symbols = np.where(table.take(row + probe) <= cf, probe, symbols)
-        return symbols
+        def interval(where: slice) -> tuple[U64, U64]:
+            here = at[where]
+            freqs = table.freqs.take(here)
+            if np.count_nonzero(freqs) != len(here):
+                raise outside_support()
+            return table.keys.take(here) - origin[where], freqs
 
-    return from_intervals(interval, find, chosen.shape, precision)
+        message.push_trusted(chosen.size, power, interval)
+        return message
+
+    def pop(message: Message) -> tuple[Message, Array]:
+        at = np.empty(chosen.size, np.int64)
+
+        def locate(cf: U64, where: slice) -> tuple[U64, U64]:
+            cf += origin[where]
+            at[where], offset, freqs = table.locate(cf)
+            return offset, freqs
+
+        message.pop_trusted(chosen.size, power, locate)
+        at -= first
+        return message, at.reshape(chosen.shape)
+
+    return Codec(push, pop)
+
+
+@dataclass(frozen=True)
+class _Index:
+    """A table of cumulative frequencies C, (R, n + 1), laid out for coding.
+
+    Args:
+        keys: uint64 (R (n + 1),), row * 2**precision + C: non-decreasing from end to end.
+        freqs: uint64 (R (n + 1),), the symbols' frequencies; 0 in column n.
+        guide: int64 (R * 2**b,), where in `keys` the middle of each of a row's 2**b cells is.
+        shift: precision - b.
+        symbols: n.
+    """
+
+    keys: U64
+    freqs: U64
+    guide: NDArray[np.int64]
+    shift: U64
+    symbols: U64
+
+    def locate(self, key: U64) -> tuple[NDArray[np.int64], U64, U64]:
+        """Where in `keys` row * 2**precision + cf belongs, how far above it, and the freqs."""
+        at = self.guide.take((key >> self.shift).view(np.int64))
+        offset = key - self.keys.take(at)
+        freqs = self.freqs.take(at)
+        # an interval above the key makes the offset wrap round, so that it is found too
+        wrong = (offset >= freqs).nonzero()[0]
+        if wrong.size:
+            missed = key[wrong]
+            right = self.keys.searchsorted(missed, "right") - 1
+            at[wrong] = right
+            offset[wrong] = missed - self.keys.take(right)
+            freqs[wrong] = self.freqs.take(right)
+        return at, offset, freqs
+
+
+_indexes: dict[tuple[int, int], tuple[weakref.ref[Array], _Index]] = {}
+
+
+def _index(cumulative: Array, precision: int, uses: int) -> _Index:
+    """The index of a table that is to be used so often; those of read-only tables are kept."""
+    name = id(cumulative), precision
+    kept = _indexes.get(name)
+    if kept is not None:
+        return kept[1]
+    constant = not cumulative.flags.writeable and cumulative.base is None
+    cells = uses // len(cumulative) if len(cumulative) else 0
+    bits = min(precision, _CELL_BITS if constant else max(cells.bit_length() - 1, 0))
+    made = _make_index(cumulative, precision, min(bits, _CELL_BITS))
+    if constant:
+        _indexes[name] = weakref.ref(cumulative, lambda _: _indexes.pop(name)), made
+    return made
+
+
+def _make_index(cumulative: Array, precision: int, bits: int) -> _Index:
+    rows, columns = cumulative.shape
+    wide = cumulative.astype(np.uint64)
+    freqs = np.zeros_like(wide)
+    np.subtract(wide[:, 1:], wide[:, :-1], out=freqs[:, :-1])
+    size = np.uint64(1 << precision)
+    if np.any(wide[:, 0]) or np.any(wide[:, -1] != size) or np.any(freqs > size):
+        raise ValueError("every row of a cumulative table must rise from 0 to 2**precision")
+    keys = (wide + (np.arange(rows, dtype=np.uint64) * size)[:, None]).ravel()
+    shift = np.array(precision - bits, np.uint64)
+    cells = np.arange(rows << bits, dtype=np.uint64) << shift
+    guide = keys.searchsorted(cells + ((np.uint64(1) << shift) >> np.uint64(1)), "right") - 1
+    return _Index(keys, freqs.ravel(), guide, shift, np.array(columns - 1, np.uint64))
 
 
 def serial(codecs: Sequence[Codec[Any]]) -> Codec[tuple[Any, ...]]:

@@ -85,8 +85,8 @@ class LoadedModel:
         model: the model itself.
         channels: colour channels of its images, 1 or 3.
         binary: whether its pixels are 0 or 1.
-        tile: side of the images that it codes, in pixels.
-        batch: images per link of the chain, by default.
+        tiles: sides of the square tiles that it codes, in pixels, the smallest first.
+        batch: tiles per link of the chain, by default.
     """
 
     name: str
@@ -94,5 +94,5 @@ class LoadedModel:
     model: Model
     channels: int
     binary: bool
-    tile: int
+    tiles: tuple[int, ...]
     batch: int

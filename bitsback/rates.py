@@ -67,9 +67,9 @@ class Check:
 
     Args:
         passed: |mean difference| <= Z_LIMIT standard errors + bound.
-        difference_bits: mean of net minus KL-based, bits per image.
+        difference_bits: mean of net minus KL-based, bits per tile of the chain.
         standard_error_bits: of that mean, from the scatter over links.
-        bound_bits: what rounding may add, bits per image.
+        bound_bits: what rounding may add, bits per tile of the chain.
         z: the difference beyond the bound in standard errors.
     """
 
@@ -82,7 +82,7 @@ class Check:
     def __str__(self) -> str:
         verdict = "match" if self.passed else "DO NOT MATCH"
         return (
-            f"net and KL-based rate {verdict}: {self.difference_bits:+.4f} bits per image, "
+            f"net and KL-based rate {verdict}: {self.difference_bits:+.4f} bits per tile, "
             f"standard error {self.standard_error_bits:.4f}, rounding bound "
             f"{self.bound_bits:.4f}, z = {self.z:.2f} (limit {Z_LIMIT})"
         )
@@ -96,7 +96,7 @@ class RateReport:
         images: pictures in the file.
         dims: their values (pixels times channels).
         chained_images: tiles that the chain coded, the others being in the classical prefix.
-        chained_dims: values of those tiles.
+        chained_dims: values of the pictures in those tiles.
         likelihood_bits: what pushing the images added to the message.
         steps: the latents' bits by step and layer.
         links: by link of the chain.
@@ -144,12 +144,12 @@ class RateReport:
         return self.initial_bits + self.net_bits + self.header_bits + self.head_bits
 
     def bits_per_dim(self, bits: float) -> float:
-        """Bits of the chain per value that it coded."""
+        """Bits of the chain per value of the pictures that it coded; padding is no value."""
         return bits / self.chained_dims if self.chained_dims else 0.0
 
     def nats_per_image(self, bits: float) -> float:
-        """Bits of the chain as nats per tile that it coded."""
-        return bits * LN2 / self.chained_images if self.chained_images else 0.0
+        """Bits of the chain as nats per picture: per value, times a picture's values."""
+        return self.bits_per_dim(bits) * LN2 * self.dims / self.images
 
     def check(self) -> Check:
         """Compare net with KL-based bits: a z-test over the links, plus the rounding bound.

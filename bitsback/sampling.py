@@ -32,7 +32,7 @@ def sample(loaded: LoadedModel, count: int, seed: int = 0) -> np.ndarray:
     """
     if not 1 <= count <= LARGEST:
         raise InputError(f"the number of samples must lie between 1 and {LARGEST}")
-    side, found = loaded.tile, []
+    side, found = loaded.tiles[0], []
     for where, link in bits_back.links(count, loaded.batch, side, side, seed, 0, False):
         found.append(_decode_noise(loaded, link, seed, where.start))
     return np.concatenate(found).transpose(0, 2, 3, 1)

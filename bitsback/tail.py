@@ -24,8 +24,8 @@ class Tail:
         self.buffer = words
         self.size = self.lowest = len(words)
 
-    def push(self, words: U32) -> None:
-        """Put words on top so that the first of them will be the first to come off."""
+    def push(self, words: NDArray[np.unsignedinteger[Any]]) -> None:
+        """Put the low 32 bits of words on top; the first of them will be the first to come off."""
         end = self.size + len(words)
         if end > len(self.buffer):
             grown = np.empty(max(2 * len(self.buffer), end, 1024), np.uint32)

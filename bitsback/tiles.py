@@ -88,6 +88,26 @@ def join(
     return pictures
 
 
+def values(shapes: Sequence[tuple[int, int, int]], tile: tuple[int, int]) -> NDArray[np.int64]:
+    """How many values of the pictures every tile of `cut` holds, its padding left out.
+
+    Args:
+        shapes: (H, W, C) of each picture, in pixels.
+        tile: (th, tw), in pixels.
+
+    Returns:
+        (N,) int64.
+    """
+    found = []
+    for shape in shapes:
+        sides = [
+            np.minimum(size, whole - size * np.arange(count))
+            for size, whole, count in zip(tile, shape, _grid(shape, tile), strict=False)
+        ]
+        found.append(shape[2] * np.outer(*sides).ravel())
+    return np.concatenate(found)
+
+
 def _grid(shape: tuple[int, int, int], tile: tuple[int, int]) -> tuple[int, int]:
     return -(-shape[0] // tile[0]), -(-shape[1] // tile[1])
 

@@ -29,8 +29,10 @@ class DrawConfig:
         stride2: first-layer positions per second-layer position, along each side.
         posterior: "gaussian", or "constant" for a learned width that does not depend on the
             input, in units of the prior's sigma (the paper's section 3, first scheme).
-        tile: side in pixels of the pictures that it codes by default.
-        batch: pictures per link of the chain by default.
+        tile: side in pixels of the pictures that it is trained on.
+        batch: tiles per link of the chain by default.
+        doublings: how often the side of a tile may be doubled to code larger pictures: the
+            network is convolutional, and larger tiles have fewer edges.
     """
 
     channels: int
@@ -48,6 +50,7 @@ class DrawConfig:
     posterior: Posterior = "gaussian"
     tile: int = 28
     batch: int = 4
+    doublings: int = 0
 
     def __post_init__(self) -> None:
         problems = {
@@ -69,6 +72,7 @@ class DrawConfig:
             or self.multiple < 1
             or self.tile % self.multiple != 0,
             "batch": not 1 <= self.batch <= 65535,
+            "doublings": not 0 <= self.doublings <= 3,
         }
         wrong = [name for name, is_wrong in problems.items() if is_wrong]
         if wrong:
@@ -78,6 +82,11 @@ class DrawConfig:
     def multiple(self) -> int:
         """A picture's sides, in pixels, are multiples of this."""
         return self.stride * (self.stride2 if self.layers == 2 else 1)
+
+    @property
+    def tiles(self) -> tuple[int, ...]:
+        """Sides of the tiles that it codes, the smallest first."""
+        return tuple(self.tile << i for i in range(self.doublings + 1))
 
     @property
     def canvas(self) -> int:

@@ -170,7 +170,7 @@ def load(name_or_folder: str, device: str = "auto", engine: str = "torch") -> Lo
         ),
         channels=config.channels,
         binary=config.likelihood == "bernoulli",
-        tile=config.tile,
+        tiles=config.tiles,
         batch=config.batch,
     )
 

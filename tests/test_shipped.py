@@ -21,7 +21,7 @@ def loaded(name):
 
 def shape_of(name, count):
     model = loaded(name)
-    return (count, model.tile, model.tile) + ((3,) if model.channels == 3 else ())
+    return (count, model.tiles[0], model.tiles[0]) + ((3,) if model.channels == 3 else ())
 
 
 def through_the_model(name, images, **options):

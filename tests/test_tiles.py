@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bitsback.errors import FormatError, InputError
-from bitsback.tiles import count, cut, join
+from bitsback.tiles import count, cut, join, values
 
 
 @settings(max_examples=200, deadline=None)
@@ -47,3 +47,21 @@ def test_what_does_not_fit_is_refused():
         join(cut([gray], (2, 2)), [(2, 3, 1)])
     with pytest.raises(FormatError):
         join(cut([gray], (2, 2)), [(2, 2, 3)])
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(1, 9), st.integers(1, 9)), min_size=1, max_size=4),
+    st.tuples(st.integers(1, 5), st.integers(1, 5)),
+    st.sampled_from([1, 3]),
+)
+def test_a_tiles_values_are_those_that_are_no_padding(sizes, tile, channels):
+    shapes = [(*size, channels) for size in sizes]
+    numbered = [np.arange(np.prod(shape[:2])).reshape(shape[:2]) for shape in shapes]
+    wanted = []
+    for numbers in numbered:
+        for top in range(0, numbers.shape[0], tile[0]):
+            for left in range(0, numbers.shape[1], tile[1]):
+                wanted.append(numbers[top : top + tile[0], left : left + tile[1]].size * channels)
+    assert values(shapes, tile).tolist() == wanted
+    assert len(wanted) == count(shapes, tile)
