@@ -1,0 +1,114 @@
+"""Why the network is in integers: in floats, as in BB-ANS, Bit-Swap and HiLLoC, it is not portable.
+
+The same coder, the same weights and the same chain are decoded by a machine that evaluates the
+network one image at a time where the writer evaluated eight: nothing else differs.
+"""
+
+import numpy as np
+import pytest
+import torch
+from bitsback.models import coding, draw, export
+from bitsback.models.coding import DrawModel
+from bitsback.models.config import DrawConfig
+from bitsback.models.floats import DrawNetwork, FloatOps
+from bitsback.models.grids import CANVAS_BITS, LOG_SCALE_BITS, MEAN_BITS, Z_BITS
+from bitsback.models.integers import IntegerOps
+
+from bitsback import bits_back, grid
+from bitsback.ans import Message
+from bitsback.bits_back import Link
+from bitsback.errors import BitsbackError
+
+CONFIG = DrawConfig(
+    channels=1, likelihood="logistic", mixtures=2, steps=4, maps=32, latents=2, tile=28, batch=8
+)
+LINKS = 12
+
+
+def in_parts(ops, size):
+    """Let an arithmetic convolve `size` images at a time."""
+    whole = ops.partial
+
+    def partial(layer, part, sources):
+        pieces = zip(*(torch.split(source, size) for source in sources), strict=True)
+        return torch.cat([whole(layer, part, list(piece)) for piece in pieces])
+
+    ops.partial = partial
+    return ops
+
+
+class FloatModel(DrawModel):
+    """The network in float32; its outputs are rounded only where the coder takes them."""
+
+    def observe(self, x):
+        levels = torch.from_numpy(coding.to_network(self.config, x)).float()
+        return draw.observe(self.ops, self.config, levels / 128)
+
+    def prior(self, index, state):
+        return self.rounded(draw.prior(self.ops, self.order[index], state))
+
+    def posterior(self, index, memory, state, p):
+        group = self.order[index]
+        q, memory = draw.posterior(self.ops, self.config, group, memory, state, p)
+        return self.rounded(q), memory
+
+    def step(self, index, state, z):
+        group, z = self.order[index], torch.from_numpy(z).float() / 2**Z_BITS
+        return draw.step(self.ops, self.config, group, state, z)
+
+    def likelihood(self, state, gray):
+        canvas = np.round(state.r.numpy().astype(np.float64) * 2**CANVAS_BITS)
+        return coding.likelihood(self.config, canvas.astype(np.int64), gray)
+
+    @staticmethod
+    def rounded(found):
+        mean, log_scale = (v.numpy().astype(np.float64) for v in (found.mean, found.log_scale))
+        return grid.Gaussian(
+            np.round(mean * 2**MEAN_BITS).astype(np.int64),
+            np.round(log_scale * 2**LOG_SCALE_BITS).astype(np.int64),
+        )
+
+
+@pytest.fixture(scope="module")
+def setting():
+    network = DrawNetwork(CONFIG, 0)
+    widths = [np.zeros(CONFIG.latents, np.int64) for _ in draw.groups(CONFIG)]
+    random = np.random.default_rng(0)
+    images = random.integers(0, 256, (LINKS, CONFIG.batch, 1, 28, 28)).astype(np.uint8)
+    return network, widths, images
+
+
+def decoded_by_another(writer, reader, images):
+    """Whether a chain of the writer's is given back by the reader."""
+    message = Message.random(64, 1 << 16, 0)
+    links = [Link(CONFIG.batch, 28, 28, 0, index) for index in range(LINKS)]
+    for link, x in zip(links, images, strict=True):
+        bits_back.encode(message, writer, link, x)
+    try:
+        found = [bits_back.decode(message, reader, link) for link in reversed(links)]
+    except (BitsbackError, ValueError, IndexError):
+        return False
+    return np.array_equal(np.stack(found[::-1]), images)
+
+
+def test_files_of_a_float_network_do_not_decode_at_another_batch_size(setting):
+    network, widths, images = setting
+
+    def model(size):
+        return FloatModel(CONFIG, in_parts(FloatOps(CONFIG, network.named()), size), widths)
+
+    with torch.inference_mode():
+        assert decoded_by_another(model(CONFIG.batch), model(CONFIG.batch), images)
+        assert not decoded_by_another(model(CONFIG.batch), model(1), images)
+
+
+def test_files_of_the_integer_network_do(setting):
+    network, widths, images = setting
+    tensors = export.export(CONFIG, network.named())
+
+    def model(size):
+        ops = IntegerOps(CONFIG, tensors, torch.device("cpu"))
+        return DrawModel(CONFIG, in_parts(ops, size), widths)
+
+    assert decoded_by_another(model(CONFIG.batch), model(1), images)
+    assert decoded_by_another(model(3), model(CONFIG.batch), images)
