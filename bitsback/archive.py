@@ -12,6 +12,7 @@ import numpy as np
 
 from . import bits_back, container, initial, tables, tiles
 from .ans import DEFAULT_HEADS, Message, flatten, fold, unflatten, unfold
+from .chain import Chain
 from .container import Header, Segment
 from .errors import ChecksumError, EmptyMessageError, FormatError, InputError, ModelError
 from .images import ImageSet, picture_shapes
@@ -262,24 +263,21 @@ class _Job:
 
     def chain(self, count: int, start: initial.Initial) -> Compressed:
         """Code all tiles but the first `count` on top of the initial bits."""
-        size, tally = self.side, Tally()
+        tally = Tally()
         message = start.message(self.seed)
         counts = self.split(count)
+        segments = tuple(
+            Segment(len(r.tiles), self.side, self.side, r.tiles.shape[3], r.gray, n)
+            for r, n in zip(self.runs, counts, strict=True)
+        )
         if count < self.count:
             message = unfold(message, self.heads)
             done = count
-            for (where, link), run in steps_of(
-                [r.gray for r in self.runs],
-                counts,
-                [len(r.tiles) for r in self.runs],
-                self.batch,
-                size,
-                self.seed,
-            ):
-                x = self.runs[run].batch(where)
-                cost = bits_back.encode(message, self.loaded.model, link, x)
-                tally.add(cost, self.runs[run].tiles[where].size)
-                done += link.batch
+            for place in Chain(segments, self.batch, self.seed):
+                x = self.runs[place.segment].batch(place.where)
+                cost = bits_back.encode(message, self.loaded.model, place.link, x)
+                tally.add(cost, self.runs[place.segment].tiles[place.where].size)
+                done += place.link.batch
                 if self.progress is not None:
                     self.progress(done, self.count)
             message = fold(message)
@@ -288,10 +286,7 @@ class _Job:
             model=self.loaded.name,
             model_sha256=self.loaded.sha256,
             tables_sha256=bytes.fromhex(tables.TABLES_SHA256)[:8],
-            segments=tuple(
-                Segment(len(r.tiles), size, size, r.tiles.shape[3], r.gray, n)
-                for r, n in zip(self.runs, counts, strict=True)
-            ),
+            segments=segments,
             batch=self.batch,
             heads=self.heads,
             seed=self.seed,
@@ -313,19 +308,6 @@ class _Job:
             head_bits=32 * len(words) - net - 8 * start.size,
         )
         return Compressed(data, report)
-
-
-def steps_of(
-    gray: list[bool], first: list[int], counts: list[int], batch: int, size: int, seed: int
-) -> list[tuple[tuple[slice, bits_back.Link], int]]:
-    """All links of a file in the order of encoding, each with the number of its segment."""
-    found: list[tuple[tuple[slice, bits_back.Link], int]] = []
-    for number, is_gray in enumerate(gray):
-        left = counts[number] - first[number]
-        for where, link in bits_back.links(left, batch, size, size, seed, len(found), is_gray):
-            moved = slice(where.start + first[number], where.stop + first[number])
-            found.append(((moved, link), number))
-    return found
 
 
 @dataclasses.dataclass(frozen=True)
@@ -357,29 +339,24 @@ def decompress_set(
     runs = [
         Run(np.empty((s.count, s.height, s.width, s.channels), np.uint8), s.gray) for s in segments
     ]
-    first = [s.classical for s in segments]
-    steps = steps_of(
-        [s.gray for s in segments],
-        first,
-        [s.count for s in segments],
-        header.batch,
-        segments[0].height,
-        header.seed,
-    )
+    chain = Chain(segments, header.batch, header.seed)
+    total, left = sum(s.count for s in segments), sum(s.count - s.classical for s in segments)
     try:
-        if steps:
+        if left:
             message = unfold(message, header.heads)
-            total = sum(s.count for s in segments)
-            left = total - sum(first)
-            for (where, link), number in reversed(steps):
-                x = bits_back.decode(message, loaded.model, link).transpose(0, 2, 3, 1)
-                runs[number].tiles[where] = x[..., : segments[number].channels]
-                left -= link.batch
+            for place in reversed(chain):
+                x = bits_back.decode(message, loaded.model, place.link).transpose(0, 2, 3, 1)
+                channels = segments[place.segment].channels
+                runs[place.segment].tiles[place.where] = x[..., :channels]
+                left -= place.link.batch
                 if progress is not None:
                     progress(total - left, total)
             message = fold(message)
     except EmptyMessageError as error:
         raise FormatError("the file is damaged: its message is too short") from error
+    except ValueError as error:
+        # The coder met a latent to which the posterior gives no interval.
+        raise FormatError("the file is damaged: its message is not one of its model") from error
     start = initial.recover(
         message, header.payload_bytes, header.classical_bytes, header.filler_bytes, header.seed
     )

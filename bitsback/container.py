@@ -62,7 +62,9 @@ VERSION = 1
 _FIXED = struct.Struct("<H32s8sHHQQQI16s")
 _SEGMENT = struct.Struct("<IHHBI")
 _FRAME = len(MAGIC) + 4 + 4 + 8 + 8
-_MAX_PIXELS = 1 << 48
+# No set that anyone codes shrinks more than this; it bounds what a forged header can allocate.
+_MOST_PIXELS = 1 << 28
+_MOST_SHRINKAGE = 1 << 15
 
 
 @dataclass(frozen=True)
@@ -248,7 +250,7 @@ def _check_limits(header: Header, message_bytes: int) -> None:
         if not 0 <= s.classical <= s.count:
             raise FormatError("the header has more classical tiles than tiles")
         pixels += s.count * s.height * s.width * s.channels
-    if pixels >= _MAX_PIXELS:
+    if pixels > _MOST_PIXELS + _MOST_SHRINKAGE * message_bytes:
         raise FormatError("the header promises more pixels than a file can hold")
     # Initial bits are on the stack while tiles are coded and seldom outgrow the final message;
     # the factor leaves room for lucky payloads yet keeps a forged size from filling the memory.

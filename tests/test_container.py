@@ -33,12 +33,14 @@ WORDS = np.arange(5, dtype=np.uint32) * np.uint32(0x1234567)
 
 @st.composite
 def segments(draw):
-    count = draw(st.integers(1, 2**16))
+    # Either many tiles or large ones: five such segments are within what a header may promise.
+    large = draw(st.booleans())
+    count = draw(st.integers(1, 2**2 if large else 2**20))
     return Segment(
         count=count,
-        height=draw(st.integers(1, 2**8)),
-        width=draw(st.integers(1, 2**8)),
-        channels=draw(st.integers(1, 127)),
+        height=draw(st.integers(1, 2**10 if large else 4)),
+        width=draw(st.integers(1, 2**10 if large else 4)),
+        channels=draw(st.integers(1, 12 if large else 3)),
         gray=draw(st.booleans()),
         classical=draw(st.integers(0, count)),
     )
