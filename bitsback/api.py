@@ -101,9 +101,9 @@ def payload_of(data: bytes, model: "str | Path | LoadedModel | None" = None) -> 
 
 
 def _restore(data: bytes, model: "str | Path | LoadedModel | None") -> Any:
-    from . import archive
+    from . import unarchive
 
-    return archive.decompress_set(data, lambda name: as_model(name if model is None else model))
+    return unarchive.decompress_set(data, lambda name: as_model(name if model is None else model))
 
 
 def rate(

@@ -1,4 +1,4 @@
-"""Sets of pictures to files and back: tiles, segments, chain, initial bits, container.
+"""Sets of pictures to files: tiles, segments, initial bits, chain, container.
 
 A segment is a run of equal tiles of one kind (colour, or gray); its links are coded in order, and
 segments one after another, on one message. See `bits_back` for a link and `container` for the
@@ -8,43 +8,26 @@ file.
 import dataclasses
 from collections.abc import Callable
 
-import numpy as np
-
 from . import bits_back, container, initial, tables, tiles
-from .ans import DEFAULT_HEADS, Message, flatten, fold, unflatten, unfold
+from .ans import DEFAULT_HEADS, Message, flatten, fold, unfold
 from .chain import Chain
 from .container import Header, Segment
-from .errors import ChecksumError, EmptyMessageError, FormatError, InputError, ModelError
-from .images import ImageSet, picture_shapes
-from .payload import pack_payload, unpack_payload
+from .errors import EmptyMessageError, InputError
+from .images import ImageSet
+from .payload import pack_payload
 from .protocol import LoadedModel
 from .rates import RateReport, Tally
+from .runs import Run, runs_of, tile_side
 
 Progress = Callable[[int, int], None]
-LoadModel = Callable[[str], LoadedModel]
 
 _MARGIN_WORDS = 16
 _FEWEST_HEADS = 8
 # A link's latents must lie on the message before its first pop: short chains use small links.
 _TILES_PER_BATCH = 256
-_LEAST_TILES = 48
-_MOST_PADDING = 1.02
 # More heads are faster, but each takes about 52 bits off the message before the first pop. Initial
 # bits are worth less than they cost by a third or so: at 4,000 bits of chain a head, 0.4 %.
 _CHAIN_BITS_PER_HEAD = 4000
-
-
-@dataclasses.dataclass(frozen=True)
-class Run:
-    """The tiles of a segment, (n, h, w, C) uint8, C 1 or 3."""
-
-    tiles: np.ndarray
-    gray: bool
-
-    def batch(self, where: slice) -> np.ndarray:
-        """Tiles as the model takes them, (B, C of the model, h, w)."""
-        x = self.tiles[where].transpose(0, 3, 1, 2)
-        return np.ascontiguousarray(np.repeat(x, 3, 1) if self.gray else x)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,47 +36,6 @@ class Compressed:
 
     data: bytes
     report: RateReport
-
-
-def tile_side(images: ImageSet, loaded: LoadedModel) -> int:
-    """The largest of the model's tiles that wastes next to nothing on padding.
-
-    Larger tiles have fewer edges, at which the network knows less; but a chain needs many tiles
-    to earn back its initial bits.
-    """
-    shapes = [picture.shape for picture in images.pictures]
-    padded = {t: tiles.count(shapes, (t, t)) * t * t for t in loaded.tiles}
-    least = min(padded.values())
-    good = [
-        t
-        for t, area in padded.items()
-        if area <= _MOST_PADDING * least and area >= _LEAST_TILES * t * t
-    ]
-    return max(good, default=loaded.tiles[0])
-
-
-def runs_of(images: ImageSet, loaded: LoadedModel, side: int) -> list[Run]:
-    """Cut pictures into square tiles of one size, colour before gray.
-
-    Raises:
-        InputError: the model cannot code such pictures.
-    """
-    if loaded.binary and not images.binary:
-        raise InputError(
-            f"model {loaded.name!r} codes binary pictures (0 and 1) only: "
-            "use a model of 8-bit pictures, such as photo"
-        )
-    found = []
-    for channels in (3, 1):
-        pictures = [p for p in images.pictures if p.shape[2] == channels]
-        if not pictures:
-            continue
-        if channels > loaded.channels:
-            raise InputError(
-                f"model {loaded.name!r} codes gray pictures only: use a colour model, such as photo"
-            )
-        found.append(Run(tiles.cut(pictures, (side, side)), channels < loaded.channels))
-    return found
 
 
 def compress_set(
@@ -308,102 +250,3 @@ class _Job:
             head_bits=32 * len(words) - net - 8 * start.size,
         )
         return Compressed(data, report)
-
-
-@dataclasses.dataclass(frozen=True)
-class Restored:
-    """What a file gives back."""
-
-    images: ImageSet
-    payload: bytes
-
-
-def decompress_set(
-    data: bytes, load_model: LoadModel, progress: Progress | None = None
-) -> Restored:
-    """Inverse of `compress_set`.
-
-    Args:
-        data: the bytes of a file.
-        load_model: gives the model of a name; called once.
-
-    Raises:
-        FormatError: not a bitsback file, or a damaged one.
-        ChecksumError: the decoded pixels are not those that were coded.
-        ModelError: the model is missing, or not the one that wrote the file.
-    """
-    header, words = container.unpack(data)
-    loaded = matching_model(header, load_model)
-    segments = header.segments
-    message = unflatten(words, 1)
-    runs = [
-        Run(np.empty((s.count, s.height, s.width, s.channels), np.uint8), s.gray) for s in segments
-    ]
-    chain = Chain(segments, header.batch, header.seed)
-    total, left = sum(s.count for s in segments), sum(s.count - s.classical for s in segments)
-    try:
-        if left:
-            message = unfold(message, header.heads)
-            for place in reversed(chain):
-                x = bits_back.decode(message, loaded.model, place.link).transpose(0, 2, 3, 1)
-                channels = segments[place.segment].channels
-                runs[place.segment].tiles[place.where] = x[..., :channels]
-                left -= place.link.batch
-                if progress is not None:
-                    progress(total - left, total)
-            message = fold(message)
-    except EmptyMessageError as error:
-        raise FormatError("the file is damaged: its message is too short") from error
-    except ValueError as error:
-        # The coder met a latent to which the posterior gives no interval.
-        raise FormatError("the file is damaged: its message is not one of its model") from error
-    start = initial.recover(
-        message, header.payload_bytes, header.classical_bytes, header.filler_bytes, header.seed
-    )
-    prefix = initial.decode_prefix(start.prefix, segments, loaded.binary)
-    for run, part in zip(runs, prefix, strict=True):
-        run.tiles[: len(part)] = part
-    if container.pixel_checksum(run.tiles for run in runs) != header.pixels_checksum:
-        raise ChecksumError("the decoded pixels do not have the file's checksum")
-    return restore(runs, start.payload)
-
-
-def matching_model(header: Header, load_model: LoadModel) -> LoadedModel:
-    """The model that wrote the file.
-
-    Raises:
-        ModelError: it is missing or another; the sentence says which is needed.
-        FormatError: the file's tables or tiles are not this version's or this model's.
-    """
-    if header.tables_sha256 != bytes.fromhex(tables.TABLES_SHA256)[:8]:
-        raise FormatError("the file was written with other frequency tables than this version's")
-    needed = f"model {header.model!r} with SHA-256 {header.model_sha256.hex()}"
-    try:
-        loaded = load_model(header.model)
-    except ModelError as error:
-        raise ModelError(f"the file needs {needed}: {error}") from error
-    if loaded.sha256 != header.model_sha256:
-        raise ModelError(f"the file needs {needed}, but this one has {loaded.sha256.hex()}")
-    for segment in header.segments:
-        suits = segment.height == segment.width == header.segments[0].height
-        suits &= segment.height in loaded.tiles
-        if not suits or segment.channels != (1 if segment.gray else loaded.channels):
-            raise FormatError("the file is damaged: its tiles are not of its model's shape")
-    return loaded
-
-
-def restore(runs: list[Run], payload: bytes) -> Restored:
-    """Pictures and payload from decoded tiles."""
-    manifest, extra, user = unpack_payload(payload)
-    shapes = picture_shapes(manifest)
-    joined = {
-        run.tiles.shape[3]: iter(
-            tiles.join(run.tiles, [s for s in shapes if s[2] == run.tiles.shape[3]])
-        )
-        for run in runs
-    }
-    if joined.keys() != {shape[2] for shape in shapes}:
-        raise FormatError("the file is damaged: its pictures are not those of its manifest")
-    pictures = [next(joined[shape[2]]) for shape in shapes]
-    binary = bool(manifest.pop("binary", False))
-    return Restored(ImageSet(pictures, binary, manifest, extra), user)

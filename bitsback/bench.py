@@ -17,7 +17,7 @@ from typing import Any, cast
 import numpy as np
 from PIL import Image
 
-from . import archive, classical
+from . import archive, classical, unarchive
 from .errors import BitsbackError, InputError
 from .images import ImageSet
 from .protocol import LoadedModel, Model
@@ -124,7 +124,7 @@ def run(
     encoded = time.perf_counter() - began
     share = timed.seconds / encoded
     began = time.perf_counter()
-    restored = archive.decompress_set(packed.data, lambda _: measured)
+    restored = unarchive.decompress_set(packed.data, lambda _: measured)
     decoded = time.perf_counter() - began
     _compare("bitsback", images.pictures, restored.images.pictures)
     rows = [Row("bitsback", len(packed.data), encoded, decoded)]

@@ -101,12 +101,12 @@ def compress(
 
 
 def _restore(path: Path, model: str | None, device: str, engine: str) -> Any:
-    from . import archive
+    from . import unarchive
     from .api import load_model
 
     data = read_bytes(path)
     with bar("decompress") as progress:
-        return archive.decompress_set(
+        return unarchive.decompress_set(
             data,
             lambda name: load_model(name if model is None else model, device, engine),
             progress,

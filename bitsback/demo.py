@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 from rich.console import Console
 
-from . import archive, files, images
+from . import archive, files, images, unarchive
 from .api import DEFAULT_MODEL, load_model
 from .display import bar, print_report
 
@@ -39,7 +39,7 @@ def main() -> int:
         file = Path(name) / "pictures.bb"
         files.atomic_write(file, packed.data)
         with bar("decompress") as progress:
-            restored = archive.decompress_set(file.read_bytes(), lambda _: model, progress)
+            restored = unarchive.decompress_set(file.read_bytes(), lambda _: model, progress)
         images.write_images(restored.images, Path(name) / "back")
         same = restored.payload == b"demo"
         for path in sorted(folder.iterdir()):

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bitsback import ans
 from bitsback.ans import (
     DEFAULT_HEADS,
     Message,
@@ -223,6 +224,43 @@ def test_a_wrong_lookup_is_noticed_and_undone(shift):
     with pytest.raises(ValueError, match="does not hold cf"):
         message.pop(12, 8, lookup)
     assert message == before
+
+
+@fast
+@given(st.integers(1, 9), st.integers(0, 60), st.integers(1, 24), seeds)
+def test_pieces_of_a_push_are_the_same_as_all_of_it(heads, n, precision, seed):
+    symbols = np.random.default_rng(seed).integers(0, 2**precision, n).astype(np.uint64)
+    whole, pieces = (Message.random(heads, 3, seed) for _ in range(2))
+    whole.push(symbols, 1, precision)
+    asked = []
+
+    def interval(where):
+        asked.append(where)
+        return symbols[where], np.ones_like(symbols[where])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ans, "_PIECE", 10)
+        pieces.push_trusted(n, ans.precision_array(precision, n), interval)
+    assert pieces == whole
+    assert [i for where in asked for i in range(n)[where]] == list(range(n))
+    assert all(len(symbols[where]) <= max(10, heads) for where in asked)
+
+
+@pytest.mark.parametrize("held", [0, 5])
+def test_a_push_that_fails_halfway_changes_nothing(held):
+    def interval(where):
+        if where.start:
+            raise ValueError("no interval")
+        count = where.stop
+        return np.arange(count, dtype=np.uint64), np.ones(count, np.uint64)
+
+    message = Message.random(7, held, 0)
+    before = message.copy()
+    n = 7 * (ans._PIECE // 7) + 1
+    with pytest.raises(ValueError, match="no interval"):
+        message.push_trusted(n, ans.precision_array(20, n), interval)
+    assert message == before
+    assert message.lowest_words == held
 
 
 @pytest.mark.parametrize("head", [0, 2**31 - 1, 2**63, 2**64 - 1])

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bitsback import codecs
+from bitsback import codecs, tables
 from bitsback.ans import Message
 from bitsback.errors import EmptyMessageError
 
@@ -83,6 +83,67 @@ def test_categorical(shape, n, precision, heads, seed):
     assert message.bits - held == pytest.approx(ideal, abs=2**-5 * symbols.size + 1e-6)
 
 
+@fast
+@given(st.integers(1, 5), st.integers(1, 40), st.integers(0, 11), st.booleans(), seeds)
+def test_every_cf_finds_its_symbol(rows, n, precision, constant, seed):
+    cumulative = table(np.random.default_rng(seed), rows, n, precision)
+    cumulative.flags.writeable = not constant
+    row, cf = (grid.ravel() for grid in np.indices((rows, 2**precision)))
+    message = Message((1 << 40) + cf.astype(np.uint64), np.empty(0, np.uint32))
+    _, found = codecs.categorical(cumulative, row, precision).pop(message)
+    assert np.array_equal(found, [np.flatnonzero(cumulative[r] <= c)[-1] for r, c in zip(row, cf, strict=True)])
+
+
+@pytest.mark.parametrize("made", [tables.prior_table, tables.posterior_table])
+@pytest.mark.parametrize("heads", [64, 5000])
+def test_gaussian_symbols_are_those_of_the_exact_search(made, heads):
+    cumulative, rng = made(), np.random.default_rng(heads)
+    rows = rng.integers(0, len(cumulative), heads)
+    # the numbers about an interval's ends, and those of the tails, are where a guess may be wrong
+    ends = cumulative[rows, rng.integers(0, 257, heads)].astype(np.int64) + rng.integers(-2, 3)
+    for cf in (rng.integers(0, 2**24, heads), ends % 2**24, rng.integers(0, 3000, heads)):
+        message = Message((1 << 45) + cf.astype(np.uint64), np.empty(0, np.uint32))
+        before = message.copy()
+        codec = codecs.categorical(cumulative, rows, 24)
+        _, found = codec.pop(message)
+        assert np.array_equal(found, tables.find(cumulative, rows, cf))
+        assert codec.push(message, found) == before
+
+
+def test_only_what_cannot_change_is_remembered_and_only_as_long_as_it_lives():
+    def coded(cumulative):
+        message = Message.random(4, 0, 0)
+        codecs.categorical(cumulative, np.zeros(4, int), 4).push(message, np.ones(4, int))
+        return message
+
+    held = dict(codecs._indexes)
+    cumulative = np.array([[0, 3, 16]], np.uint32)
+    view = cumulative[:]
+    view.flags.writeable = False
+    first = coded(cumulative), coded(view)
+    cumulative[0, 1] = 7
+    assert first[0] == first[1] != coded(cumulative) == coded(view)
+    assert codecs._indexes == held
+    constant = cumulative.copy()
+    constant.flags.writeable = False
+    assert coded(constant) == coded(constant) == coded(cumulative)
+    assert len(codecs._indexes) == len(held) + 1
+    del constant
+    assert codecs._indexes == held
+
+
+def test_a_bad_symbol_far_down_is_refused_before_anything_is_pushed():
+    symbols = np.zeros(100_000, np.int64)
+    codec = codecs.categorical(CUMULATIVE, np.zeros_like(symbols), 4)
+    for bad in (1, 3, -1):
+        symbols[0], symbols[-1] = 2, bad
+        message = Message.random(3, 3, 0)
+        before = message.copy()
+        with pytest.raises(ValueError, match="support"):
+            codec.push(message, symbols)
+        assert message == before
+
+
 def test_popping_samples_from_the_table():
     freqs = np.array([[1, 0, 7, 20, 4], [16, 8, 4, 2, 2]])
     cumulative = np.concatenate([np.zeros((2, 1), np.int64), np.cumsum(freqs, 1)], 1)
@@ -130,6 +191,8 @@ def test_symbols_outside_the_support_are_refused(codec, symbols):
         lambda: codecs.categorical(CUMULATIVE, [-1], 4),
         lambda: codecs.categorical(CUMULATIVE, [0], 5),
         lambda: codecs.categorical(CUMULATIVE[:, 1:], [0], 4),
+        lambda: codecs.categorical(CUMULATIVE[:, [0, 3, 1, 3]], [0], 4),
+        lambda: codecs.categorical(CUMULATIVE, [0], 25),
     ],
 )
 def test_impossible_codecs_are_refused(make):

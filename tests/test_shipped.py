@@ -8,7 +8,7 @@ from bitsback.models import store
 from conftest import real_data
 
 import bitsback
-from bitsback import archive
+from bitsback import archive, unarchive
 from bitsback.images import from_array, to_array
 
 NAMES = store.names()
@@ -28,7 +28,7 @@ def through_the_model(name, images, **options):
     """Compress through the model even where a classical code is smaller, and decompress."""
     packed = archive.compress_set(from_array(images), loaded(name), always_chain=True, **options)
     assert packed.report.chained_images > 0
-    restored = archive.decompress_set(packed.data, lambda _: loaded(name))
+    restored = unarchive.decompress_set(packed.data, lambda _: loaded(name))
     assert np.array_equal(to_array(restored.images), images)
     return packed
 

@@ -1,0 +1,67 @@
+"""Pictures as runs of equal tiles, the segments of a file: colour first, then gray."""
+
+import dataclasses
+
+import numpy as np
+
+from . import tiles
+from .errors import InputError
+from .images import ImageSet
+from .protocol import LoadedModel
+
+_LEAST_TILES = 48
+_MOST_PADDING = 1.02
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """The tiles of a segment, (n, h, w, C) uint8, C 1 or 3."""
+
+    tiles: np.ndarray
+    gray: bool
+
+    def batch(self, where: slice) -> np.ndarray:
+        """Tiles as the model takes them, (B, C of the model, h, w)."""
+        x = self.tiles[where].transpose(0, 3, 1, 2)
+        return np.ascontiguousarray(np.repeat(x, 3, 1) if self.gray else x)
+
+
+def tile_side(images: ImageSet, loaded: LoadedModel) -> int:
+    """The largest of the model's tiles that wastes next to nothing on padding.
+
+    Larger tiles have fewer edges, at which the network knows less; but a chain needs many tiles
+    to earn back its initial bits.
+    """
+    shapes = [picture.shape for picture in images.pictures]
+    padded = {t: tiles.count(shapes, (t, t)) * t * t for t in loaded.tiles}
+    least = min(padded.values())
+    good = [
+        t
+        for t, area in padded.items()
+        if area <= _MOST_PADDING * least and area >= _LEAST_TILES * t * t
+    ]
+    return max(good, default=loaded.tiles[0])
+
+
+def runs_of(images: ImageSet, loaded: LoadedModel, side: int) -> list[Run]:
+    """Cut pictures into square tiles of one size, colour before gray.
+
+    Raises:
+        InputError: the model cannot code such pictures.
+    """
+    if loaded.binary and not images.binary:
+        raise InputError(
+            f"model {loaded.name!r} codes binary pictures (0 and 1) only: "
+            "use a model of 8-bit pictures, such as photo"
+        )
+    found = []
+    for channels in (3, 1):
+        pictures = [p for p in images.pictures if p.shape[2] == channels]
+        if not pictures:
+            continue
+        if channels > loaded.channels:
+            raise InputError(
+                f"model {loaded.name!r} codes gray pictures only: use a colour model, such as photo"
+            )
+        found.append(Run(tiles.cut(pictures, (side, side)), channels < loaded.channels))
+    return found
