@@ -48,6 +48,7 @@ class Bench:
 
     Args:
         images, dims: pictures, and their values in all.
+        model_share: of the values, went through the model; the rest are in a classical code.
         network_share: of bitsback's encoding time that its network took.
         peak_memory: of the whole process after bitsback's row, before any peer ran; bytes.
         net_bits, kl_bits: of bitsback's chain.
@@ -57,6 +58,7 @@ class Bench:
     images: int
     dims: int
     rows: tuple[Row, ...]
+    model_share: float
     network_share: float
     peak_memory: int
     net_bits: float
@@ -134,6 +136,7 @@ def run(
         images=len(images.pictures),
         dims=sum(p.size for p in images.pictures),
         rows=tuple(rows),
+        model_share=packed.report.chained_dims / packed.report.dims,
         network_share=share,
         peak_memory=memory,
         net_bits=packed.report.net_bits,

@@ -192,6 +192,7 @@ def test_bench_sets_every_peer_beside_bitsback(model_folder, tmp_path, monkeypat
     assert found["images"] == 250
     assert found["dims"] == 250 * 64
     assert 0 <= found["network_share"] < 1
+    assert 0 <= found["model_share"] <= 1
     names = [row["name"] for row in found["rows"]]
     assert names[0] == "bitsback"
     for peer in ("PNG", "WebP", "JPEG XL", "zstd", "xz"):
