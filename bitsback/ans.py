@@ -33,10 +33,11 @@ Locate = Callable[[U64, slice], tuple[U64, U64]]
 MAX_PRECISION = 24
 DEFAULT_HEADS = 128
 
-_PIECE = 1 << 14  # symbols whose intervals are computed together
+_HEAD_BITS = 63
+_PIECE = 1 << 15  # symbols whose intervals are computed together
 
 # arrays, because NumPy takes 0.2 us longer over a scalar
-_HEAD_BITS = np.array(63, np.uint64)
+_TOP = np.array(_HEAD_BITS, np.uint64)
 _LOW = np.array(1 << 31, np.uint64)
 _WORD = np.array(32, np.uint64)
 _ONE = np.array(1, np.uint64)
@@ -147,10 +148,9 @@ class Message:
         count = len(self.heads)
         whole = n - n % count
         step = count * max(1, _PIECE // count)
-        ends = [*range(step, whole, step), *([whole] if whole else [])]
         heads_before, tail_before = self.heads.copy(), self.tail.mark()
         try:
-            for lo, hi in pairwise([0, *ends]):
+            for lo, hi in pairwise([*range(0, whole, step), whole]):
                 self._push_blocks(*interval(slice(lo, hi)), _part(power, slice(lo, hi)), count)
             if whole < n:
                 rest = slice(whole, n)
@@ -161,7 +161,7 @@ class Message:
             raise
 
     def _push_blocks(self, start: U64, freq: U64, power: U64, width: int) -> None:
-        limit = freq << (_HEAD_BITS - power)
+        limit = freq << (_TOP - power)
         rest = (_ONE << power) - freq
         heads = self.heads[:width]
         blocks = (array.reshape(-1, width) for array in (limit, freq, rest, start))
@@ -220,7 +220,7 @@ class Message:
             n: number of symbols; blocks of K are visited last to first.
             power: `precision_array` of the precision.
             locate: (cf, where) -> (cf - starts, freqs), uint64, of the symbols in the slice
-                `where`.
+                `where`; it may change cf.
 
         Raises:
             EmptyMessageError, or whatever `locate` raises. The message is unchanged.
@@ -375,8 +375,7 @@ def precision_array(precision: ArrayLike, n: int) -> U64:
 def outside_support() -> ValueError:
     """The error of pushing a symbol that has no interval."""
     return ValueError(
-        "a symbol is outside its codec's support: "
-        "its interval is empty or leaves [0, 2**precision)"
+        "a symbol is outside its codec's support: its interval is empty or leaves [0, 2**precision)"
     )
 
 

@@ -23,10 +23,12 @@ from bitsback.ans import U64, Message, outside_support, precision_array
 
 S = TypeVar("S")
 Array = NDArray[Any]
+I64 = NDArray[np.int64]
 Shape = int | tuple[int, ...]
 Interval = Callable[[Array, slice], tuple[Array, Array]]
 Find = Callable[[U64, slice], Array]
 
+_INT64 = np.dtype(np.int64)
 _CELL_BITS = 9  # of a row's number of cells in a guide
 
 
@@ -139,22 +141,22 @@ def categorical(cumulative: Array, rows: ArrayLike, precision: int) -> Codec[Arr
         precision: in 0..24.
 
     Raises:
-        ValueError: the table's ends are not 0 and 2**precision, or a row does not exist.
+        ValueError: the table is not as above, or a row does not exist.
     """
     chosen = np.asarray(rows)
-    table = _index(cumulative, precision, chosen.size)
-    if chosen.size and (chosen.min() < 0 or chosen.max() >= len(cumulative)):
-        raise ValueError(f"rows must be in 0..{len(cumulative) - 1}")
-    row = chosen.ravel().astype(np.int64)
-    first = row * cumulative.shape[1]
-    origin = (row << precision).astype(np.uint64)
     power = precision_array(precision, chosen.size)
+    table = _index(cumulative, precision, chosen.size)
+    row = chosen.ravel().astype(np.uint64)  # a row below 0 wraps round
+    if np.count_nonzero(row >= len(cumulative)):
+        raise ValueError(f"rows must be in 0..{len(cumulative) - 1}")
+    first = row.view(_INT64) * cumulative.shape[1]
+    origin = row << power
 
     def push(message: Message, symbols: Array) -> Message:
         wide = _integers(symbols, chosen.shape).astype(np.uint64)
         if np.count_nonzero(wide >= table.symbols):
             raise outside_support()
-        at = first + wide.view(np.int64)
+        at = first + wide.view(_INT64)
 
         def interval(where: slice) -> tuple[U64, U64]:
             here = at[where]
@@ -171,7 +173,7 @@ def categorical(cumulative: Array, rows: ArrayLike, precision: int) -> Codec[Arr
 
         def locate(cf: U64, where: slice) -> tuple[U64, U64]:
             cf += origin[where]
-            at[where], offset, freqs = table.locate(cf)
+            at[where], offset, freqs = table.locate(cf, first[where])
             return offset, freqs
 
         message.pop_trusted(chosen.size, power, locate)
@@ -188,20 +190,29 @@ class _Index:
     Args:
         keys: uint64 (R (n + 1),), row * 2**precision + C: non-decreasing from end to end.
         freqs: uint64 (R (n + 1),), the symbols' frequencies; 0 in column n.
-        guide: int64 (R * 2**b,), where in `keys` the middle of each of a row's 2**b cells is.
+        guide: unsigned (R * 2**b,), the symbol in the middle of each of a row's 2**b cells; of
+            the smallest type, as all of it is in use at once and should stay in the cache.
         shift: precision - b.
         symbols: n.
     """
 
     keys: U64
     freqs: U64
-    guide: NDArray[np.int64]
+    guide: NDArray[np.unsignedinteger[Any]]
     shift: U64
     symbols: U64
 
-    def locate(self, key: U64) -> tuple[NDArray[np.int64], U64, U64]:
-        """Where in `keys` row * 2**precision + cf belongs, how far above it, and the freqs."""
-        at = self.guide.take((key >> self.shift).view(np.int64))
+    def locate(self, key: U64, first: I64) -> tuple[I64, U64, U64]:
+        """Find the symbols that hold cf.
+
+        Args:
+            key: uint64 (m,), row * 2**precision + cf.
+            first: int64 (m,), where in `keys` the row begins.
+
+        Returns:
+            the symbols' places in `keys`, cf - starts, and freqs.
+        """
+        at = self.guide.take((key >> self.shift).view(_INT64)) + first
         offset = key - self.keys.take(at)
         freqs = self.freqs.take(at)
         # an interval above the key makes the offset wrap round, so that it is found too
@@ -219,32 +230,33 @@ _indexes: dict[tuple[int, int], tuple[weakref.ref[Array], _Index]] = {}
 
 
 def _index(cumulative: Array, precision: int, uses: int) -> _Index:
-    """The index of a table that is to be used so often; those of read-only tables are kept."""
+    """The index of a table that is to be used so often; a read-only table's is kept with it."""
     name = id(cumulative), precision
-    kept = _indexes.get(name)
-    if kept is not None:
-        return kept[1]
-    constant = not cumulative.flags.writeable and cumulative.base is None
-    cells = uses // len(cumulative) if len(cumulative) else 0
-    bits = min(precision, _CELL_BITS if constant else max(cells.bit_length() - 1, 0))
-    made = _make_index(cumulative, precision, min(bits, _CELL_BITS))
-    if constant:
-        _indexes[name] = weakref.ref(cumulative, lambda _: _indexes.pop(name)), made
+    if name in _indexes:
+        return _indexes[name][1]
+    if cumulative.flags.writeable or cumulative.base is not None:
+        # a guide that is used but once should not have more cells than there are symbols
+        return _make_index(cumulative, precision, (uses // max(len(cumulative), 1)).bit_length())
+    made = _make_index(cumulative, precision, _CELL_BITS)
+    _indexes[name] = weakref.ref(cumulative, lambda _: _indexes.pop(name)), made
     return made
 
 
-def _make_index(cumulative: Array, precision: int, bits: int) -> _Index:
+def _make_index(cumulative: Array, precision: int, most_bits: int) -> _Index:
     rows, columns = cumulative.shape
-    wide = cumulative.astype(np.uint64)
-    freqs = np.zeros_like(wide)
-    np.subtract(wide[:, 1:], wide[:, :-1], out=freqs[:, :-1])
     size = np.uint64(1 << precision)
+    row = np.arange(rows, dtype=np.uint64)[:, None]
+    wide = cumulative.astype(np.uint64)
+    freqs = np.diff(wide, append=size)
     if np.any(wide[:, 0]) or np.any(wide[:, -1] != size) or np.any(freqs > size):
         raise ValueError("every row of a cumulative table must rise from 0 to 2**precision")
-    keys = (wide + (np.arange(rows, dtype=np.uint64) * size)[:, None]).ravel()
+    keys = (wide + row * size).ravel()
+    bits = min(precision, most_bits, _CELL_BITS)
     shift = np.array(precision - bits, np.uint64)
-    cells = np.arange(rows << bits, dtype=np.uint64) << shift
-    guide = keys.searchsorted(cells + ((np.uint64(1) << shift) >> np.uint64(1)), "right") - 1
+    cells = np.arange(1 << bits, dtype=np.uint64) << shift
+    middles = cells + (size >> np.uint64(bits + 1)) + row * size
+    symbols = keys.searchsorted(middles, "right") - 1 - row.view(_INT64) * columns
+    guide = symbols.astype(np.min_scalar_type(columns)).ravel()
     return _Index(keys, freqs.ravel(), guide, shift, np.array(columns - 1, np.uint64))
 
 

@@ -90,8 +90,8 @@ def print_bench(bench: "Bench", console: Console) -> None:
     )
     console.print(
         f"bitsback: {bench.model_share:.1%} of the values through the model, the rest in a "
-        f"classical code; network {bench.network_share:.1%} of the encoding time, coder and all else "
-        f"{1 - bench.network_share:.1%}; {bench.images / first.encode_seconds:.1f} images/s "
+        f"classical code; network {bench.network_share:.1%} of the encoding time, coder and all "
+        f"else {1 - bench.network_share:.1%}; {bench.images / first.encode_seconds:.1f} images/s "
         f"encoding, {bench.images / first.decode_seconds:.1f} decoding; peak memory "
         f"{bench.peak_memory / 2**20:.0f} MiB"
     )

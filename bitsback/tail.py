@@ -45,11 +45,11 @@ class Tail:
         return self.buffer[self.size : end][::-1]
 
     def mark(self) -> tuple[Any, ...]:
-        """What `restore` needs to undo the pops since; it holds until the next push."""
+        """What `restore` needs to undo the pops, or else the pushes, since."""
         return self.size, self.lowest
 
     def restore(self, mark: tuple[Any, ...]) -> None:
-        """Undo the pops since the mark."""
+        """Undo what has been done since the mark."""
         self.size, self.lowest = mark
 
     def refill(self, missing: int) -> None:

@@ -89,9 +89,11 @@ def test_every_cf_finds_its_symbol(rows, n, precision, constant, seed):
     cumulative = table(np.random.default_rng(seed), rows, n, precision)
     cumulative.flags.writeable = not constant
     row, cf = (grid.ravel() for grid in np.indices((rows, 2**precision)))
-    message = Message((1 << 40) + cf.astype(np.uint64), np.empty(0, np.uint32))
+    message = Message((1 << 45) + cf.astype(np.uint64), np.empty(0, np.uint32))
     _, found = codecs.categorical(cumulative, row, precision).pop(message)
-    assert np.array_equal(found, [np.flatnonzero(cumulative[r] <= c)[-1] for r, c in zip(row, cf, strict=True)])
+    assert np.array_equal(
+        found, [np.flatnonzero(cumulative[r] <= c)[-1] for r, c in zip(row, cf, strict=True)]
+    )
 
 
 @pytest.mark.parametrize("made", [tables.prior_table, tables.posterior_table])
@@ -102,7 +104,7 @@ def test_gaussian_symbols_are_those_of_the_exact_search(made, heads):
     # the numbers about an interval's ends, and those of the tails, are where a guess may be wrong
     ends = cumulative[rows, rng.integers(0, 257, heads)].astype(np.int64) + rng.integers(-2, 3)
     for cf in (rng.integers(0, 2**24, heads), ends % 2**24, rng.integers(0, 3000, heads)):
-        message = Message((1 << 45) + cf.astype(np.uint64), np.empty(0, np.uint32))
+        message = Message((1 << 45) + cf.astype(np.uint64), np.arange(heads, dtype=np.uint32))
         before = message.copy()
         codec = codecs.categorical(cumulative, rows, 24)
         _, found = codec.pop(message)
