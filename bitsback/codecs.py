@@ -146,29 +146,32 @@ def categorical(cumulative: Array, rows: ArrayLike, precision: int) -> Codec[Arr
     chosen = np.asarray(rows)
     power = precision_array(precision, chosen.size)
     table = _index(cumulative, precision, chosen.size)
-    row = chosen.ravel().astype(np.uint64)  # a row below 0 wraps round
-    if np.count_nonzero(row >= len(cumulative)):
+    unsigned = chosen.ravel().astype(np.uint64)  # a row below 0 wraps round
+    if np.count_nonzero(unsigned >= len(cumulative)):
         raise ValueError(f"rows must be in 0..{len(cumulative) - 1}")
-    first = row.view(_INT64) * cumulative.shape[1]
-    origin = row << power
+    row = unsigned.view(_INT64)
+    columns = cumulative.shape[1]
+    mask = np.array((1 << precision) - 1, np.uint64)
 
     def push(message: Message, symbols: Array) -> Message:
-        wide = _integers(symbols, chosen.shape).astype(np.uint64)
-        if np.count_nonzero(wide >= table.symbols):
-            raise outside_support()
-        at = first + wide.view(_INT64)
+        flat = _integers(symbols, chosen.shape)
 
         def interval(where: slice) -> tuple[U64, U64]:
-            here = at[where]
-            freqs = table.freqs.take(here)
-            if np.count_nonzero(freqs) != len(here):
+            wide = flat[where].astype(np.uint64)  # so does a symbol below 0
+            if np.count_nonzero(wide >= table.symbols):
                 raise outside_support()
-            return table.keys.take(here) - origin[where], freqs
+            at = row[where] * columns
+            at += wide.view(_INT64)
+            freqs = table.freqs.take(at)
+            if np.count_nonzero(freqs) != len(at):
+                raise outside_support()
+            return table.keys.take(at) & mask, freqs
 
         message.push_trusted(chosen.size, power, interval)
         return message
 
     def pop(message: Message) -> tuple[Message, Array]:
+        first, origin = row * columns, unsigned << power
         at = np.empty(chosen.size, np.int64)
 
         def locate(cf: U64, where: slice) -> tuple[U64, U64]:

@@ -75,7 +75,7 @@ class Mixture:
         weights: int logits (B, M, H, W), in units of 1/32.
         means: int (B, M, C, H, W), in units of 1/16 level.
         log_scales: int (B, M, C, H, W), in 1/8 octaves of a level, -24..48.
-        coeffs: int (B, M, C (C - 1) / 2, H, W), in units of 1/64: how the later channels' means
+        coeffs: int (B, M, C (C - 1) / 2, H, W), in units of 2**-11: how the later channels' means
             move with (earlier level - 128).
         gray: all channels are equal: only the first is coded.
     """
@@ -135,7 +135,7 @@ class Mixture:
         if c:
             earlier = x[:, None, :c].astype(np.int64) - 128
             move = (self.coeffs[:, :, first : first + c] * earlier).sum(2)
-            means = means + ((move + 2) >> 2)  # 1/64 to 1/16 level
+            means = means + ((move + 64) >> 7)  # 2**-11 to 1/16 level
         means = flat(np.clip(means, 0, _HIGHEST))
         scales = flat(np.clip(self.log_scales[:, :, c], *PIXEL_SCALES))
         rows = (scales - PIXEL_SCALES[0]) * PIXEL_FRACTIONS + means % PIXEL_FRACTIONS

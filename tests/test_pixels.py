@@ -21,7 +21,9 @@ def mixture(seed, kind, shape, components, gray=False):
         weights=rng.integers(-400, 401, (batch, components, *image)),
         means=rng.integers(-1000, 5000, full),
         log_scales=rng.integers(-24, 49, full),
-        coeffs=rng.integers(-128, 129, (batch, components, channels * (channels - 1) // 2, *image)),
+        coeffs=rng.integers(
+            -4096, 4097, (batch, components, channels * (channels - 1) // 2, *image)
+        ),
         gray=gray,
     )
 
@@ -124,8 +126,8 @@ def test_later_channels_are_moved_by_the_earlier(seed, kind, components):
         b, m, i, j = index
         c = [int(v) for v in codec.coeffs[b, m, :, i, j]]
         first, second = (int(x[b, n, i, j]) - 128 for n in (0, 1))
-        means[b, m, 1, i, j] += (c[0] * first + 2) // 4
-        means[b, m, 2, i, j] += (c[1] * first + c[2] * second + 2) // 4
+        means[b, m, 1, i, j] += (c[0] * first + 64) // 128
+        means[b, m, 2, i, j] += (c[1] * first + c[2] * second + 64) // 128
     moved = pixels.Mixture(
         kind, codec.weights, means.astype(np.int64), codec.log_scales, np.zeros_like(codec.coeffs)
     )
