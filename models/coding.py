@@ -109,6 +109,6 @@ def likelihood(config: DrawConfig, canvas: np.ndarray, gray: bool) -> protocol.L
         weights=np.clip(shift_right(weights * gain, logits), -512, 512),
         means=means,
         log_scales=np.clip(shift_right(scales * gain, CANVAS_BITS - 3), -24, 48),
-        coeffs=shift_right(coefficients, CANVAS_BITS - 6),
+        coeffs=coefficients,
         gray=gray,
     )

@@ -107,7 +107,7 @@ def mixture_parameters(
     log_scales = ops.round(scales * CANVAS_GAIN, 3).clamp(-3.0, 6.0)
     means = ops.round(means, 4)
     if coefficients is not None and c == 3:
-        k = ops.round(coefficients, 6)
+        k = ops.round(coefficients, 11)
         x = (levels - 128.0)[:, None]
         shift = torch.stack(
             [
