@@ -22,7 +22,7 @@ from .runs import Run, runs_of, tile_side
 Progress = Callable[[int, int], None]
 
 _MARGIN_WORDS = 16
-_FEWEST_HEADS = 8
+_FEWEST_HEADS, _MOST_HEADS = 8, 512
 # A link's latents must lie on the message before its first pop: short chains use small links.
 _TILES_PER_BATCH = 256
 # More heads are faster, but each takes about 52 bits off the message before the first pop. Initial
@@ -56,7 +56,7 @@ def compress_set(
 
     Args:
         batch: images per link; if None the model's default, less for short chains.
-        heads: of the stack; 8 to 128 by the length of the chain if None.
+        heads: of the stack; 8 to 512 by the length of the chain if None.
         always_chain: code through the model even where a classical code is smaller, to
             measure the model.
         progress: called with (tiles done, tiles in all).
@@ -83,8 +83,8 @@ def compress_set(
         progress,
     )
     need, net_per_tile = job.probe()
-    if heads is None and (fewer := heads_for(net_per_tile * job.count)) < DEFAULT_HEADS:
-        job = dataclasses.replace(job, heads=fewer)
+    if heads is None and (better := heads_for(net_per_tile * job.count)) != DEFAULT_HEADS:
+        job = dataclasses.replace(job, heads=better)
         need, net_per_tile = job.probe()
     first = job.prefix_for(need)
     if first is not None:
@@ -103,8 +103,8 @@ def compress_set(
 
 
 def heads_for(chain_bits: float) -> int:
-    """Heads of the stack for a chain of so many net bits: a power of two, 8 to 128."""
-    wanted = min(max(chain_bits / _CHAIN_BITS_PER_HEAD, _FEWEST_HEADS), DEFAULT_HEADS)
+    """Heads of the stack for a chain of so many net bits: a power of two, 8 to 512."""
+    wanted = min(max(chain_bits / _CHAIN_BITS_PER_HEAD, _FEWEST_HEADS), _MOST_HEADS)
     return 1 << (int(wanted).bit_length() - 1)
 
 

@@ -4,8 +4,8 @@ One definition for the three arithmetics that run the same equations: floats wit
 quantisation (training), integers carried by floats (coding), int64 (the tests' reference).
 """
 
-# Measured on a photo model before any fine-tuning: 7 bits of h cost 1.5 %, 6 of the gates 0.3 %, and
-# a sixty-fourth in the channels' coefficients 0.7 %; these grids cost 0.15 % in all.
+# Measured on a photo model before any fine-tuning: 7 bits of h cost 1.5 %, 6 of the gates 0.3 %,
+# and a sixty-fourth in the channels' coefficients 0.7 %; these grids cost 0.15 % in all.
 MEAN_BITS = 8  # of a latent's mean
 Z_BITS = 6  # of a latent
 PIXEL_BITS = 7  # x and eps, in units of 128 levels
