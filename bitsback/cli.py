@@ -258,7 +258,9 @@ def sample(
     loaded = load_model(model, device, engine)
     mode = "RGB" if loaded.channels == 3 else "L"
     pictures.check_suffix(output.suffix, mode)
-    sheet = sampling.contact_sheet(sampling.sample(loaded, count, seed), loaded.binary)
+    with bar("sample") as progress:
+        drawn = sampling.sample(loaded, count, seed, progress)
+    sheet = sampling.contact_sheet(drawn, loaded.binary)
     files.atomic_write(
         output, lambda file: pictures.write_picture(file, sheet, mode, output.suffix)
     )

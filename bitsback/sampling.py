@@ -9,6 +9,7 @@ import numpy as np
 
 from . import bits_back
 from .ans import DEFAULT_HEADS, Message
+from .archive import Progress
 from .classical import mosaic
 from .errors import EmptyMessageError, InputError
 from .protocol import LoadedModel
@@ -17,12 +18,15 @@ LARGEST = 4096
 _GAP = 2
 
 
-def sample(loaded: LoadedModel, count: int, seed: int = 0) -> np.ndarray:
+def sample(
+    loaded: LoadedModel, count: int, seed: int = 0, progress: Progress | None = None
+) -> np.ndarray:
     """Draw images of the model's own tile size.
 
     Args:
         count: how many, 1..4096.
         seed: of the random message and the dither; the same seed gives the same images anywhere.
+        progress: called with (images drawn, images in all).
 
     Returns:
         (count, H, W, C) uint8; 0 and 1 where the model is binary.
@@ -35,6 +39,8 @@ def sample(loaded: LoadedModel, count: int, seed: int = 0) -> np.ndarray:
     side, found = loaded.tiles[0], []
     for where, link in bits_back.links(count, loaded.batch, side, side, seed, 0, False):
         found.append(_decode_noise(loaded, link, seed, where.start))
+        if progress is not None:
+            progress(where.stop, count)
     return np.concatenate(found).transpose(0, 2, 3, 1)
 
 
