@@ -281,14 +281,25 @@ def _cost(visit: Visit, q: Posterior, lost: float, gained: float) -> GroupCost:
     return GroupCost(visit.latents.group, lost, gained, rows, kl)
 
 
+def draw(message: Message, model: Model, link: Link) -> tuple[list[Visit], np.ndarray]:
+    """Pop latents under their priors and images under the likelihood, without giving bits back.
+
+    The first half of decoding; on a random message, sampling from the model.
+
+    Returns:
+        The groups as they were walked through, and (B, C, H, W) uint8.
+    """
+    visits, state = walk(model, link, lambda index, state, latents: pop_prior(message, latents))
+    return visits, model.likelihood(state, link.gray).pop(message)
+
+
 def decode(message: Message, model: Model, link: Link) -> np.ndarray:
     """Pop a batch of images off the message, which is then as before they were pushed.
 
     Returns:
         (B, C, H, W) uint8.
     """
-    visits, state = walk(model, link, lambda index, state, latents: pop_prior(message, latents))
-    x = model.likelihood(state, link.gray).pop(message)
+    visits, x = draw(message, model, link)
     ask = posteriors(model, model.observe(x))
     asked = [ask(v.index, v.state, v.latents) for v in visits]
     for visit, q in zip(reversed(visits), reversed(asked), strict=True):

@@ -1,4 +1,4 @@
-"""Images drawn from a model: decoding a message of random bits samples from the prior.
+"""Images drawn from a model: popping off a message of random bits samples from the prior.
 
     z_t ~ p(z_t | z_1..z_t-1) for t = 1..T,  x ~ p(x | z_1..z_T)
 
@@ -38,18 +38,18 @@ def sample(
         raise InputError(f"the number of samples must lie between 1 and {LARGEST}")
     side, found = loaded.tiles[0], []
     for where, link in bits_back.links(count, loaded.batch, side, side, seed, 0, False):
-        found.append(_decode_noise(loaded, link, seed, where.start))
+        found.append(_draw(loaded, link, seed, where.start))
         if progress is not None:
             progress(where.stop, count)
     return np.concatenate(found).transpose(0, 2, 3, 1)
 
 
-def _decode_noise(loaded: LoadedModel, link: bits_back.Link, seed: int, first: int) -> np.ndarray:
+def _draw(loaded: LoadedModel, link: bits_back.Link, seed: int, first: int) -> np.ndarray:
     words = 1 << 14
     while True:
         message = Message.random(DEFAULT_HEADS, words, seed + (first << 32))
         try:
-            return bits_back.decode(message, loaded.model, link)
+            return bits_back.draw(message, loaded.model, link)[1]
         except EmptyMessageError:
             words *= 4
 

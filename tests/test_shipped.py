@@ -8,7 +8,7 @@ from bitsback.models import store
 from conftest import real_data
 
 import bitsback
-from bitsback import archive, unarchive
+from bitsback import archive, sampling, unarchive
 from bitsback.images import from_array, to_array
 
 NAMES = store.names()
@@ -108,3 +108,18 @@ def test_every_truncation_is_noticed():
     for size in [*range(0, len(data) - 1, len(data) // 40), len(data) - 1]:
         with pytest.raises((bitsback.FormatError, bitsback.ModelError)):
             bitsback.decompress(data[:size], loaded("omniglot"))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_samples_are_images_that_the_model_codes_cheaply(name):
+    model = loaded(name)
+    images = sampling.sample(model, 12, seed=3)
+    assert images.shape[:3] == (12, model.tiles[0], model.tiles[0])
+    high = 1 if model.binary else 255
+    noise = np.random.default_rng(0).integers(0, high + 1, images.shape).astype(np.uint8)
+    payload = np.random.default_rng(1).bytes(60_000)
+    cost = {
+        kind: through_the_model(name, x, payload=payload).report.net_bits
+        for kind, x in (("samples", images), ("noise", noise))
+    }
+    assert cost["samples"] < 0.8 * cost["noise"]
