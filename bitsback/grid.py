@@ -19,9 +19,12 @@ from .tables import FIRST, FRACTIONS, POSTERIOR_WIDTHS, PRIOR_WIDTHS, SCALE_STEP
 MEAN_BITS = 8  # a mean is in units of 2**-8
 Z_BITS = 6  # a latent is in units of 2**-6
 Z_LIMIT = 512
+STEPS = 64  # of a Gaussian's log-scale in an octave
 NIL = 127  # the log-width of a channel that is not coded
 
 _FIXED = 20  # fractional bits of the tables of scales below
+_WIDEST = 12 * STEPS
+_PER_WIDTH = STEPS // SCALE_STEPS  # widths, of grids and of table rows, have fewer steps
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,7 @@ class Gaussian:
 
     Args:
         mean: int (B, C, h, w), in units of 2**-8.
-        log_scale: the same shape, 16 log2(sigma), in -128..48.
+        log_scale: the same shape, 64 log2(sigma), in -512..192.
     """
 
     mean: np.ndarray
@@ -39,15 +42,14 @@ class Gaussian:
 
 @functools.cache
 def _scales() -> np.ndarray:
-    """round(2**(i/16) * 2**20) for i = -192..192, int64; the least is 2**8."""
-    return np.floor(
-        arithmetic.exp2_steps(np.arange(-192, 193), SCALE_STEPS) * 2**_FIXED + 0.5
-    ).astype(np.int64)
+    """round(2**(i/64) * 2**20) for i = -768..768, int64; the least is 2**8."""
+    steps = np.arange(-_WIDEST, _WIDEST + 1)
+    return np.floor(arithmetic.exp2_steps(steps, STEPS) * 2**_FIXED + 0.5).astype(np.int64)
 
 
 def scale(log_scale: np.ndarray) -> np.ndarray:
-    """2**(log_scale/16) in units of 2**-20, int64."""
-    return _scales()[np.clip(log_scale, -192, 192) + 192]
+    """2**(log_scale/64) in units of 2**-20, int64."""
+    return _scales()[np.clip(log_scale, -_WIDEST, _WIDEST) + _WIDEST]
 
 
 def _bits(seed: int, index: int, group: int, lane: int, count: int) -> np.ndarray:
@@ -85,7 +87,7 @@ def _offsets(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Nearest k to the posterior's centre, and the centre's fraction in 0..31 about it."""
     distance = q.mean.astype(np.int64) - p.mean
-    inverse = scale(-(p.log_scale.astype(np.int64) + log_width))
+    inverse = scale(-(p.log_scale.astype(np.int64) + _PER_WIDTH * log_width))
     # distance has 8 fractional bits, inverse 20: the product in units of 1/32 is 23 bits up.
     shift = MEAN_BITS + _FIXED - FRACTIONS.bit_length() + 1
     offset = (distance * inverse + (1 << (shift - 1))) >> shift
@@ -98,8 +100,8 @@ def posterior_rows(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Rows of `tables.posterior_table`, and the base from which they count: k = base + j.
 
-    Rounding the centre to 1/32 of the grid and clipping keep every k in the window; q may be any
-    distribution, so neither costs correctness.
+    The centre is rounded to 1/32 of the grid, the width to 1/16 octave, and clipping keeps every
+    k in the window; q may be any distribution, so none of it costs correctness.
 
     Args:
         log_width: 16 log2(delta), broadcastable to d.
@@ -109,7 +111,8 @@ def posterior_rows(
         rows and base, int64 (B, C, h, w).
     """
     base, fraction = _offsets(q, p, log_width, d)
-    width = q.log_scale.astype(np.int64) - p.log_scale - log_width
+    width = q.log_scale.astype(np.int64) - p.log_scale
+    width = (width + _PER_WIDTH // 2) // _PER_WIDTH - log_width
     width = np.clip(width, *POSTERIOR_WIDTHS) - POSTERIOR_WIDTHS[0]
     radius = tables.posterior_radius()[width]
     last = FIRST + tables.COLUMNS - 1
@@ -123,7 +126,7 @@ def nearest(q: Gaussian, p: Gaussian, log_width: np.ndarray, d: np.ndarray) -> n
 
 def latent(p: Gaussian, log_width: np.ndarray, k: np.ndarray, d: np.ndarray) -> np.ndarray:
     """z in units of 2**-6, rounded and clipped to |z| <= 512; int64 (B, C, h, w)."""
-    step = scale(p.log_scale.astype(np.int64) + log_width)
+    step = scale(p.log_scale.astype(np.int64) + _PER_WIDTH * np.asarray(log_width, np.int64))
     # k + u = (64 k + 2 d - 31) / 64 exactly.
     halves = 2 * FRACTIONS * np.asarray(k, np.int64) + 2 * d - (FRACTIONS - 1)
     move = step * halves  # fractional bits: 20 + 6
@@ -164,9 +167,9 @@ def kl_bits(rows: np.ndarray, base: np.ndarray, p_rows: np.ndarray) -> np.ndarra
 
 def continuous_kl_bits(q: Gaussian, p: Gaussian) -> np.ndarray:
     """KL of the Gaussians themselves, bits per latent, (B, C, h, w) (the paper's eq. 7)."""
-    log_ratio = (q.log_scale - p.log_scale.astype(np.float64)) / SCALE_STEPS
+    log_ratio = (q.log_scale - p.log_scale.astype(np.float64)) / STEPS
     distance = (q.mean - p.mean.astype(np.float64)) / 2**MEAN_BITS
-    distance = distance * np.exp2(-p.log_scale / SCALE_STEPS)
+    distance = distance * np.exp2(-p.log_scale / STEPS)
     nats = 0.5 * (np.exp2(2 * log_ratio) + distance**2 - 1)
     found: np.ndarray = nats / np.log(2) - log_ratio
     return found

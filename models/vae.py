@@ -68,10 +68,10 @@ class Vae:
     ) -> tuple[grid.Gaussian, np.ndarray]:
         """q(z | x)."""
         mean = self._dense("mean", memory, HIDDEN_BITS, grid.MEAN_BITS)
-        scale = self._dense("scale", memory, HIDDEN_BITS, 4)
+        scale = self._dense("scale", memory, HIDDEN_BITS, 6)
         q = grid.Gaussian(
             np.clip(mean, -_MEAN_LIMIT, _MEAN_LIMIT)[:, :, None, None],
-            np.clip(scale, -128, 48)[:, :, None, None],
+            np.clip(scale, -512, 192)[:, :, None, None],
         )
         return q, memory
 

@@ -152,4 +152,4 @@ def test_the_quantised_floats_are_the_integers():
     p = draw.prior(ops, group, state)
     whole = draw.posterior(ops, SMALL, group, memory, state, p)[0]
     assert torch.allclose(q.mean * 256, whole.mean, atol=1.01)
-    assert torch.equal(torch.floor(q.log_scale * 16 + 0.5), whole.log_scale)
+    assert torch.equal(torch.floor(q.log_scale * 64 + 0.5), whole.log_scale)

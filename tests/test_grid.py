@@ -20,19 +20,20 @@ def random_case(seed, shape, log_width):
 
     def gaussian():
         mean = rng.integers(-256, 257, shape) if near else rng.integers(-4096, 4097, shape)
-        scale = rng.integers(-32, 17, shape) if near else rng.integers(-128, 49, shape)
+        scale = rng.integers(-128, 65, shape) if near else rng.integers(-512, 193, shape)
         return grid.Gaussian(mean.astype(np.int32), scale.astype(np.int32))
 
     return gaussian(), gaussian(), np.asarray(log_width), grid.dither(seed, 1, 2, shape)
 
 
 def constant(mean, log_scale, shape):
-    return grid.Gaussian(np.full(shape, mean, np.int32), np.full(shape, log_scale, np.int32))
+    """A Gaussian everywhere; its log-scale is in units of a grid's width, 1/16 octave."""
+    return grid.Gaussian(np.full(shape, mean, np.int32), np.full(shape, 4 * log_scale, np.int32))
 
 
 def real_offset(q, p, log_width, d):
     """o - u, what k is centred on, in floats."""
-    step = 2.0 ** ((p.log_scale + log_width) / 16)
+    step = 2.0 ** (p.log_scale / 64 + log_width / 16)
     return (q.mean - p.mean) / 256 / step - ((d + 0.5) / 32 - 0.5)
 
 
@@ -78,7 +79,8 @@ def test_the_whole_support_of_a_posterior_lies_in_the_window(seed, shape):
 def test_posterior_rows_are_centred_within_a_cell_and_have_the_width(seed, shape):
     q, p, log_width, d = random_case(seed, shape, None)
     rows, base = grid.posterior_rows(q, p, log_width, d)
-    width = np.clip(q.log_scale - p.log_scale - log_width, -29, 48)
+    width = np.floor((q.log_scale - p.log_scale) / 4 + 0.5).astype(int) - log_width
+    width = np.clip(width, -29, 48)
     assert np.array_equal(rows // 32 - 29, width)
     centre = base + (rows % 32 + 0.5) / 32 - 0.5
     exact = real_offset(q, p, log_width, d)
@@ -105,7 +107,7 @@ def test_latents_are_the_rounded_formula(seed, shape):
     _, p, log_width, d = random_case(seed, shape, None)
     k = np.random.default_rng(seed).integers(-128, 128, shape)
     z = grid.latent(p, log_width, k, d)
-    step = 2.0 ** ((p.log_scale + log_width) / 16)
+    step = 2.0 ** (p.log_scale / 64 + log_width / 16)
     point = k + (d + 0.5) / 32 - 0.5
     exact = np.clip((p.mean / 256 + step * point) * 64, -512, 512)
     # half a unit of rounding, and a scale that has an absolute error of 2**-21
@@ -194,13 +196,13 @@ def test_kl_on_the_grid_is_that_of_the_noisy_latents(octaves, slack):
 @given(seeds, shapes)
 def test_continuous_kl_is_the_integral(seed, shape):
     rng = np.random.default_rng(seed)
-    mean, scale = rng.integers(-600, 600, (2, *shape)), rng.integers(-40, 41, (2, *shape))
+    mean, scale = rng.integers(-600, 600, (2, *shape)), rng.integers(-160, 161, (2, *shape))
     q, p = (grid.Gaussian(m, s) for m, s in zip(mean, scale, strict=True))
     found = grid.continuous_kl_bits(q, p)
     t = np.linspace(-12, 12, 4001)
     for index in list(np.ndindex(shape))[:3]:
         mq, mp = mean[0][index] / 256, mean[1][index] / 256
-        sq, sp = 2.0 ** (scale[0][index] / 16), 2.0 ** (scale[1][index] / 16)
+        sq, sp = 2.0 ** (scale[0][index] / 64), 2.0 ** (scale[1][index] / 64)
         density = np.exp(-(t**2) / 2) / np.sqrt(2 * np.pi)
         ratio = -(t**2) / 2 - np.log(sq) + ((mq + sq * t - mp) / sp) ** 2 / 2 + np.log(sp)
         exact = (density * ratio).sum() * (t[1] - t[0]) / np.log(2)
