@@ -26,8 +26,8 @@ _FEWEST_HEADS, _MOST_HEADS = 8, 512
 # A link's latents must lie on the message before its first pop: short chains use small links.
 _TILES_PER_BATCH = 256
 # More heads are faster, but each takes about 52 bits off the message before the first pop. Initial
-# bits are worth less than they cost by a third or so: at 4,000 bits of chain a head, 0.4 %.
-_CHAIN_BITS_PER_HEAD = 4000
+# bits are worth less than they cost by a third or so: at 8,000 bits of chain a head, 0.2 %.
+_CHAIN_BITS_PER_HEAD = 8000
 
 
 @dataclasses.dataclass(frozen=True)
