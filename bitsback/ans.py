@@ -33,11 +33,11 @@ Locate = Callable[[U64, slice], tuple[U64, U64]]
 MAX_PRECISION = 24
 DEFAULT_HEADS = 128
 
-_HEAD_BITS = 63
+HEAD_BITS = 63
 _PIECE = 1 << 15  # symbols whose intervals are computed together
 
 # arrays, because NumPy takes 0.2 us longer over a scalar
-_TOP = np.array(_HEAD_BITS, np.uint64)
+_TOP = np.array(HEAD_BITS, np.uint64)
 _LOW = np.array(1 << 31, np.uint64)
 _WORD = np.array(32, np.uint64)
 _ONE = np.array(1, np.uint64)
@@ -67,8 +67,8 @@ class Message:
     def random(cls, heads: int, words: int, seed: int) -> Message:
         """A message of `heads` log-uniform heads over `words` uniform words, from `seed`."""
         rng = np.random.default_rng(seed)
-        leading = _ONE << rng.integers(31, _HEAD_BITS, heads, dtype=np.uint64)
-        low = rng.integers(0, 1 << _HEAD_BITS, heads, dtype=np.uint64)
+        leading = _ONE << rng.integers(31, HEAD_BITS, heads, dtype=np.uint64)
+        low = rng.integers(0, 1 << HEAD_BITS, heads, dtype=np.uint64)
         tail = rng.integers(0, 1 << 32, words, dtype=np.uint32)
         return cls(leading | (low & (leading - _ONE)), tail)
 
@@ -274,81 +274,9 @@ def unflatten(words: U32, heads: int) -> Message:
         raise FormatError(f"a message of {heads} heads cannot have only {len(words)} words")
     parts = words[: 2 * heads].astype(np.uint64).reshape(2, heads)
     state = (parts[0] << _WORD) | parts[1]
-    if np.any(state < _LOW) or np.any(state >> np.uint64(_HEAD_BITS)):
+    if np.any(state < _LOW) or np.any(state >> np.uint64(HEAD_BITS)):
         raise FormatError("a head of the message is outside [2**31, 2**63)")
     return Message(state, words[2 * heads :][::-1].astype(np.uint32))
-
-
-def resize(message: Message, heads: int) -> Message:
-    """The same information on another number of heads; resizing back gives the same message.
-
-    A head goes on the stack as its bit length (32..63, uniform: 5 bits), then the bits below its
-    leading one (uniform, in chunks of at most 24). Sizes double, so K heads take log2(K) rounds.
-    Growing pops 36..67 bits for each new head, so `bits` falls by about 36 a head; shrinking gives
-    them back.
-
-    Args:
-        message: is left as it is.
-        heads: the new number of heads, at least 1.
-
-    Raises:
-        EmptyMessageError: the message holds too few bits for more heads.
-    """
-    resized = message.copy()
-    now = len(message.heads)
-    sizes = [min(now, heads)]
-    while sizes[-1] < max(now, heads):
-        sizes.append(min(2 * sizes[-1], max(now, heads)))
-    steps = list(pairwise(sizes))
-    for small, big in steps if heads > now else reversed(steps):
-        kept = Message(resized.heads[:small].copy(), resized.tail)
-        if heads > now:
-            new = _pop_heads(kept, big - small)
-            kept.heads = np.concatenate([kept.heads, new])
-        else:
-            _push_heads(kept, resized.heads[small:])
-        resized = kept
-    return resized
-
-
-def fold(message: Message) -> Message:
-    """The message on one head, the form that a file stores: `resize(message, 1)`."""
-    return resize(message, 1)
-
-
-def unfold(message: Message, heads: int = DEFAULT_HEADS) -> Message:
-    """The inverse of `fold`: `resize(message, heads)`; pops 36..67 bits for each head but one."""
-    return resize(message, heads)
-
-
-def _chunks(length: U64) -> tuple[U64, U64, U64]:
-    """Widths of the chunks that the bits below the leading one are cut into, low to high."""
-    most = np.uint64(MAX_PRECISION)
-    first = np.minimum(length, most)
-    second = np.minimum(length - first, most)
-    return first, second, length - first - second
-
-
-def _push_heads(message: Message, heads: U64) -> None:
-    # floats round log2 near a power of two, so the bits are counted by comparison
-    length = 31 + np.sum(heads[:, None] >> np.arange(32, _HEAD_BITS, dtype=np.uint64) > 0, axis=1)
-    rest = heads ^ (_ONE << length.astype(np.uint64))
-    for width in _chunks(length.astype(np.uint64)):
-        message.push(rest & ((_ONE << width) - _ONE), _ONE, width)
-        rest >>= width
-    message.push(length - 31, _ONE, 5)
-
-
-def _pop_heads(message: Message, count: int) -> U64:
-    length = message.pop(count, 5, _uniform) + np.uint64(31)
-    heads = np.ones(count, np.uint64)
-    for width in reversed(_chunks(length)):
-        heads = (heads << width) | message.pop(count, width, _uniform)
-    return heads
-
-
-def _uniform(cf: U64, where: slice) -> tuple[U64, U64, U64]:
-    return cf, cf, np.ones_like(cf)
 
 
 def _unsigned(values: ArrayLike) -> U64:

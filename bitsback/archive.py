@@ -9,10 +9,11 @@ import dataclasses
 from collections.abc import Callable
 
 from . import bits_back, container, initial, tables, tiles
-from .ans import DEFAULT_HEADS, Message, flatten, fold, unfold
+from .ans import DEFAULT_HEADS, Message, flatten
 from .chain import Chain
 from .container import Header, Segment
 from .errors import EmptyMessageError, InputError
+from .heads import fold, unfold
 from .images import ImageSet
 from .payload import pack_payload
 from .protocol import LoadedModel

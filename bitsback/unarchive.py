@@ -6,11 +6,12 @@ from collections.abc import Callable
 import numpy as np
 
 from . import bits_back, container, initial, tables, tiles
-from .ans import fold, unflatten, unfold
+from .ans import unflatten
 from .archive import Progress
 from .chain import Chain
 from .container import Header
 from .errors import ChecksumError, EmptyMessageError, FormatError, ModelError
+from .heads import fold, unfold
 from .images import ImageSet, picture_shapes
 from .payload import unpack_payload
 from .protocol import LoadedModel

@@ -12,12 +12,10 @@ from bitsback.ans import (
     DEFAULT_HEADS,
     Message,
     flatten,
-    fold,
-    resize,
     unflatten,
-    unfold,
 )
 from bitsback.errors import EmptyMessageError, FormatError
+from bitsback.heads import fold, resize, unfold
 
 fast = settings(max_examples=60, deadline=None)
 seeds = st.integers(0, 2**32 - 1)
