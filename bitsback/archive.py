@@ -93,7 +93,7 @@ def compress_set(
         if always_chain:
             return chained
         per_tile = 8 * len(job.prefix(first)) / first if first else float("inf")
-        if per_tile > net_per_tile or len(job.prefix(job.count)) * 8 > chained.report.file_bits:
+        if per_tile > net_per_tile:
             return chained
         return min(chained, job.encode(job.count, 0), key=lambda c: len(c.data))
     if always_chain:
@@ -133,6 +133,13 @@ class _Job:
             count -= found[-1]
         return found
 
+    def segments(self, counts: list[int]) -> tuple[Segment, ...]:
+        """The runs as the header tells them, with their first counts[i] tiles classical."""
+        return tuple(
+            Segment(len(r.tiles), self.side, self.side, r.tiles.shape[3], r.gray, n)
+            for r, n in zip(self.runs, counts, strict=True)
+        )
+
     def chained_dims(self, counts: list[int]) -> int:
         """Values of the pictures, padding left out, in all tiles but the first counts[i]."""
         found = 0
@@ -149,24 +156,21 @@ class _Job:
 
     def probe(self) -> tuple[int, float]:
         """Code the first link on an ample message: bytes that it needs, net bits per tile."""
-        run = self.runs[0]
-        size = self.side
-        where, link = next(
-            bits_back.links(len(run.tiles), self.batch, size, size, self.seed, 0, run.gray)
-        )
+        place = next(iter(Chain(self.segments([0] * len(self.runs)), self.batch, self.seed)))
         words = 1 << 18
         while True:
             message = Message.random(self.heads, words, 0)
             message.track_low_water()
             try:
-                cost = bits_back.encode(message, self.loaded.model, link, run.batch(where))
+                x = self.runs[place.segment].batch(place.where)
+                cost = bits_back.encode(message, self.loaded.model, place.link, x)
             except EmptyMessageError:
                 words *= 4
                 continue
             used = words - message.lowest_words
             # Unfolding takes 52 bits a head on average; where that is too little, `encode` adds.
             need = used + 13 * self.heads // 8 + _MARGIN_WORDS
-            return 4 * need, cost.net / link.batch
+            return 4 * need, cost.net / place.link.batch
 
     def prefix_for(self, need: int) -> int | None:
         """Fewest tiles whose classical code, with the payload, fills `need` bytes."""
@@ -209,10 +213,7 @@ class _Job:
         tally = Tally()
         message = start.message(self.seed)
         counts = self.split(count)
-        segments = tuple(
-            Segment(len(r.tiles), self.side, self.side, r.tiles.shape[3], r.gray, n)
-            for r, n in zip(self.runs, counts, strict=True)
-        )
+        segments = self.segments(counts)
         if count < self.count:
             message = unfold(message, self.heads)
             done = count

@@ -207,9 +207,11 @@ def peers_of(images: ImageSet) -> list[tuple[str, list[np.ndarray], tuple[Encode
     found = []
     for name, pair in codecs.items():
         for suffix, pictures in (("", images.pictures), (", mosaic", mosaics)):
-            largest = max(max(p.shape[:2]) for p in pictures)
+            side = max(max(p.shape[:2]) for p in pictures)
+            area = max(p.shape[0] * p.shape[1] for p in pictures)
+            fits = side <= classical.MAX_SIDE and area <= classical.MAX_AREA
             repeated = suffix and len(mosaics) == len(images.pictures)
-            if not repeated and largest <= classical.MAX_SIDE:
+            if fits and not repeated:
                 found.append((name + suffix, pictures, pair))
     raw = [np.concatenate([p.ravel() for p in images.pictures])]
     general: dict[str, tuple[Encode, Decode]] = {
@@ -244,11 +246,9 @@ def _from_levels(levels: np.ndarray, binary: bool) -> np.ndarray:
 
 
 def _save(picture: np.ndarray, binary: bool, kind: str, **options: Any) -> bytes:
-    image = Image.fromarray(_levels(picture, binary))
+    image = classical.to_image(picture, binary)
     if kind == "WEBP":
         image = image.convert("RGB")
-    elif binary:
-        image = image.convert("1", dither=Image.Dither.NONE)
     file = io.BytesIO()
     image.save(file, kind, **options)
     return file.getvalue()

@@ -9,7 +9,7 @@ Gregor et al., arXiv:1604.08772 (the model's recursion).
 """
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 
@@ -305,13 +305,3 @@ def decode(message: Message, model: Model, link: Link) -> np.ndarray:
     for visit, q in zip(reversed(visits), reversed(asked), strict=True):
         q.push(message, visit.k, masks_of(link, visit.index))
     return x
-
-
-def links(
-    count: int, batch: int, height: int, width: int, seed: int, first: int, gray: bool
-) -> Iterator[tuple[slice, Link]]:
-    """The links of `count` equal images, in the order of encoding, numbered from `first`."""
-    for number, begin in enumerate(range(0, count, batch)):
-        where = slice(begin, min(count, begin + batch))
-        size = where.stop - where.start
-        yield where, Link(size, height, width, seed, first + number, gray)

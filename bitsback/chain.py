@@ -48,9 +48,10 @@ class Chain:
 
     def _place(self, number: int) -> Place:
         within, segment = number, 0
-        while within >= self._lengths[segment]:
-            within -= self._lengths[segment]
-            segment += 1
+        for length in self._lengths:
+            if within < length:
+                break
+            within, segment = within - length, segment + 1
         run = self.segments[segment]
         begin = run.classical + within * self.batch
         end = min(run.count, begin + self.batch)

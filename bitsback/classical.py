@@ -19,7 +19,7 @@ from bitsback.errors import FormatError
 
 _FILTERS = [{"id": lzma.FILTER_LZMA2, "preset": 6 | lzma.PRESET_EXTREME}]
 MAX_SIDE = 16383  # WebP's limit
-_MAX_AREA = 1 << 26  # below what Pillow takes for a decompression bomb
+MAX_AREA = 1 << 26  # below what Pillow takes for a decompression bomb
 
 Shape = tuple[int, int, int, int]
 
@@ -91,7 +91,7 @@ def _encode(method: Method, tiles: NDArray[np.uint8], binary: bool) -> bytes | N
         return prefix + lzma.compress(packed, lzma.FORMAT_RAW, filters=_FILTERS)
     if not _is_picture(method, _shape(tiles), binary):
         return None
-    picture = _to_image(mosaic(tiles), binary)
+    picture = to_image(mosaic(tiles), binary)
     file = io.BytesIO()
     if method is Method.PNG:
         picture.save(file, "PNG", optimize=True)
@@ -130,7 +130,7 @@ def _is_picture(method: Method, shape: Shape, binary: bool) -> bool:
         return False
     rows, cols = _grid(shape)
     height, width = rows * shape[1], cols * shape[2]
-    return max(height, width) <= MAX_SIDE and height * width <= _MAX_AREA
+    return max(height, width) <= MAX_SIDE and height * width <= MAX_AREA
 
 
 def _grid(shape: Shape) -> tuple[int, int]:
@@ -155,7 +155,8 @@ def _unmosaic(joined: NDArray[np.uint8], shape: Shape) -> NDArray[np.uint8]:
     return grid.reshape(rows * cols, height, width, channels)[:n].copy()
 
 
-def _to_image(joined: NDArray[np.uint8], binary: bool) -> Image.Image:
+def to_image(joined: NDArray[np.uint8], binary: bool) -> Image.Image:
+    """Pixels (H, W, C) as Pillow holds them: mode "1" if binary, else "L" or "RGB"."""
     if binary:
         return Image.fromarray(joined[:, :, 0] != 0)
     return Image.fromarray(joined[:, :, 0] if joined.shape[2] == 1 else joined)

@@ -24,7 +24,7 @@ NIL = 127  # the log-width of a channel that is not coded
 
 _FIXED = 20  # fractional bits of the tables of scales below
 _WIDEST = 12 * STEPS
-_PER_WIDTH = STEPS // SCALE_STEPS  # widths, of grids and of table rows, have fewer steps
+PER_WIDTH = STEPS // SCALE_STEPS  # widths, of grids and of table rows, have fewer steps
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def _offsets(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Nearest k to the posterior's centre, and the centre's fraction in 0..31 about it."""
     distance = q.mean.astype(np.int64) - p.mean
-    inverse = scale(-(p.log_scale.astype(np.int64) + _PER_WIDTH * log_width))
+    inverse = scale(-(p.log_scale.astype(np.int64) + PER_WIDTH * log_width))
     # distance has 8 fractional bits, inverse 20: the product in units of 1/32 is 23 bits up.
     shift = MEAN_BITS + _FIXED - FRACTIONS.bit_length() + 1
     offset = (distance * inverse + (1 << (shift - 1))) >> shift
@@ -112,7 +112,7 @@ def posterior_rows(
     """
     base, fraction = _offsets(q, p, log_width, d)
     width = q.log_scale.astype(np.int64) - p.log_scale
-    width = (width + _PER_WIDTH // 2) // _PER_WIDTH - log_width
+    width = (width + PER_WIDTH // 2) // PER_WIDTH - log_width
     width = np.clip(width, *POSTERIOR_WIDTHS) - POSTERIOR_WIDTHS[0]
     radius = tables.posterior_radius()[width]
     last = FIRST + tables.COLUMNS - 1
@@ -126,7 +126,7 @@ def nearest(q: Gaussian, p: Gaussian, log_width: np.ndarray, d: np.ndarray) -> n
 
 def latent(p: Gaussian, log_width: np.ndarray, k: np.ndarray, d: np.ndarray) -> np.ndarray:
     """z in units of 2**-6, rounded and clipped to |z| <= 512; int64 (B, C, h, w)."""
-    step = scale(p.log_scale.astype(np.int64) + _PER_WIDTH * np.asarray(log_width, np.int64))
+    step = scale(p.log_scale.astype(np.int64) + PER_WIDTH * np.asarray(log_width, np.int64))
     # k + u = (64 k + 2 d - 31) / 64 exactly.
     halves = 2 * FRACTIONS * np.asarray(k, np.int64) + 2 * d - (FRACTIONS - 1)
     move = step * halves  # fractional bits: 20 + 6

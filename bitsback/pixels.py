@@ -5,6 +5,7 @@ Salimans et al. (2017), PixelCNN++, for the mixture and its conditioning over th
 """
 
 import functools
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -95,15 +96,15 @@ class Mixture:
         """
         if self.gray and not (x == x[:, :1]).all():
             raise InputError("pixels to be coded as gray have channels that differ")
-        for c in reversed(range(self._coded)):
-            self._channel(x, c).codec().push(message, x[:, c])
+        for c, levels in reversed(list(enumerate(self._channels(x)))):
+            levels.codec().push(message, x[:, c])
 
     def pop(self, message: Message) -> np.ndarray:
         """Pop x, uint8 (B, C, H, W)."""
         batch, _, channels, height, width = self.means.shape
         x = np.empty((batch, channels, height, width), np.uint8)
-        for c in range(self._coded):
-            x[:, c] = self._channel(x, c).codec().pop(message)[1]
+        for c, levels in enumerate(self._channels(x)):
+            x[:, c] = levels.codec().pop(message)[1]
         if self.gray:
             x[:, 1:] = x[:, :1]
         return x
@@ -111,9 +112,8 @@ class Mixture:
     def bits(self, x: np.ndarray) -> np.ndarray:
         """Code length of every image, (B,) bits."""
         found = np.zeros(len(x))
-        for c in range(self._coded):
-            levels = x[:, c].ravel()
-            freqs = self._channel(x, c).interval(levels, slice(None))[1]
+        for c, levels in enumerate(self._channels(x)):
+            freqs = levels.interval(x[:, c].ravel(), slice(None))[1]
             found += _bits(freqs).reshape(len(x), -1).sum(1)
         return found
 
@@ -121,13 +121,17 @@ class Mixture:
     def _coded(self) -> int:
         return 1 if self.gray else self.means.shape[2]
 
-    def _channel(self, x: np.ndarray, c: int) -> "_Levels":
-        """The mixture of channel c, given the channels of x before it."""
-        found = self._levels(x, 0, flat(mixture_weights(self.weights)))
-        for channel in range(c):
-            weights = found.posterior_weights(x[:, channel].ravel())
-            found = self._levels(x, channel + 1, weights)
-        return found
+    def _channels(self, x: np.ndarray) -> Iterator["_Levels"]:
+        """The mixtures of the coded channels, each given the channels of x before it.
+
+        A channel of x is read only when the next one's mixture is asked for.
+        """
+        weights = flat(mixture_weights(self.weights))
+        for c in range(self._coded):
+            found = self._levels(x, c, weights)
+            yield found
+            if c + 1 < self._coded:
+                weights = found.posterior_weights(x[:, c].ravel())
 
     def _levels(self, x: np.ndarray, c: int, weights: np.ndarray) -> "_Levels":
         means = self.means[:, :, c].astype(np.int64)

@@ -10,7 +10,9 @@ import numpy as np
 from . import bits_back
 from .ans import DEFAULT_HEADS, Message
 from .archive import Progress
+from .chain import Chain
 from .classical import mosaic
+from .container import Segment
 from .errors import EmptyMessageError, InputError
 from .protocol import LoadedModel
 
@@ -37,10 +39,11 @@ def sample(
     if not 1 <= count <= LARGEST:
         raise InputError(f"the number of samples must lie between 1 and {LARGEST}")
     side, found = loaded.tiles[0], []
-    for where, link in bits_back.links(count, loaded.batch, side, side, seed, 0, False):
-        found.append(_draw(loaded, link, seed, where.start))
+    run = Segment(count, side, side, loaded.channels, gray=False, classical=0)
+    for place in Chain((run,), loaded.batch, seed):
+        found.append(_draw(loaded, place.link, seed, place.where.start))
         if progress is not None:
-            progress(where.stop, count)
+            progress(place.where.stop, count)
     return np.concatenate(found).transpose(0, 2, 3, 1)
 
 

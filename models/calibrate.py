@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from bitsback import grid, tables
+from bitsback import grid
 from bitsback.ans import Message
 from bitsback.bits_back import Link, encode
 
@@ -15,7 +15,6 @@ from .draw import Memory, State, groups
 # 1.2 % over the continuous KL at one sigma and 4.8 % at two, for 1 bit a latent less to start with.
 DIAL = 0
 NIL_BITS = 1e-3
-PER_WIDTH = grid.STEPS // tables.SCALE_STEPS
 
 
 def calibrate(config: DrawConfig, ops: IntegerArithmetic, pictures: Pictures) -> list[np.ndarray]:
@@ -57,6 +56,6 @@ class _Recorder:
         self, index: int, memory: Memory, state: State, p: grid.Gaussian
     ) -> tuple[grid.Gaussian, Memory]:
         q, memory = self.model.posterior(index, memory, state, p)
-        self.ratios[index].append((q.log_scale - p.log_scale) / PER_WIDTH)
+        self.ratios[index].append((q.log_scale - p.log_scale) / grid.PER_WIDTH)
         self.costs[index].append(grid.continuous_kl_bits(q, p))
         return q, memory

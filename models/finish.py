@@ -5,6 +5,8 @@ from pathlib import Path
 
 import torch
 
+from bitsback.files import atomic_write
+
 from . import store
 from .calibrate import calibrate
 from .export import export
@@ -29,4 +31,4 @@ def finish(trainer: Trainer, folder: Path) -> None:
         "reverted": trainer.reverted,
         "curve": trainer.history,
     }
-    (folder / "log.json").write_text(json.dumps(log) + "\n")
+    atomic_write(folder / "log.json", (json.dumps(log) + "\n").encode())

@@ -5,17 +5,17 @@ Loading executes nothing from the folder: JSON and safetensors only.
 
 import hashlib
 import json
-import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
+from safetensors.numpy import save as serialise
 
 from bitsback import grid
 from bitsback.errors import ModelError
+from bitsback.files import atomic_write
 from bitsback.protocol import LoadedModel
 
 from . import draw
@@ -77,17 +77,8 @@ def save(folder: Path, config: DrawConfig, tensors: Tensors, log_widths: list[np
     }
     text = json.dumps(fields, indent=1) + "\n"
     contiguous = {name: np.ascontiguousarray(value) for name, value in tensors.items()}
-    _replace(folder / "model.safetensors", lambda path: save_file(contiguous, path))
-    _replace(folder / "config.json", lambda path: path.write_text(text))
-
-
-def _replace(path: Path, write: Callable[[Path], object]) -> None:
-    temporary = path.with_name(path.name + ".tmp")
-    try:
-        write(temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    atomic_write(folder / "model.safetensors", serialise(contiguous))
+    atomic_write(folder / "config.json", text.encode())
 
 
 def read(folder: Path) -> tuple[DrawConfig, Tensors, list[np.ndarray], dict[str, Any]]:

@@ -10,7 +10,6 @@ import dataclasses
 import hashlib
 import json
 import math
-import os
 import time
 import tomllib
 from collections.abc import Iterator
@@ -23,6 +22,7 @@ import torch
 from torch import Tensor
 
 from bitsback.errors import InputError, ModelError
+from bitsback.files import atomic_write
 
 from . import loss
 from .config import DrawConfig
@@ -297,8 +297,8 @@ class Trainer:
             "device": self.device.type,
         }
         state["sha256"] = _digest(state, data)
-        _replace(folder / "checkpoint.safetensors", data)
-        _replace(folder / "log.json", json.dumps(state).encode())
+        atomic_write(folder / "checkpoint.safetensors", data)
+        atomic_write(folder / "log.json", json.dumps(state).encode())
 
     def load(self, folder: Path) -> None:
         """Continue from a checkpoint written by `save`.
@@ -365,9 +365,3 @@ class Trainer:
 
 def _digest(state: dict[str, Any], data: bytes) -> str:
     return hashlib.sha256(json.dumps(state, sort_keys=True).encode() + data).hexdigest()
-
-
-def _replace(path: Path, data: bytes) -> None:
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_bytes(data)
-    os.replace(temporary, path)

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from bitsback import bits_back
 from bitsback.ans import Message
+from bitsback.chain import Chain
+from bitsback.container import Segment
 from bitsback.rates import RateReport, Tally
 
 
@@ -21,14 +23,19 @@ def strokes(count, side, seed):
     return images
 
 
+def places(count, height, width, batch):
+    """The links of so many images."""
+    return Chain((Segment(count, height, width, 1, gray=False, classical=0),), batch, seed=5)
+
+
 def chain(model, images, batch=4) -> tuple[Message, Message, RateReport]:
     """The message before and after all images, and the report of the chain between them."""
     message, tally = Message.random(16, 5_000, 0), Tally()
     before = message.copy()
     height, width = images.shape[1:]
-    for where, link in bits_back.links(len(images), batch, height, width, 5, 0, False):
-        x = images[where][:, None]
-        tally.add(bits_back.encode(message, model, link, x), x.size)
+    for place in places(len(images), height, width, batch):
+        x = images[place.where][:, None]
+        tally.add(bits_back.encode(message, model, place.link, x), x.size)
     report = tally.report(
         images=len(images),
         dims=images.size,
@@ -44,8 +51,8 @@ def chain(model, images, batch=4) -> tuple[Message, Message, RateReport]:
 
 def unchain(message, model, count, height, width, batch=4):
     found = [
-        bits_back.decode(message, model, link)[:, 0]
-        for _, link in reversed(list(bits_back.links(count, batch, height, width, 5, 0, False)))
+        bits_back.decode(message, model, place.link)[:, 0]
+        for place in reversed(places(count, height, width, batch))
     ]
     return np.concatenate(found[::-1])
 
@@ -89,8 +96,8 @@ def test_the_first_scheme_pops_nothing_and_needs_no_initial_bits():
     model = Certain(vae.fit(strokes(500, 8, 0), hidden=32, latents=4, updates=100))
     images = strokes(60, 8, 1)
     message = Message.empty(1)
-    for where, link in bits_back.links(len(images), 4, 8, 8, 5, 0, False):
-        cost = bits_back.encode(message, model, link, images[where][:, None])
+    for place in places(len(images), 8, 8, 4):
+        cost = bits_back.encode(message, model, place.link, images[place.where][:, None])
         assert cost.groups[0].popped == 0
         assert cost.groups[0].pushed > 0
     assert np.array_equal(unchain(message, model, len(images), 8, 8), images)
