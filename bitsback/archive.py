@@ -29,6 +29,8 @@ _TILES_PER_BATCH = 256
 # More heads are faster, but each takes about 52 bits off the message before the first pop. Initial
 # bits are worth less than they cost by a third or so: at 8,000 bits of chain a head, 0.2 %.
 _CHAIN_BITS_PER_HEAD = 8000
+# A classical code of all tiles is tried unless one of so many values is so much larger than net.
+_SAMPLE_VALUES, _HOPELESS = 1 << 18, 1.15
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,8 +94,9 @@ def compress_set(
         chained = job.encode(first, need)
         if always_chain:
             return chained
-        per_tile = 8 * len(job.prefix(first)) / first if first else float("inf")
-        if per_tile > net_per_tile:
+        some = min(job.count, -(-_SAMPLE_VALUES // job.runs[0].tiles[0].size))
+        per_tile = 8 * len(job.prefix(some)) / some
+        if per_tile > _HOPELESS * chained.report.net_bits / chained.report.chained_images:
             return chained
         return min(chained, job.encode(job.count, 0), key=lambda c: len(c.data))
     if always_chain:

@@ -123,3 +123,13 @@ def test_samples_are_images_that_the_model_codes_cheaply(name):
         for kind, x in (("samples", images), ("noise", noise))
     }
     assert cost["samples"] < 0.8 * cost["noise"]
+
+
+def test_a_set_that_a_classical_code_makes_smaller_is_stored_so():
+    # Smooth, and larger than what the initial bits take, so that the chain is possible too.
+    ramp = np.add.outer(np.arange(512), np.arange(512)) // 4
+    images = np.stack([ramp, ramp[::-1], ramp.T], -1)[None].astype(np.uint8)
+    chained = through_the_model("photo", images)
+    packed = archive.compress_set(from_array(images), loaded("photo"))
+    assert packed.report.chained_images == 0
+    assert len(packed.data) < len(chained.data)
