@@ -1,10 +1,10 @@
 """Lossless image compression with latent variable models, by bits-back coding.
 
-`compress`, `decompress`, `payload_of`, `rate` and `load_model` are the interface; importing this
-package imports neither torch nor a model.
+`compress`, `decompress`, `open`, `payload_of`, `rate` and `load_model` are the interface;
+importing this package imports neither torch nor a model.
 """
 
-from .api import compress, decompress, load_model, payload_of, rate
+from .api import compress, decompress, load_model, open, payload_of, rate
 from .errors import (
     BitsbackError,
     ChecksumError,
@@ -26,6 +26,7 @@ __all__ = [
     "compress",
     "decompress",
     "load_model",
+    "open",
     "payload_of",
     "rate",
 ]

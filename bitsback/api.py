@@ -1,14 +1,16 @@
 """The Python interface: arrays in, bytes out, and back."""
 
+import io
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from .archive import Progress
+    from .progress import Progress
     from .protocol import LoadedModel
     from .rates import RateReport
+    from .reader import Reader
 
 DEFAULT_MODEL = "photo"
 
@@ -42,6 +44,7 @@ def compress(
     *,
     batch: int | None = None,
     seed: int = 0,
+    chunk: int | None = None,
     progress: "Progress | None" = None,
 ) -> bytes:
     """Compress images losslessly.
@@ -52,7 +55,8 @@ def compress(
         payload: bytes that lie at the bottom of the stack and come back from `payload_of`.
         batch: images per link of the chain; the model's default if None.
         seed: of the dither.
-        progress: called with (tiles done, tiles in all).
+        chunk: images per chunk, each decodable alone; about 16 MiB of pixels if None.
+        progress: called with (images done, images in all).
 
     Returns:
         The bytes of a file.
@@ -70,6 +74,7 @@ def compress(
         payload=payload,
         batch=batch,
         seed=seed,
+        chunk=chunk,
         progress=progress,
     ).data
 
@@ -85,25 +90,43 @@ def decompress(data: bytes, model: "str | Path | LoadedModel | None" = None) -> 
         FormatError: not a bitsback file, or a damaged one.
         ModelError: the model is missing, or not the one that wrote the file.
     """
-    from .images import to_array
+    from .outputs import join
 
-    return to_array(_restore(data, model).images)
+    reader = _reader(data, model)
+    return join(reader.restored(), len(reader))
 
 
 def payload_of(data: bytes, model: "str | Path | LoadedModel | None" = None) -> bytes:
-    """The payload that `compress` was given; this decodes the whole file.
+    """The payload that `compress` was given; this decodes the first chunk.
 
     Raises:
         FormatError, ModelError: as `decompress`.
     """
-    payload: bytes = _restore(data, model).payload
-    return payload
+    return _reader(data, model).payload
 
 
-def _restore(data: bytes, model: "str | Path | LoadedModel | None") -> Any:
-    from . import unarchive
+def open(path: str | Path, model: "str | Path | LoadedModel | None" = None) -> "Reader":
+    """A file as a sequence of images, of which only the chunks that are asked for are decoded.
 
-    return unarchive.decompress_set(data, lambda name: as_model(name if model is None else model))
+    Args:
+        model: the model that wrote it, if it is not found by its name.
+
+    Returns:
+        A reader: `len(reader)`, `reader[i]`, `reader[i:j]`; close it, or use it in `with`.
+
+    Raises:
+        InputError: the file cannot be read.
+        FormatError: not a bitsback file, or its header is damaged.
+    """
+    from .reader import open_path
+
+    return open_path(path, lambda name: as_model(name if model is None else model))
+
+
+def _reader(data: bytes, model: "str | Path | LoadedModel | None") -> "Reader":
+    from .reader import Reader
+
+    return Reader(io.BytesIO(data), lambda name: as_model(name if model is None else model))
 
 
 def rate(

@@ -1,36 +1,26 @@
-"""Sets of pictures to files: tiles, segments, initial bits, chain, container.
+"""Sets of pictures to files: chunks one after another, and the index before them.
 
-A segment is a run of equal tiles of one kind (colour, or gray); its links are coded in order, and
-segments one after another, on one message. See `bits_back` for a link and `container` for the
-file.
+No more than one chunk of pictures is held at a time.
 """
 
 import dataclasses
-from collections.abc import Callable
+import io
+import itertools
+from typing import BinaryIO
 
-from . import bits_back, container, initial, tables, tiles
-from .ans import DEFAULT_HEADS, Message, flatten
-from .chain import Chain
-from .container import Header, Segment
-from .errors import EmptyMessageError, InputError
-from .heads import fold, unfold
-from .images import ImageSet
-from .payload import pack_payload
+import numpy as np
+
+from . import rates, tables
+from .chunk_encoder import Coding, encode_chunk
+from .container import Entry, Header, pack_header
+from .errors import InputError
+from .images import ImageSet, part, picture_sizes
+from .progress import Progress
 from .protocol import LoadedModel
-from .rates import RateReport, Tally
-from .runs import Run, runs_of, tile_side
+from .rates import RateReport
 
-Progress = Callable[[int, int], None]
-
-_MARGIN_WORDS = 16
-_FEWEST_HEADS, _MOST_HEADS = 8, 512
-# A link's latents must lie on the message before its first pop: short chains use small links.
-_TILES_PER_BATCH = 256
-# More heads are faster, but each takes about 52 bits off the message before the first pop. Initial
-# bits are worth less than they cost by a third or so: at 8,000 bits of chain a head, 0.2 %.
-_CHAIN_BITS_PER_HEAD = 8000
-# A classical code of all tiles is tried unless one of so many values is so much larger than net.
-_SAMPLE_VALUES, _HOPELESS = 1 << 18, 1.15
+# Every chunk pays for its own initial bits: the README has the measured trade.
+CHUNK_VALUES = 1 << 24
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +29,57 @@ class Compressed:
 
     data: bytes
     report: RateReport
+
+
+def compress_to(
+    file: BinaryIO,
+    images: ImageSet,
+    coding: Coding,
+    *,
+    payload: bytes = b"",
+    chunk: int | None = None,
+    progress: Progress | None = None,
+) -> RateReport:
+    """Compress pictures to a file.
+
+    Args:
+        file: open for writing, and one that can seek.
+        payload: the caller's bytes, which lie in the first chunk.
+        chunk: pictures per chunk; if None, chunks of about 16 MiB of pixels.
+        progress: called with (pictures done, pictures in all).
+
+    Raises:
+        InputError: the model cannot code such pictures, or chunk is out of range.
+    """
+    count = len(images.pictures)
+    bounds = chunk_bounds(picture_sizes(images.manifest), chunk)
+    header = Header(
+        model=coding.loaded.name,
+        model_sha256=coding.loaded.sha256,
+        tables_sha256=bytes.fromhex(tables.TABLES_SHA256)[:8],
+        seed=coding.seed,
+        chunks=tuple(Entry(end - begin, 0) for begin, end in bounds),
+    )
+    # The header's size is known before the chunks', so it is written over these bytes in the end.
+    start = file.tell()
+    file.write(bytes(header.size))
+    sizes, reports = [], []
+    for number, (begin, end) in enumerate(bounds):
+        tell = None if progress is None else _within(progress, begin, end, count)
+        packed = encode_chunk(
+            part(images, begin, end), coding, number, b"" if number else payload, tell
+        )
+        file.write(packed.data)
+        sizes.append(len(packed.data))
+        reports.append(packed.report)
+        if progress is not None:
+            progress(end, count)
+    entries = zip(header.chunks, sizes, strict=True)
+    chunks = tuple(dataclasses.replace(entry, size=size) for entry, size in entries)
+    file.seek(start)
+    file.write(pack_header(dataclasses.replace(header, chunks=chunks)))
+    file.seek(0, io.SEEK_END)
+    return rates.join(reports, 8 * header.size)
 
 
 def compress_set(
@@ -50,208 +91,41 @@ def compress_set(
     seed: int = 0,
     heads: int | None = None,
     always_chain: bool = False,
+    chunk: int | None = None,
     progress: Progress | None = None,
 ) -> Compressed:
-    """Compress pictures to the bytes of a file.
+    """`compress_to` in memory; for batch, seed, heads and always_chain see `Coding`."""
+    file = io.BytesIO()
+    coding = Coding(loaded, batch, seed, heads, always_chain)
+    report = compress_to(file, images, coding, payload=payload, chunk=chunk, progress=progress)
+    return Compressed(file.getvalue(), report)
 
-    The initial bits are the payload, then as many first tiles in a classical code as the chain
-    needs; a set too small for a chain is stored classically, or with filler, whichever is less.
+
+def chunk_bounds(sizes: np.ndarray, chunk: int | None) -> list[tuple[int, int]]:
+    """First picture of every chunk, and the one after its last.
 
     Args:
-        batch: images per link; if None the model's default, less for short chains.
-        heads: of the stack; 8 to 512 by the length of the chain if None.
-        always_chain: code through the model even where a classical code is smaller, to
-            measure the model.
-        progress: called with (tiles done, tiles in all).
+        sizes: values of every picture, (N,).
+        chunk: pictures per chunk; if None, as many as come to CHUNK_VALUES, all chunks alike.
 
     Raises:
-        InputError: the model cannot code such pictures, or batch or seed is out of range.
+        InputError: chunk is not positive.
     """
-    if batch is not None and not 1 <= batch <= 65535:
-        raise InputError("the batch must lie between 1 and 65535")
-    if not 0 <= seed < 2**64:
-        raise InputError("the seed must lie between 0 and 2**64 - 1")
-    side = tile_side(images, loaded)
-    runs = runs_of(images, loaded, side)
-    count = sum(len(run.tiles) for run in runs)
-    job = _Job(
-        images,
-        runs,
-        side,
-        loaded,
-        pack_payload(images.manifest | {"binary": images.binary}, images.extra, payload),
-        batch or max(1, min(loaded.batch, count // _TILES_PER_BATCH)),
-        seed,
-        heads or DEFAULT_HEADS,
-        progress,
-    )
-    need, net_per_tile = job.probe()
-    if heads is None and (better := heads_for(net_per_tile * job.count)) != DEFAULT_HEADS:
-        job = dataclasses.replace(job, heads=better)
-        need, net_per_tile = job.probe()
-    first = job.prefix_for(need)
-    if first is not None:
-        chained = job.encode(first, need)
-        if always_chain:
-            return chained
-        some = min(job.count, -(-_SAMPLE_VALUES // job.runs[0].tiles[0].size))
-        per_tile = 8 * len(job.prefix(some)) / some
-        if per_tile > _HOPELESS * chained.report.net_bits / chained.report.chained_images:
-            return chained
-        return min(chained, job.encode(job.count, 0), key=lambda c: len(c.data))
-    if always_chain:
-        return job.encode(0, need)
-    return min(
-        (job.encode(n, need) for n in (job.count, 0)), key=lambda candidate: len(candidate.data)
-    )
+    if chunk is not None and not 1 <= chunk < 2**32:
+        raise InputError("a chunk must hold at least one image and less than 2**32")
+    if chunk is not None:
+        starts = np.arange(0, len(sizes), chunk)
+    else:
+        ends = np.cumsum(sizes)
+        parts = -(-int(ends[-1]) // CHUNK_VALUES)
+        # Cut where a picture begins at or after each even share of the values.
+        shares = np.arange(parts) * (int(ends[-1]) / parts)
+        starts = np.unique(np.searchsorted(ends - sizes, shares))
+        starts = starts[starts < len(sizes)]
+    cuts = [*map(int, starts), len(sizes)]
+    return list(itertools.pairwise(cuts))
 
 
-def heads_for(chain_bits: float) -> int:
-    """Heads of the stack for a chain of so many net bits: a power of two, 8 to 512."""
-    wanted = min(max(chain_bits / _CHAIN_BITS_PER_HEAD, _FEWEST_HEADS), _MOST_HEADS)
-    return 1 << (int(wanted).bit_length() - 1)
-
-
-@dataclasses.dataclass(frozen=True)
-class _Job:
-    images: ImageSet
-    runs: list[Run]
-    side: int
-    loaded: LoadedModel
-    payload: bytes
-    batch: int
-    seed: int
-    heads: int
-    progress: Progress | None
-
-    @property
-    def count(self) -> int:
-        return sum(len(run.tiles) for run in self.runs)
-
-    def split(self, count: int) -> list[int]:
-        """How the first `count` tiles divide among the segments."""
-        found = []
-        for run in self.runs:
-            found.append(min(count, len(run.tiles)))
-            count -= found[-1]
-        return found
-
-    def segments(self, counts: list[int]) -> tuple[Segment, ...]:
-        """The runs as the header tells them, with their first counts[i] tiles classical."""
-        return tuple(
-            Segment(len(r.tiles), self.side, self.side, r.tiles.shape[3], r.gray, n)
-            for r, n in zip(self.runs, counts, strict=True)
-        )
-
-    def chained_dims(self, counts: list[int]) -> int:
-        """Values of the pictures, padding left out, in all tiles but the first counts[i]."""
-        found = 0
-        for run, count in zip(self.runs, counts, strict=True):
-            shapes = [p.shape for p in self.images.pictures if p.shape[2] == run.tiles.shape[3]]
-            found += int(tiles.values(shapes, (self.side, self.side))[count:].sum())
-        return found
-
-    def prefix(self, count: int) -> bytes:
-        """Classical code of the first `count` tiles."""
-        return initial.encode_prefix(
-            [run.tiles for run in self.runs], self.split(count), self.loaded.binary
-        )
-
-    def probe(self) -> tuple[int, float]:
-        """Code the first link on an ample message: bytes that it needs, net bits per tile."""
-        place = next(iter(Chain(self.segments([0] * len(self.runs)), self.batch, self.seed)))
-        words = 1 << 18
-        while True:
-            message = Message.random(self.heads, words, 0)
-            message.track_low_water()
-            try:
-                x = self.runs[place.segment].batch(place.where)
-                cost = bits_back.encode(message, self.loaded.model, place.link, x)
-            except EmptyMessageError:
-                words *= 4
-                continue
-            used = words - message.lowest_words
-            # Unfolding takes 52 bits a head on average; where that is too little, `encode` adds.
-            need = used + 13 * self.heads // 8 + _MARGIN_WORDS
-            return 4 * need, cost.net / place.link.batch
-
-    def prefix_for(self, need: int) -> int | None:
-        """Fewest tiles whose classical code, with the payload, fills `need` bytes."""
-
-        def enough(count: int) -> bool:
-            return len(self.payload) + (len(self.prefix(count)) if count else 0) >= need
-
-        if enough(0):
-            return 0
-        low, high = 0, 1
-        while not enough(high):
-            low, high = high, high * 2
-            if high >= self.count:
-                high = self.count - 1
-                if high <= low or not enough(high):
-                    return None
-                break
-        while high - low > max(1, high // 64):
-            middle = (low + high) // 2
-            low, high = (low, middle) if enough(middle) else (middle, high)
-        return high
-
-    def encode(self, count: int, need: int) -> Compressed:
-        """The file with its first `count` tiles in the prefix and at least `need` initial bytes."""
-        prefix = self.prefix(count)
-        if count == self.count:
-            return self.chain(count, initial.Initial(self.payload, prefix))
-        while True:
-            filler = max(0, need - len(self.payload) - len(prefix))
-            try:
-                return self.chain(count, initial.Initial(self.payload, prefix, filler))
-            except EmptyMessageError as error:
-                need += 2 * (error.missing_bits // 8 + 4 * _MARGIN_WORDS)
-                if need > len(self.payload) + len(prefix) and count:
-                    count = self.prefix_for(need) or count
-                    prefix = self.prefix(count)
-
-    def chain(self, count: int, start: initial.Initial) -> Compressed:
-        """Code all tiles but the first `count` on top of the initial bits."""
-        tally = Tally()
-        message = start.message(self.seed)
-        counts = self.split(count)
-        segments = self.segments(counts)
-        if count < self.count:
-            message = unfold(message, self.heads)
-            done = count
-            for place in Chain(segments, self.batch, self.seed):
-                x = self.runs[place.segment].batch(place.where)
-                cost = bits_back.encode(message, self.loaded.model, place.link, x)
-                tally.add(cost, self.runs[place.segment].tiles[place.where].size)
-                done += place.link.batch
-                if self.progress is not None:
-                    self.progress(done, self.count)
-            message = fold(message)
-        words = flatten(message)
-        header = Header(
-            model=self.loaded.name,
-            model_sha256=self.loaded.sha256,
-            tables_sha256=bytes.fromhex(tables.TABLES_SHA256)[:8],
-            segments=segments,
-            batch=self.batch,
-            heads=self.heads,
-            seed=self.seed,
-            payload_bytes=len(start.payload),
-            classical_bytes=len(start.prefix),
-            filler_bytes=start.filler,
-            pixels_checksum=container.pixel_checksum(run.tiles for run in self.runs),
-        )
-        data = container.pack(header, words)
-        net = sum(link.net_bits for link in tally.links)
-        report = tally.report(
-            images=len(self.images.pictures),
-            dims=sum(p.size for p in self.images.pictures),
-            chained_dims=self.chained_dims(counts),
-            payload_bits=8 * len(start.payload),
-            classical_bits=8 * len(start.prefix),
-            filler_bits=8 * start.filler,
-            header_bits=8 * (len(data) - 4 * len(words)),
-            head_bits=32 * len(words) - net - 8 * start.size,
-        )
-        return Compressed(data, report)
+def _within(progress: Progress, begin: int, end: int, count: int) -> Progress:
+    """The progress of a chunk's tiles as pictures of the whole set."""
+    return lambda done, total: progress(begin + (end - begin) * done // total, count)

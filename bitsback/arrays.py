@@ -1,10 +1,11 @@
 """Reading and writing NumPy's .npy and .npz, and finding the images in them."""
 
 import io
+import math
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +31,39 @@ def load_npy(path: Path) -> Array:
     return array
 
 
+def npy_layout(path: Path) -> tuple[np.dtype[Any], tuple[int, ...], int | None]:
+    """Where the values of a .npy file lie.
+
+    Returns:
+        dtype, shape, and the offset of the first value in bytes; None where the values are not in
+        C order or of more than a byte each, so that the file must be read whole.
+
+    Raises:
+        InputError: missing, damaged, or shorter than its header says.
+    """
+    try:
+        with path.open("rb") as file:
+            version = np.lib.format.read_magic(file)
+            read = {
+                (1, 0): np.lib.format.read_array_header_1_0,
+                (2, 0): np.lib.format.read_array_header_2_0,
+            }.get(version)
+            if read is None:
+                array = load_npy(path)
+                return array.dtype, array.shape, None
+            shape, fortran, dtype = read(file)
+            offset = file.tell()
+            held = path.stat().st_size - offset
+    except Exception as error:  # parsers of damaged files raise many kinds
+        raise _unreadable(path, error) from error
+    if dtype.itemsize != 1 or fortran:
+        return dtype, shape, None
+    if held < math.prod(shape):
+        what = f"{math.prod(shape)} values expected, {held} found"
+        raise InputError(f"{path} cannot be read as arrays: {what}")
+    return dtype, shape, offset
+
+
 def load_npz(path: Path) -> tuple[dict[str, Array], bool]:
     """Read a .npz file.
 
@@ -48,12 +82,22 @@ def load_npz(path: Path) -> tuple[dict[str, Array], bool]:
     return arrays, packed
 
 
-def save_npz(file: BinaryIO, arrays: Mapping[str, Array], packed: bool) -> None:
+def write_npy_header(file: BinaryIO, dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:
+    """What comes before the values, in C order, of a .npy file."""
+    descr = np.lib.format.dtype_to_descr(dtype)
+    np.lib.format.write_array_header_1_0(
+        file, {"descr": descr, "fortran_order": False, "shape": shape}
+    )
+
+
+def save_npz(
+    file: BinaryIO, arrays: Mapping[str, Array | Callable[[BinaryIO], None]], packed: bool
+) -> None:
     """Write a .npz file; the same arrays always give the same bytes.
 
     Args:
         file: open for writing.
-        arrays: by name; any names, unlike with np.savez.
+        arrays: by name, any names, unlike with np.savez; or functions that write a .npy file.
         packed: whether to compress.
     """
     method = zipfile.ZIP_DEFLATED if packed else zipfile.ZIP_STORED
@@ -62,7 +106,11 @@ def save_npz(file: BinaryIO, arrays: Mapping[str, Array], packed: bool) -> None:
             member = zipfile.ZipInfo(f"{name}.npy")
             member.compress_type = method
             with archive.open(member, "w", force_zip64=True) as out:
-                np.lib.format.write_array(out, array, allow_pickle=False)
+                # The zip member is a binary file in all but its type.
+                if callable(array):
+                    array(cast(BinaryIO, out))
+                else:
+                    np.lib.format.write_array(out, array, allow_pickle=False)
 
 
 def pack_arrays(arrays: Mapping[str, Array]) -> bytes:

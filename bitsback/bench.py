@@ -17,10 +17,12 @@ from typing import Any, cast
 import numpy as np
 from PIL import Image
 
-from . import archive, classical, unarchive
+from . import archive, classical
 from .errors import BitsbackError, InputError
 from .images import ImageSet
+from .progress import Progress
 from .protocol import LoadedModel, Model
+from .reader import Reader
 
 Encode = Callable[[np.ndarray], bytes]
 Decode = Callable[[bytes], np.ndarray]
@@ -110,7 +112,7 @@ def run(
     images: ImageSet,
     loaded: LoadedModel,
     batch: int | None = None,
-    progress: archive.Progress | None = None,
+    progress: Progress | None = None,
 ) -> Bench:
     """Compress a set with bitsback and with every peer.
 
@@ -118,6 +120,7 @@ def run(
         InputError: the set cannot be coded, or imagecodecs is not installed.
         BitsbackError: a codec did not give the pictures back.
     """
+    images = dataclasses.replace(images, pictures=list(images.pictures))
     peers = peers_of(images)
     timed = TimedModel(loaded.model)
     measured = dataclasses.replace(loaded, model=cast(Model, timed))
@@ -126,9 +129,10 @@ def run(
     encoded = time.perf_counter() - began
     share = timed.seconds / encoded
     began = time.perf_counter()
-    restored = unarchive.decompress_set(packed.data, lambda _: measured)
+    reader = Reader(io.BytesIO(packed.data), lambda _: measured)
+    restored = [picture for part in reader.restored() for picture in part.pictures]
     decoded = time.perf_counter() - began
-    _compare("bitsback", images.pictures, restored.images.pictures)
+    _compare("bitsback", list(images.pictures), restored)
     rows = [Row("bitsback", len(packed.data), encoded, decoded)]
     memory = peak_memory()
     rows += [measure(name, pictures, *pair) for name, pictures, pair in peers]
@@ -203,7 +207,7 @@ def peers_of(images: ImageSet) -> list[tuple[str, list[np.ndarray], tuple[Encode
             lambda d: _from_levels(imagecodecs.jpegxl_decode(d), binary),
         ),
     }
-    mosaics = _mosaics(images.pictures)
+    mosaics = _mosaics(list(images.pictures))
     found = []
     for name, pair in codecs.items():
         for suffix, pictures in (("", images.pictures), (", mosaic", mosaics)):
@@ -212,7 +216,7 @@ def peers_of(images: ImageSet) -> list[tuple[str, list[np.ndarray], tuple[Encode
             fits = side <= classical.MAX_SIDE and area <= classical.MAX_AREA
             repeated = suffix and len(mosaics) == len(images.pictures)
             if fits and not repeated:
-                found.append((name + suffix, pictures, pair))
+                found.append((name + suffix, list(pictures), pair))
     raw = [np.concatenate([p.ravel() for p in images.pictures])]
     general: dict[str, tuple[Encode, Decode]] = {
         "zstd -19, raw": (

@@ -1,4 +1,4 @@
-"""The links of a file, in the order of encoding: the segments' tiles, a batch at a time.
+"""The links of a chunk, in the order of encoding: the segments' tiles, a batch at a time.
 
 Places are computed when they are asked for, so that a forged number of tiles costs nothing.
 """
@@ -7,7 +7,7 @@ import dataclasses
 from collections.abc import Iterator
 
 from .bits_back import Link
-from .container import Segment
+from .chunk import Segment
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,17 +21,19 @@ class Place:
 
 @dataclasses.dataclass(frozen=True)
 class Chain:
-    """All links of a file; tiles in the classical prefix have none.
+    """All links of a chunk; tiles in the classical prefix have none.
 
     Args:
         segments: runs of equal tiles.
         batch: tiles per link; the last link of a segment may have fewer.
         seed: of the file's dither.
+        chunk: number of the chunk in the file, so that no two share their dither.
     """
 
     segments: tuple[Segment, ...]
     batch: int
     seed: int
+    chunk: int = 0
 
     def __len__(self) -> int:
         return sum(self._lengths)
@@ -55,5 +57,6 @@ class Chain:
         run = self.segments[segment]
         begin = run.classical + within * self.batch
         end = min(run.count, begin + self.batch)
-        link = Link(end - begin, run.height, run.width, self.seed, number, run.gray)
+        index = (self.chunk << 32) + number
+        link = Link(end - begin, run.height, run.width, self.seed, index, run.gray)
         return Place(segment, slice(begin, end), link)

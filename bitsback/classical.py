@@ -69,7 +69,7 @@ def decode(data: bytes, shape: Shape, binary: bool) -> NDArray[np.uint8]:
             tiles is allocated.
     """
     if not data or data[0] not in _known():
-        raise FormatError("the classical prefix is damaged: unknown method")
+        raise FormatError("its classical code is damaged: unknown method")
     method = Method(data[0])
     if method is Method.RAW:
         return _unpack_bytes(data[1:], shape, binary)
@@ -104,7 +104,7 @@ def _encode(method: Method, tiles: NDArray[np.uint8], binary: bool) -> bytes | N
 
 def _decode_picture(method: Method, data: bytes, shape: Shape, binary: bool) -> NDArray[np.uint8]:
     if not _is_picture(method, shape, binary):
-        raise FormatError("the classical prefix is damaged: its method does not fit its tiles")
+        raise FormatError("its classical code is damaged: its method does not fit its tiles")
     rows, cols = _grid(shape)
     size = (cols * shape[2], rows * shape[1])
     mode = "1" if binary else ("L" if shape[3] == 1 else "RGB")
@@ -114,12 +114,12 @@ def _decode_picture(method: Method, data: bytes, shape: Shape, binary: bool) -> 
             warnings.simplefilter("ignore")
             picture = Image.open(io.BytesIO(data), formats=[_FORMATS[method]])
             if picture.size != size:
-                raise FormatError("the classical prefix is damaged: its picture has another size")
+                raise FormatError("its classical code is damaged: its picture has another size")
             pixels = _from_image(picture, mode)
     except FormatError:
         raise
     except Exception as error:  # Pillow's plugins raise whatever their parsers run into
-        raise FormatError("the classical prefix is damaged: its picture is unreadable") from error
+        raise FormatError("its classical code is damaged: its picture is unreadable") from error
     return _unmosaic(pixels, shape)
 
 
@@ -164,7 +164,7 @@ def to_image(joined: NDArray[np.uint8], binary: bool) -> Image.Image:
 
 def _from_image(picture: Image.Image, mode: str) -> NDArray[np.uint8]:
     if picture.mode != mode and not (picture.format == "WEBP" and picture.mode == "RGB"):
-        raise FormatError("the classical prefix is damaged: its picture has another mode")
+        raise FormatError("its classical code is damaged: its picture has another mode")
     pixels = np.asarray(picture, np.uint8)
     if mode == "RGB":
         return pixels
@@ -184,7 +184,7 @@ def _pack_bytes(tiles: NDArray[np.uint8], binary: bool) -> bytes:
 
 def _unpack_bytes(data: bytes, shape: Shape, binary: bool) -> NDArray[np.uint8]:
     if len(data) != _packed_size(shape, binary):
-        raise FormatError("the classical prefix is damaged: it has a wrong length")
+        raise FormatError("its classical code is damaged: it has a wrong length")
     values = np.frombuffer(data, np.uint8)
     if binary:
         return np.unpackbits(values, count=math.prod(shape)).reshape(shape)
@@ -197,7 +197,7 @@ def _unxz(data: bytes, size: int) -> bytes:
         # One byte more than is wanted shows a stream that goes on.
         return decoder.decompress(data, max_length=size + 1)
     except (lzma.LZMAError, EOFError) as error:
-        raise FormatError("the classical prefix is damaged: cannot decompress it") from error
+        raise FormatError("its classical code is damaged: cannot decompress it") from error
 
 
 def _shape(tiles: NDArray[np.uint8]) -> Shape:

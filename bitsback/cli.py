@@ -4,7 +4,7 @@ import dataclasses
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -12,7 +12,10 @@ from rich.table import Table
 
 from .api import DEFAULT_MODEL
 from .display import bar, errors, print_bench, print_report, progress_bar
-from .errors import BitsbackError, InputError
+from .errors import BitsbackError, FormatError
+
+if TYPE_CHECKING:
+    from .reader import Damage, Reader
 
 app = typer.Typer(
     add_completion=False,
@@ -28,6 +31,10 @@ Engine = Annotated[str, typer.Option(help="torch; or numpy: the same bits, slowl
 Batch = Annotated[int | None, typer.Option(help="images per link of the chain")]
 Seed = Annotated[int, typer.Option(help="of the dither")]
 Limit = Annotated[int | None, typer.Option(min=1, help="use the first N images")]
+File = Annotated[Path, typer.Argument(help="a file written by compress")]
+OwnModel = Annotated[
+    str | None, typer.Option("--model", help="folder of the model, if not shipped")
+]
 Json = Annotated[bool, typer.Option("--json", help="print JSON")]
 
 
@@ -46,24 +53,22 @@ def main() -> None:
         sys.exit(130)
 
 
-def read_bytes(path: Path) -> bytes:
-    """A file's content.
-
-    Raises:
-        InputError: it cannot be read.
-    """
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {(error.strerror or 'error').lower()}") from error
-
-
-def read_limited(inputs: list[Path], limit: int | None) -> Any:
+def read_limited(paths: list[Path], limit: int | None) -> Any:
     """The input's images, or the first `limit` of them without what came beside them."""
-    from . import images
+    from . import images, inputs
 
-    found = images.read_images(inputs)
+    found = inputs.read_images(paths)
     return found if limit is None else images.first_pictures(found, limit)
+
+
+def open_reader(path: Path, model: str | None, device: str, engine: str) -> "Reader":
+    """A reader of a file whose model is found by name or in a folder."""
+    from .api import load_model
+    from .reader import open_path
+
+    return open_path(
+        path, lambda name: load_model(name if model is None else model, device, engine)
+    )
 
 
 @app.command()
@@ -74,94 +79,95 @@ def compress(
     device: Device = "auto",
     engine: Engine = "torch",
     batch: Batch = None,
+    chunk: Annotated[
+        int | None, typer.Option(help="images per chunk, each decodable alone")
+    ] = None,
     payload: Annotated[Path | None, typer.Option(help="a file that travels inside")] = None,
     seed: Seed = 0,
 ) -> None:
     """Compress images losslessly into one file."""
-    from . import archive, files, images
+    from . import archive, files
     from .api import load_model
+    from .chunk_encoder import Coding
 
-    found = images.read_images(inputs)
-    extra = b"" if payload is None else read_bytes(payload)
-    with bar("compress") as progress:
-        packed = archive.compress_set(
-            found,
-            load_model(model, device, engine),
-            payload=extra,
-            batch=batch,
-            seed=seed,
-            progress=progress,
+    found = read_limited(inputs, None)
+    extra = b"" if payload is None else files.read_bytes(payload)
+    coding = Coding(load_model(model, device, engine), batch, seed)
+    with bar("compress") as progress, files.atomic_file(output) as file:
+        report = archive.compress_to(
+            file, found, coding, payload=extra, chunk=chunk, progress=progress
         )
-    files.atomic_write(output, packed.data)
-    report = packed.report
     errors.print(
-        f"{report.images} images, {len(packed.data)} bytes, "
+        f"{report.images} images, {report.file_bits / 8:.0f} bytes, "
         f"{report.file_bits / report.dims:.4f} bits/dim"
     )
 
 
-def _restore(path: Path, model: str | None, device: str, engine: str) -> Any:
-    from . import unarchive
-    from .api import load_model
-
-    data = read_bytes(path)
-    with bar("decompress") as progress:
-        return unarchive.decompress_set(
-            data,
-            lambda name: load_model(name if model is None else model, device, engine),
-            progress,
-        )
-
-
 @app.command()
 def decompress(
-    file: Annotated[Path, typer.Argument(help="a file written by compress")],
+    file: File,
     output: Annotated[Path, typer.Option("-o", "--output", help="what to write")],
-    model: Annotated[str | None, typer.Option(help="folder of the model, if not shipped")] = None,
+    model: OwnModel = None,
     device: Device = "auto",
     engine: Engine = "torch",
     payload: Annotated[Path | None, typer.Option(help="write the payload here")] = None,
+    salvage: Annotated[
+        bool, typer.Option("--salvage", help="write what a damaged file still holds; exit 1")
+    ] = False,
 ) -> None:
     """Give back the very images that were compressed."""
-    from . import files, images
+    from . import files, outputs
 
-    restored = _restore(file, model, device, engine)
-    images.write_images(restored.images, output)
-    if payload is not None:
-        files.atomic_write(payload, restored.payload)
+    damage: list[Damage] = []
+    with open_reader(file, model, device, engine) as reader, bar("decompress") as progress:
+        extra = b"" if payload is None else reader.payload
+        parts = reader.salvaged(damage, progress) if salvage else reader.restored(progress)
+        outputs.write_images(parts, len(reader), output)
+        if payload is not None:
+            files.atomic_write(payload, extra)
+    for each in damage:
+        errors.print(f"bitsback: lost {each}")
+    if damage:
+        raise typer.Exit(1)
 
 
 @app.command()
 def verify(
-    file: Annotated[Path, typer.Argument(help="a file written by compress")],
-    model: Annotated[str | None, typer.Option(help="folder of the model, if not shipped")] = None,
+    file: File,
+    model: OwnModel = None,
     device: Device = "auto",
     engine: Engine = "torch",
 ) -> None:
-    """Decode a file in memory and check header, message and pixels."""
-    restored = _restore(file, model, device, engine)
-    print(f"{file}: OK, {len(restored.images.pictures)} images")
+    """Decode a file in memory and check header, messages and pixels, chunk by chunk."""
+    from . import container
+
+    damage: list[Damage] = []
+    with open_reader(file, model, device, engine) as reader, bar("verify") as progress:
+        for _ in reader.salvaged(damage, progress):
+            pass
+        if damage:
+            raise FormatError(f"{file} is damaged in " + "; ".join(map(str, damage)))
+        container.check_size(reader.header, file.stat().st_size)
+        chunks = len(reader.header.chunks)
+        print(f"{file}: OK, {len(reader)} images in {chunks} chunk{'s' * (chunks > 1)}")
 
 
 @app.command()
-def info(
-    file: Annotated[Path, typer.Argument(help="a file written by compress")], as_json: Json = False
-) -> None:
-    """Print a file's header."""
+def info(file: File, as_json: Json = False) -> None:
+    """Print a file's header and how its chunks were coded."""
     from . import container
 
-    data = read_bytes(file)
-    header, words = container.unpack(data)
-    fields = {
-        name: value.hex() if isinstance(value, bytes) else value
-        for name, value in dataclasses.asdict(header).items()
-    }
-    fields |= {"file_bytes": len(data), "message_words": len(words)}
-    if as_json:
-        print(json.dumps(fields))
-    else:
-        for name, value in fields.items():
-            print(f"{name}: {value}")
+    with open_reader(file, None, "auto", "torch") as reader:
+        header = reader.header
+        container.check_size(header, file.stat().st_size)
+        fields: dict[str, Any] = dataclasses.asdict(header)
+        fields |= {"file_bytes": header.file_size, "images": header.pictures}
+        fields["chunks"] = [
+            dataclasses.asdict(entry) | dataclasses.asdict(reader.head(number))
+            for number, entry in enumerate(header.chunks)
+        ]
+    text = json.dumps(fields, default=bytes.hex, indent=None if as_json else 1)
+    print(text)
 
 
 @app.command()

@@ -1,203 +1,162 @@
-"""The bitsback file, version 1, field by field. All integers are little-endian and unsigned.
+"""The bitsback file, version 2, field by field. All integers are little-endian and unsigned.
 
     offset    size  field
     0         8     magic: 89 42 42 4B 0D 0A 1A 0A ("\\x89BBK\\r\\n\\x1a\\n")
     8         4     n, the length of the header in bytes
     12        n     the header (below)
     12 + n    4     CRC-32 of all bytes before this field
-    16 + n    8     m, the length of the message in 32-bit words
-    24 + n    4 m   the message: the flattened ANS stack (see bitsback.ans)
-    24+n+4m   8     BLAKE2b, 8-byte digest, of m and the message (the 8 + 4 m bytes before)
+    16 + n          the chunks (see bitsback.chunk), one after another
 
-This frame is the same in every version. The header of version 1:
+The header is also the index: where a chunk begins follows from the sizes of those before it.
 
-    2   format version (1)
+    2   format version (2)
     32  SHA-256 of the model's weights
     8   first bytes of the SHA-256 of the frequency tables
-    2   batch: tiles coded side by side
-    2   heads of the ANS stack
     8   seed of the dither
-    8   payload_bytes: bytes of the payload at the bottom of the stack
-    8   classical_bytes: bytes of the classical prefix that lies above it
-    4   filler_bytes: bytes of pseudo-random filler above that
-    16  BLAKE2b, 16-byte digest, of all decoded tiles' bytes in coding order
     1   length of the model's name in bytes, then the name in UTF-8
-    4   number of segments, then for each segment, in coding order:
-        4   count: tiles in the segment
-        2   height of a tile
-        2   width of a tile
-        1   channels in the low seven bits, gray in the highest
-        4   classical: how many first tiles of it are in the classical prefix
+    then for each chunk:
+    4   pictures in it
+    8   its size in bytes
 
-The payload has a format of its own, in bitsback.payload.
+A chunk is decoded with nothing but the header and its own bytes, so that any range of pictures
+can be had from the chunks that hold it, and damage to one chunk leaves the others whole.
 """
 
-import hashlib
+import itertools
 import struct
 import zlib
-from collections.abc import Iterable
 from dataclasses import dataclass
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import BinaryIO
 
 from bitsback.errors import ChecksumError, FormatError
-from bitsback.payload import pack_payload, unpack_payload
-
-__all__ = [
-    "MAGIC",
-    "VERSION",
-    "Header",
-    "Segment",
-    "pack",
-    "pack_payload",
-    "pixel_checksum",
-    "unpack",
-    "unpack_payload",
-]
 
 MAGIC = b"\x89BBK\r\n\x1a\n"
-VERSION = 1
+VERSION = 2
 
-_FIXED = struct.Struct("<H32s8sHHQQQI16s")
-_SEGMENT = struct.Struct("<IHHBI")
-_FRAME = len(MAGIC) + 4 + 4 + 8 + 8
-# No set that anyone codes shrinks more than this; it bounds what a forged header can allocate.
-_MOST_PIXELS = 1 << 28
-_MOST_SHRINKAGE = 1 << 15
+_LENGTH = struct.Struct("<I")
+_FIXED = struct.Struct("<H32s8sQB")
+_ENTRY = struct.Struct("<IQ")
 
 
 @dataclass(frozen=True)
-class Segment:
-    """A run of equal tiles, coded one after another in the chain."""
+class Entry:
+    """A chunk in the index: its pictures, and its size in bytes."""
 
-    count: int
-    height: int
-    width: int
-    channels: int
-    gray: bool
-    classical: int
+    pictures: int
+    size: int
 
 
 @dataclass(frozen=True)
 class Header:
-    """What a decoder must know before it touches the message; sizes in bytes."""
+    """What all chunks of a file share, and where they lie."""
 
     model: str
     model_sha256: bytes
     tables_sha256: bytes
-    segments: tuple[Segment, ...]
-    batch: int
-    heads: int
     seed: int
-    payload_bytes: int
-    classical_bytes: int
-    filler_bytes: int
-    pixels_checksum: bytes
+    chunks: tuple[Entry, ...]
     format_version: int = VERSION
 
+    @property
+    def size(self) -> int:
+        """Bytes before the first chunk; they depend only on the name and the number of chunks."""
+        body = _FIXED.size + len(self.model.encode()) + len(self.chunks) * _ENTRY.size
+        return len(MAGIC) + _LENGTH.size + body + _LENGTH.size
 
-def pixel_checksum(tiles: Iterable[NDArray[np.uint8]]) -> bytes:
-    """BLAKE2b-128 of the bytes of all arrays, one after another.
+    @property
+    def file_size(self) -> int:
+        """Bytes of the whole file."""
+        return self.size + sum(entry.size for entry in self.chunks)
 
-    Args:
-        tiles: uint8 arrays of any shape, in coding order.
+    @property
+    def pictures(self) -> int:
+        """Pictures of all chunks."""
+        return sum(entry.pictures for entry in self.chunks)
 
-    Returns:
-        16 bytes; how the tiles are divided among the arrays makes no difference.
-    """
-    digest = hashlib.blake2b(digest_size=16)
-    for part in tiles:
-        digest.update(np.ascontiguousarray(part, dtype=np.uint8).data)
-    return digest.digest()
+    @property
+    def offsets(self) -> list[int]:
+        """Where every chunk begins in the file."""
+        sizes = (entry.size for entry in self.chunks)
+        return list(itertools.accumulate(sizes, initial=self.size))[:-1]
+
+    @property
+    def firsts(self) -> list[int]:
+        """Number of every chunk's first picture."""
+        counts = (entry.pictures for entry in self.chunks)
+        return list(itertools.accumulate(counts, initial=0))[:-1]
 
 
-def pack(header: Header, words: NDArray[np.uint32]) -> bytes:
-    """Write a file: frame, header and message, with their checksums.
-
-    Args:
-        header: its fields within the limits that `unpack` checks.
-        words: the flattened message, (m,) uint32.
-
-    Returns:
-        The bytes of the file.
+def pack_header(header: Header) -> bytes:
+    """Magic, header and checksum: all bytes before the first chunk.
 
     Raises:
         FormatError: a field does not fit its place in the format.
     """
-    _check_limits(header, 4 * words.size)
+    _check(header)
     name = header.model.encode()
     try:
         body = _FIXED.pack(
             header.format_version,
             header.model_sha256,
             header.tables_sha256,
-            header.batch,
-            header.heads,
             header.seed,
-            header.payload_bytes,
-            header.classical_bytes,
-            header.filler_bytes,
-            header.pixels_checksum,
+            len(name),
         )
-        body += struct.pack("<B", len(name)) + name + struct.pack("<I", len(header.segments))
-        for s in header.segments:
-            packed_channels = s.channels | s.gray << 7
-            body += _SEGMENT.pack(s.count, s.height, s.width, packed_channels, s.classical)
+        body += name
+        body += b"".join(_ENTRY.pack(entry.pictures, entry.size) for entry in header.chunks)
     except struct.error as error:
         raise FormatError(f"a header field does not fit the format: {error}") from error
-    head = MAGIC + struct.pack("<I", len(body)) + body
-    head += struct.pack("<I", zlib.crc32(head))
-    message = struct.pack("<Q", words.size) + words.astype("<u4").tobytes()
-    return head + message + _message_digest(message)
+    head = MAGIC + _LENGTH.pack(len(body)) + body
+    return head + _LENGTH.pack(zlib.crc32(head))
 
 
-def unpack(data: bytes) -> tuple[Header, NDArray[np.uint32]]:
-    """Read a file, checking every size against its real length before using it.
+def read_header(file: BinaryIO, file_size: int) -> Header:
+    """Read and check a file's header.
 
     Args:
-        data: the bytes of the file.
-
-    Returns:
-        The header and the message's words, (m,) uint32.
+        file: at its beginning; left at the first chunk.
+        file_size: bytes of the whole file, which no promised size may make us read beyond.
 
     Raises:
-        FormatError: foreign, truncated, of another version, or with bytes after its end.
-        ChecksumError: the header or the message was altered.
+        FormatError: foreign, of another version, or cut off inside the header.
+        ChecksumError: the header was altered.
     """
-    magic = data[: len(MAGIC)]
+    magic = file.read(len(MAGIC))
     if magic != MAGIC:
         if magic and MAGIC.startswith(magic):
-            raise FormatError("the file is truncated: it ends inside the header")
+            raise _cut()
         raise FormatError("not a bitsback file")
-    if len(data) < _FRAME:
-        raise FormatError("the file is truncated: it ends inside the header")
-    (header_size,) = struct.unpack_from("<I", data, len(MAGIC))
-    header_end = len(MAGIC) + 4 + header_size
-    if header_size > len(data) - _FRAME:
-        raise FormatError("the file is truncated: it ends inside the header")
-    (crc,) = struct.unpack_from("<I", data, header_end)
-    if zlib.crc32(data[:header_end]) != crc:
+    length = file.read(_LENGTH.size)
+    if len(length) < _LENGTH.size:
+        raise _cut()
+    (size,) = _LENGTH.unpack(length)
+    if size > file_size - len(MAGIC) - 2 * _LENGTH.size:
+        raise _cut()
+    body = file.read(size)
+    stored = file.read(_LENGTH.size)
+    if len(stored) < _LENGTH.size:
+        raise _cut()
+    if zlib.crc32(magic + length + body) != _LENGTH.unpack(stored)[0]:
         raise ChecksumError("the file's header was altered: its checksum does not match")
-    (size,) = struct.unpack_from("<Q", data, header_end + 4)
-    start = header_end + 12
-    found = len(data) - start - 8
-    if 4 * size > found:
-        raise FormatError(f"the file is truncated: {4 * size - found} bytes are missing")
-    if 4 * size < found:
-        raise FormatError(f"the file has {found - 4 * size} bytes after its end")
-    if _message_digest(data[header_end + 4 : -8]) != data[-8:]:
-        raise ChecksumError("the file's message was altered: its checksum does not match")
-    header = _read_header(data[len(MAGIC) + 4 : header_end])
-    _check_limits(header, 4 * size)
-    return header, np.frombuffer(data, "<u4", size, start).astype(np.uint32)
+    header = _read_body(body)
+    _check(header)
+    return header
 
 
-def _message_digest(message: bytes) -> bytes:
-    return hashlib.blake2b(message, digest_size=8).digest()
+def check_size(header: Header, file_size: int) -> None:
+    """Raise FormatError unless the file ends where its last chunk does."""
+    missing = header.file_size - file_size
+    if missing > 0:
+        raise FormatError(f"the file is truncated: {missing} bytes are missing")
+    if missing < 0:
+        raise FormatError(f"the file has {-missing} bytes after its end")
 
 
-def _read_header(body: bytes) -> Header:
+def _cut() -> FormatError:
+    return FormatError("the file is truncated: it ends inside the header")
+
+
+def _read_body(body: bytes) -> Header:
     if len(body) < 2:
         raise FormatError("the file's header is too short")
     (version,) = struct.unpack_from("<H", body)
@@ -206,54 +165,19 @@ def _read_header(body: bytes) -> Header:
             f"the file has format version {version}, this bitsback reads version {VERSION}"
         )
     try:
-        _, model_sha, tables_sha, batch, heads, seed, payload, classical, filler, pixels = (
-            _FIXED.unpack_from(body)
-        )
-        position = _FIXED.size + 1 + body[_FIXED.size]
-        model = body[_FIXED.size + 1 : position].decode()
-        (count,) = struct.unpack_from("<I", body, position)
-        rows = body[position + 4 :]
-        if len(rows) != count * _SEGMENT.size:
-            raise FormatError("the file's header has a wrong length")
-        segments = tuple(
-            Segment(n, height, width, channels & 127, channels > 127, first)
-            for n, height, width, channels, first in _SEGMENT.iter_unpack(rows)
-        )
-    except (struct.error, IndexError, UnicodeDecodeError) as error:
+        _, model_sha, tables_sha, seed, length = _FIXED.unpack_from(body)
+        position = _FIXED.size + length
+        model = body[_FIXED.size : position].decode()
+        chunks = tuple(itertools.starmap(Entry, _ENTRY.iter_unpack(body[position:])))
+    except (struct.error, UnicodeDecodeError) as error:
         raise FormatError("the file's header is malformed") from error
-    return Header(
-        model=model,
-        model_sha256=model_sha,
-        tables_sha256=tables_sha,
-        segments=segments,
-        batch=batch,
-        heads=heads,
-        seed=seed,
-        payload_bytes=payload,
-        classical_bytes=classical,
-        filler_bytes=filler,
-        pixels_checksum=pixels,
-        format_version=version,
-    )
+    if len(body) < position:
+        raise FormatError("the file's header is malformed")
+    return Header(model, model_sha, tables_sha, seed, chunks, version)
 
 
-def _check_limits(header: Header, message_bytes: int) -> None:
-    sizes = (len(header.model_sha256), len(header.tables_sha256), len(header.pixels_checksum))
-    if sizes != (32, 8, 16):
+def _check(header: Header) -> None:
+    if (len(header.model_sha256), len(header.tables_sha256)) != (32, 8):
         raise FormatError("the header's checksums have wrong lengths")
-    if header.batch < 1 or header.heads < 1 or not header.segments:
-        raise FormatError("the header has no tiles, no heads or an empty batch")
-    pixels = 0
-    for s in header.segments:
-        if min(s.count, s.height, s.width, s.channels) < 1 or s.channels > 127:
-            raise FormatError("the header has a segment without pixels")
-        if not 0 <= s.classical <= s.count:
-            raise FormatError("the header has more classical tiles than tiles")
-        pixels += s.count * s.height * s.width * s.channels
-    if pixels > _MOST_PIXELS + _MOST_SHRINKAGE * message_bytes:
-        raise FormatError("the header promises more pixels than a file can hold")
-    # Initial bits are on the stack while tiles are coded and seldom outgrow the final message;
-    # the factor leaves room for lucky payloads yet keeps a forged size from filling the memory.
-    initial = header.payload_bytes + header.classical_bytes + header.filler_bytes
-    if initial > 16 * message_bytes + (1 << 16):
-        raise FormatError("the header promises more initial bits than the message can hold")
+    if not header.chunks or any(entry.pictures < 1 for entry in header.chunks):
+        raise FormatError("the header has no chunks, or a chunk without pictures")

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 from rich.console import Console
 
-from . import archive, files, images, unarchive
+from . import archive, files, inputs, outputs, reader
 from .api import DEFAULT_MODEL, load_model
 from .display import bar, print_report
 
@@ -30,7 +30,7 @@ def main() -> int:
                 Image.open(source / picture).convert("RGB").crop((0, 0, 384, 256)).save(
                     folder / picture
                 )
-        found = images.read_images([folder])
+        found = inputs.read_images([folder])
         model = load_model(DEFAULT_MODEL)
         with bar("compress") as progress:
             packed = archive.compress_set(
@@ -38,10 +38,10 @@ def main() -> int:
             )
         file = Path(name) / "pictures.bb"
         files.atomic_write(file, packed.data)
-        with bar("decompress") as progress:
-            restored = unarchive.decompress_set(file.read_bytes(), lambda _: model, progress)
-        images.write_images(restored.images, Path(name) / "back")
-        same = restored.payload == b"demo"
+        with bar("decompress") as progress, reader.open_path(file, lambda _: model) as opened:
+            parts = opened.restored(progress)
+            outputs.write_images(parts, len(opened), Path(name) / "back")
+            same = opened.payload == b"demo"
         for path in sorted(folder.iterdir()):
             back = np.asarray(Image.open(Path(name) / "back" / path.name))
             same &= np.array_equal(back, np.asarray(Image.open(path)))

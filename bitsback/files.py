@@ -1,23 +1,47 @@
-"""Writing files and folders so that either the whole thing is there afterwards or nothing."""
+"""Writing files and folders so that either the whole thing is there afterwards or nothing.
+
+What is written has a temporary name, `.NAME.xxxxxxxx.part` beside its target, until it is
+complete. A process that is killed leaves it; the next one that writes the same target removes it.
+"""
 
 import errno
 import os
 import secrets
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from bitsback.errors import InputError
 
+try:
+    import fcntl
+except ImportError:  # Windows, where nobody can remove a file that another has open
+    fcntl = None  # type: ignore[assignment]
 
-def atomic_write(path: Path, content: bytes | Callable[[BinaryIO], object]) -> None:
+
+def read_bytes(path: Path) -> bytes:
+    """A file's content.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {(error.strerror or 'error').lower()}") from error
+
+
+@contextmanager
+def atomic_file(path: Path) -> Iterator[BinaryIO]:
     """Write a file under a temporary name beside its target, then rename it.
 
     Args:
         path: the file to write; an existing one is replaced only once all is written.
-        content: the bytes, or a function that writes them to the open binary file it is given.
+
+    Yields:
+        The temporary file, open for writing.
 
     Raises:
         InputError: the file cannot be written; nothing is left behind.
@@ -25,21 +49,22 @@ def atomic_write(path: Path, content: bytes | Callable[[BinaryIO], object]) -> N
     path = Path(os.path.realpath(path))
     if path.exists() and not path.is_file():
         raise InputError(f"cannot write {path}: it is not a regular file; choose another name")
-    temporary = _sibling(path)
-    try:
+    with _temporary(path) as temporary:
         with temporary.open("xb") as file:
-            if isinstance(content, bytes):
-                file.write(content)
-            else:
-                content(file)
+            _lock(file.fileno())
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except BaseException as error:
-        _forget(temporary)
-        if isinstance(error, OSError):
-            raise _sentence(path, error) from error
-        raise
+
+
+def atomic_write(path: Path, content: bytes | Callable[[BinaryIO], object]) -> None:
+    """`atomic_file` for bytes, or for a function that writes to the file it is given."""
+    with atomic_file(path) as file:
+        if isinstance(content, bytes):
+            file.write(content)
+        else:
+            content(file)
 
 
 @contextmanager
@@ -58,13 +83,22 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     path = Path(os.path.realpath(path))
     if path.exists() and not (path.is_dir() and not any(path.iterdir())):
         raise InputError(f"cannot write {path}: it exists and is not an empty folder")
-    temporary = _sibling(path)
-    try:
+    with _temporary(path) as temporary:
         temporary.mkdir()
+        with _locked(temporary):
+            yield temporary
+            if path.exists():
+                path.rmdir()
+            temporary.rename(path)
+
+
+@contextmanager
+def _temporary(path: Path) -> Iterator[Path]:
+    """A name beside `path` that is free; what lies under it is removed if the block fails."""
+    temporary = path.with_name(f".{path.name[:40]}.{secrets.token_hex(4)}.part")
+    try:
+        _sweep(path)
         yield temporary
-        if path.exists():
-            path.rmdir()
-        temporary.rename(path)
     except BaseException as error:
         _forget(temporary)
         if isinstance(error, OSError):
@@ -72,8 +106,36 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         raise
 
 
-def _sibling(path: Path) -> Path:
-    return path.with_name(f".{path.name[:40]}.{secrets.token_hex(4)}.part")
+def _sweep(path: Path) -> None:
+    """Remove what killed processes left of this target; a living one holds a lock."""
+    hexes = "[0-9a-f]" * 8
+    escaped = "".join(f"[{c}]" if c in "*?[" else c for c in path.name[:40])
+    for left in path.parent.glob(f".{escaped}.{hexes}.part"):
+        with suppress(OSError), _locked(left):
+            _forget(left)
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold the lock of a file or folder.
+
+    Raises:
+        OSError: another process holds it.
+    """
+    if fcntl is None:
+        yield
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        _lock(descriptor)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int) -> None:
+    if fcntl is not None:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _forget(temporary: Path) -> None:
@@ -86,6 +148,8 @@ def _forget(temporary: Path) -> None:
 def _sentence(path: Path, error: OSError) -> InputError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return InputError(f"no space left to write {path}")
+    if error.errno == errno.EFBIG:
+        return InputError(f"cannot write {path}: it would be larger than a file may be")
     if not path.parent.is_dir():
         return InputError(f"cannot write {path}: there is no folder {path.parent}")
     return InputError(f"cannot write {path}: {error.strerror or error}")

@@ -1,4 +1,4 @@
-"""What goes in and comes out: arrays, image files and folders as a set of pictures.
+"""A set of pictures, what rebuilds its source, and ranges of it.
 
 The manifest is a JSON object with a "kind" and what rebuilds that kind:
 
@@ -11,11 +11,10 @@ A picture's pixels are (H, W, C) uint8 with C 1 or 3. Where the whole set is bin
 1, otherwise a 1-bit file among others has 0 and 255. Palette images become RGB.
 """
 
-import os
-import re
+import dataclasses
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -23,8 +22,6 @@ from numpy.typing import NDArray
 
 from bitsback import arrays as npz
 from bitsback.errors import FormatError, InputError
-from bitsback.files import atomic_folder, atomic_write
-from bitsback.pictures import check_suffix, is_lossless, read_picture, write_picture
 
 Picture = NDArray[np.uint8]
 
@@ -34,13 +31,14 @@ class ImageSet:
     """Pictures, and what is needed to write them as they were.
 
     Args:
-        pictures: (H, W, C) uint8 each, C 1 or 3.
+        pictures: (H, W, C) uint8 each, C 1 or 3: a list, a stack (N, H, W, C), or a sequence
+            that reads them when they are asked for.
         binary: whether all have one channel that holds only 0 and 1.
         manifest: how to rebuild the source (see the module).
         extra: the other arrays of an .npz, serialised; b"" if none.
     """
 
-    pictures: list[Picture]
+    pictures: Sequence[Picture] | NDArray[np.uint8]
     binary: bool
     manifest: dict[str, Any]
     extra: bytes = b""
@@ -59,7 +57,20 @@ def from_array(array: NDArray[Any]) -> ImageSet:
     Raises:
         InputError: another dtype or shape, or no pixels.
     """
-    return _from_array(np.asarray(array), "the array")
+    return stack_of(np.asarray(array), "the array")
+
+
+def stack_of(array: NDArray[Any], source: str) -> ImageSet:
+    """`from_array`, with what to call the array in an error."""
+    npz.check_images(array, source)
+    stack = array.astype(np.uint8, copy=False).reshape(npz.stack_shape(array.shape))
+    binary = stack.shape[3] == 1 and bool(stack.max() <= 1)
+    return ImageSet(stack, binary, array_manifest(array.dtype, array.shape))
+
+
+def array_manifest(dtype: np.dtype[Any], shape: Sequence[int]) -> dict[str, Any]:
+    """The manifest of an array of images."""
+    return {"kind": "array", "dtype": dtype.name, "shape": list(shape)}
 
 
 def to_array(images: ImageSet) -> NDArray[Any]:
@@ -72,209 +83,90 @@ def to_array(images: ImageSet) -> NDArray[Any]:
         InputError: files with pictures of different sizes.
         FormatError: the manifest does not describe these pictures.
     """
-    _check_manifest(images)
+    check_manifest(images)
     manifest = images.manifest
     if len({picture.shape for picture in images.pictures}) != 1:
-        raise InputError("pictures of different sizes make no single array; decompress to a folder")
-    stack = np.stack(images.pictures)
+        raise InputError(
+            "pictures of different sizes make no single array; decompress to a folder, or take "
+            "them one by one from bitsback.open"
+        )
+    pictures = images.pictures
+    stack = pictures if isinstance(pictures, np.ndarray) else np.stack(list(pictures))
     if manifest["kind"] in ("file", "folder"):
         return stack
     return stack.reshape([int(side) for side in manifest["shape"]]).astype(manifest["dtype"])
 
 
-def read_images(paths: Sequence[Path]) -> ImageSet:
-    """Read INPUT: one array file, image files, or one folder of image files.
-
-    Args:
-        paths: one .npy or .npz; or one or more image files; or one folder, taken with all below
-            it in sorted order.
+def to_stack(images: ImageSet) -> NDArray[Any]:
+    """The pictures along a first axis of their own, also where there is one.
 
     Returns:
-        The pictures and how to write them again.
+        (N, H, W) or (N, H, W, C) in the source's dtype: with an axis of channels where the array
+        had one; for files (N, H, W, C) uint8.
 
     Raises:
-        InputError: missing, not images, of a kind that cannot be kept exactly, or empty.
+        InputError, FormatError: as `to_array`.
     """
-    if not paths:
-        raise InputError("there is nothing to compress: name a file or a folder")
-    for path in paths:
-        if not path.exists():
-            raise InputError(f"{path} does not exist")
-        if len(paths) > 1 and (path.is_dir() or path.suffix in (".npy", ".npz")):
-            raise InputError(f"{path} must be given alone; only image files can be given together")
-    path = paths[0]
-    if path.is_dir():
-        return _read_folder(path)
-    if path.suffix == ".npy":
-        return _from_array(npz.load_npy(path), str(path))
-    if path.suffix == ".npz":
-        return _read_npz(path)
-    if len(paths) == 1:
-        return _read_files("file", [path], [path.name])
-    parent = os.path.commonpath([path.absolute().parent for path in paths])
-    names = [path.absolute().relative_to(parent).as_posix() for path in paths]
-    return _read_files("folder", paths, names)
+    array, shape = to_array(images), images.manifest.get("shape", [])
+    n, height, width, channels = npz.stack_shape(shape) if shape else array.shape
+    flat = shape and (len(shape) == 2 or (len(shape) == 3 and shape[2] not in (1, 3)))
+    return array.reshape((n, height, width) if flat else (n, height, width, channels))
+
+
+def part(images: ImageSet, begin: int, end: int) -> ImageSet:
+    """Pictures begin..end - 1 as a set of their own; the other arrays go with the first."""
+    pictures = images.pictures[begin:end]
+    if len(pictures) == len(images.pictures):
+        return dataclasses.replace(images, pictures=pictures)
+    manifest = dict(images.manifest)
+    if manifest["kind"] in ("array", "npz"):
+        manifest["shape"] = [len(pictures), *manifest["shape"][1:]]
+    else:
+        for field in ("names", "modes", "shapes"):
+            manifest[field] = manifest[field][begin:end]
+    return ImageSet(pictures, images.binary, manifest, b"" if begin else images.extra)
 
 
 def first_pictures(images: ImageSet, count: int) -> ImageSet:
     """The first `count` pictures as a set of their own, without the other arrays of an .npz."""
-    pictures = images.pictures[:count]
-    manifest = dict(images.manifest)
+    found = part(images, 0, count)
+    manifest = dict(found.manifest)
+    if manifest["kind"] == "npz":
+        manifest = array_manifest(np.dtype(manifest["dtype"]), manifest["shape"])
+    return ImageSet(found.pictures, found.binary, manifest)
+
+
+def picture_sizes(manifest: dict[str, Any]) -> NDArray[np.int64]:
+    """Values of every picture that a manifest describes, (N,) int64."""
     if manifest["kind"] in ("array", "npz"):
-        shape = (len(pictures), *pictures[0].shape)
-        manifest = {"kind": "array", "dtype": manifest["dtype"], "shape": list(shape)}
-    else:
-        for field in ("names", "modes", "shapes"):
-            manifest[field] = manifest[field][:count]
-    return ImageSet(pictures, images.binary, manifest)
+        n, *sides = npz.stack_shape(manifest["shape"])
+        return np.full(n, math.prod(sides), np.int64)
+    return np.array([math.prod(shape) for shape in manifest["shapes"]], np.int64)
 
 
-def picture_shapes(manifest: dict[str, Any]) -> list[tuple[int, int, int]]:
+def picture_shapes(manifest: dict[str, Any], count: int) -> list[tuple[int, int, int]]:
     """Shapes (H, W, C) of the pictures that a manifest describes, in order.
 
+    Args:
+        count: pictures that it should describe.
+
     Raises:
-        FormatError: the manifest is malformed.
+        FormatError: the manifest is malformed, or describes more or fewer.
     """
     try:
         if manifest["kind"] in ("array", "npz"):
             n, height, width, channels = npz.stack_shape([int(side) for side in manifest["shape"]])
-            return [(height, width, channels)] * n
-        return [(int(height), int(width), int(c)) for height, width, c in manifest["shapes"]]
-    except (KeyError, TypeError, ValueError, OverflowError, MemoryError) as error:
-        raise FormatError("the manifest does not say the pictures' shapes") from error
+            found = [(height, width, channels)] * (n if n == count else 0)
+        else:
+            found = [(int(height), int(width), int(c)) for height, width, c in manifest["shapes"]]
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise FormatError("its manifest does not say the pictures' shapes") from error
+    if len(found) != count or any(min(shape) < 1 for shape in found):
+        raise FormatError("its manifest does not describe its pictures")
+    return found
 
 
-def write_images(images: ImageSet, output: Path) -> None:
-    """Write OUTPUT: what `read_images` read, with the same names, dtypes, modes and pixels.
-
-    Args:
-        images: with the manifest of what was read.
-        output: a .npy, .npz, image file or folder, as the manifest's kind asks.
-
-    Raises:
-        InputError: output is of another kind, exists, or cannot be written.
-        FormatError: the manifest does not describe these pictures, or has unsafe names.
-    """
-    _check_manifest(images)
-    manifest = images.manifest
-    match manifest["kind"]:
-        case "array":
-            _want_suffix(output, ".npy", "an array")
-            array = to_array(images)
-            atomic_write(output, lambda file: np.lib.format.write_array(file, array))
-        case "npz":
-            _want_suffix(output, ".npz", "several arrays")
-            held = {**npz.unpack_arrays(images.extra), manifest["name"]: to_array(images)}
-            if sorted(held) != sorted(manifest["names"]):
-                raise FormatError("the manifest does not name the arrays that the file holds")
-            ordered = {name: held[name] for name in manifest["names"]}
-            packed = bool(manifest["packed"])
-            atomic_write(output, lambda file: npz.save_npz(file, ordered, packed))
-        case "file":
-            if output.is_dir():
-                raise InputError(f"{output} is a folder; the file holds one picture, name it *.png")
-            mode = manifest["modes"][0]
-            check_suffix(output.suffix, mode)
-            pixels = images.pictures[0]
-            atomic_write(output, lambda file: write_picture(file, pixels, mode, output.suffix))
-        case _:
-            _write_folder(images, output)
-
-
-def _from_array(array: NDArray[Any], source: str) -> ImageSet:
-    npz.check_images(array, source)
-    stack = array.astype(np.uint8, copy=False).reshape(npz.stack_shape(array.shape))
-    binary = stack.shape[3] == 1 and bool(stack.max() <= 1)
-    manifest = {"kind": "array", "dtype": array.dtype.name, "shape": list(array.shape)}
-    return ImageSet(list(stack), binary, manifest)
-
-
-def _read_npz(path: Path) -> ImageSet:
-    arrays, packed = npz.load_npz(path)
-    name = npz.find_images(arrays, str(path))
-    images = _from_array(arrays[name], f"{path}: array {name!r}")
-    others = {other: array for other, array in arrays.items() if other != name}
-    facts = {"kind": "npz", "name": name, "names": list(arrays), "packed": packed}
-    return ImageSet(
-        images.pictures, images.binary, images.manifest | facts, npz.pack_arrays(others)
-    )
-
-
-def _read_folder(folder: Path) -> ImageSet:
-    # A link to a folder is not followed; it counts as a file and is refused as no image.
-    found = [path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir()]
-    named = sorted((path.relative_to(folder).as_posix(), path) for path in found)
-    if not named:
-        raise InputError(f"{folder} is empty")
-    return _read_files("folder", [path for _, path in named], [name for name, _ in named])
-
-
-def _read_files(kind: str, paths: Sequence[Path], names: Sequence[str]) -> ImageSet:
-    if len(set(names)) != len(names):
-        raise InputError("the same image file is given twice")
-    for name in names if kind == "folder" else ():
-        if not _is_safe(name):
-            raise InputError(f"{name!r} cannot be stored as a file name; rename it")
-    read = [read_picture(path) for path in paths]
-    modes = [mode for _, mode in read]
-    binary = all(mode == "1" or (mode == "L" and pixels.max() <= 1) for pixels, mode in read)
-    pictures = [p * np.uint8(255) if mode == "1" and not binary else p for p, mode in read]
-    manifest = {
-        "kind": kind,
-        "names": _written_names(names, modes),
-        "modes": modes,
-        "shapes": [list(picture.shape) for picture in pictures],
-    }
-    return ImageSet(pictures, binary, manifest)
-
-
-def _written_names(names: Sequence[str], modes: Sequence[str]) -> list[str]:
-    """Names to write under: unchanged where lossless, else as .png under a name not yet taken."""
-    taken = {name.casefold() for name in names}
-    written = []
-    for name, mode in zip(names, modes, strict=True):
-        path = PurePosixPath(name)
-        if not is_lossless(path.suffix, mode):
-            tries = [path.with_suffix(".png"), path.with_name(f"{path.name}.png")]
-            tries += [path.with_name(f"{path.name}.{i}.png") for i in range(1, len(names) + 1)]
-            name = next(str(new) for new in tries if str(new).casefold() not in taken)
-            taken.add(name.casefold())
-        written.append(name)
-    return written
-
-
-def _write_folder(images: ImageSet, output: Path) -> None:
-    manifest = images.manifest
-    parts = [_safe_parts(name) for name in manifest["names"]]
-    with atomic_folder(output) as folder:
-        for path, mode, pixels in zip(parts, manifest["modes"], images.pictures, strict=True):
-            target = folder.joinpath(*path)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with target.open("xb") as file:
-                write_picture(file, pixels, mode, target.suffix)
-
-
-def _safe_parts(name: str) -> tuple[str, ...]:
-    """The parts of a stored name, none of which can lead out of the output folder."""
-    if not _is_safe(name):
-        raise FormatError(f"the file stores an unsafe name, {name!r}; nothing was written")
-    return tuple(name.split("/"))
-
-
-def _is_safe(name: str) -> bool:
-    # Backslashes and drive letters matter on Windows only, but a file is decoded anywhere.
-    return not any(
-        part in ("", ".", "..") or "\\" in part or "\0" in part or re.match("[A-Za-z]:", part)
-        for part in name.split("/")
-    )
-
-
-def _want_suffix(output: Path, suffix: str, what: str) -> None:
-    if output.suffix != suffix:
-        raise InputError(f"the file holds {what}; name the output *{suffix}, not {output.name}")
-
-
-def _check_manifest(images: ImageSet) -> None:
+def check_manifest(images: ImageSet) -> None:
     """Raise FormatError unless the manifest has its kind's fields and fits the pictures."""
     manifest = images.manifest
     kind = manifest.get("kind")
@@ -289,8 +181,10 @@ def _check_manifest(images: ImageSet) -> None:
         modes: Any = manifest.get("modes")
         good = _is_texts(names) and _is_texts(modes) and len(names) == len(modes)
         good = good and len(names) == len(images.pictures) and set(modes) <= {"1", "L", "RGB"}
-    if not good or picture_shapes(manifest) != [picture.shape for picture in images.pictures]:
-        raise FormatError("the manifest does not describe the pictures in the file")
+    if not good or picture_shapes(manifest, len(images.pictures)) != [
+        picture.shape for picture in images.pictures
+    ]:
+        raise FormatError("its manifest does not describe its pictures")
 
 
 def _is_texts(value: Any) -> bool:

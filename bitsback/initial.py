@@ -11,7 +11,7 @@ import numpy as np
 
 from . import classical
 from .ans import Message
-from .container import Segment
+from .chunk import ChunkHead, Segment
 from .errors import FormatError
 
 _LANE = 0x62696E69  # counter word that keeps these streams apart from the dither's
@@ -19,7 +19,7 @@ _LANE = 0x62696E69  # counter word that keeps these streams apart from the dithe
 
 @dataclasses.dataclass(frozen=True)
 class Initial:
-    """The initial bits of a file, as bytes.
+    """The initial bits of a chunk, as bytes.
 
     Args:
         payload: what the caller wants back, framed.
@@ -36,37 +36,38 @@ class Initial:
         """Bytes in all."""
         return len(self.payload) + len(self.prefix) + self.filler
 
-    def message(self, seed: int) -> Message:
+    def message(self, seed: int, chunk: int) -> Message:
         """A message of one head that holds these bits and nothing else."""
         data = self.payload + self.prefix
-        data += _stream(seed, 1, self.filler)
+        data += _stream(seed, chunk, 1, self.filler)
         data += b"\0" * (-len(data) % 4)
-        mask = np.frombuffer(_stream(seed, 0, len(data)), "<u4")
+        mask = np.frombuffer(_stream(seed, chunk, 0, len(data)), "<u4")
         message = Message.empty(1)
         return Message(message.heads, (np.frombuffer(data, "<u4") ^ mask).astype(np.uint32))
 
 
-def recover(message: Message, payload: int, prefix: int, filler: int, seed: int) -> Initial:
+def recover(message: Message, head: ChunkHead, seed: int, chunk: int) -> Initial:
     """The initial bits, from the message that is left when all images are popped.
 
     Args:
-        payload, prefix, filler: their sizes in bytes, from the header.
+        head: of the chunk; it has the sizes of payload, prefix and filler.
 
     Raises:
         FormatError: the message is not what a file with these sizes leaves.
     """
     words = np.asarray(message.words, np.uint32)
-    size = payload + prefix + filler
+    payload, prefix = head.payload_bytes, head.classical_bytes
+    size = payload + prefix + head.filler_bytes
     clean = message.heads.shape == (1,) and int(message.heads[0]) == 1 << 31
     if not clean or len(words) != -(-size // 4):
-        raise FormatError("the file is damaged: its message does not end where it began")
-    mask = np.frombuffer(_stream(seed, 0, 4 * len(words)), "<u4")
+        raise FormatError("its message does not end where it began")
+    mask = np.frombuffer(_stream(seed, chunk, 0, 4 * len(words)), "<u4")
     data = (words ^ mask).astype("<u4").tobytes()
-    return Initial(data[:payload], data[payload : payload + prefix], filler)
+    return Initial(data[:payload], data[payload : payload + prefix], head.filler_bytes)
 
 
-def _stream(seed: int, lane: int, size: int) -> bytes:
-    philox = np.random.Philox(key=seed, counter=[0, 0, lane, _LANE])
+def _stream(seed: int, chunk: int, lane: int, size: int) -> bytes:
+    philox = np.random.Philox(key=seed, counter=[0, chunk, lane, _LANE])
     return philox.random_raw(-(-size // 8)).astype("<u8").tobytes()[:size]
 
 
@@ -95,9 +96,9 @@ def decode_prefix(prefix: bytes, segments: tuple[Segment, ...], binary: bool) ->
         size = int.from_bytes(prefix[position : position + 8], "little")
         code = prefix[position + 8 : position + 8 + size]
         if len(code) != size:
-            raise FormatError("the file is damaged: its classical part is cut short")
+            raise FormatError("its classical part is cut short")
         found.append(classical.decode(code, shape, binary))
         position += 8 + size
     if position != len(prefix):
-        raise FormatError("the file is damaged: its classical part is too long")
+        raise FormatError("its classical part is too long")
     return found

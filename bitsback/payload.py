@@ -48,13 +48,13 @@ def unpack_payload(payload: bytes) -> tuple[dict[str, Any], bytes, bytes]:
         part, position = _unpack_part(payload, position)
         parts.append(part)
     if position != len(payload):
-        raise FormatError("the payload is damaged: it has bytes after its end")
+        raise FormatError("its payload is damaged: it has bytes after its end")
     try:
         manifest = json.loads(parts[0].decode("ascii"))
     except (ValueError, RecursionError) as error:
-        raise FormatError("the payload is damaged: its manifest is not JSON") from error
+        raise FormatError("its payload is damaged: its manifest is not JSON") from error
     if not isinstance(manifest, dict):
-        raise FormatError("the payload is damaged: its manifest is not an object")
+        raise FormatError("its payload is damaged: its manifest is not an object")
     return manifest, parts[1], parts[2]
 
 
@@ -69,7 +69,7 @@ def _unpack_part(payload: bytes, position: int) -> tuple[bytes, int]:
     stored_size, position = _read_leb128(payload, position)
     end = position + stored_size
     if end > len(payload) or stored_size > size:
-        raise FormatError("the payload is damaged: a part has a wrong length")
+        raise FormatError("its payload is damaged: a part has a wrong length")
     stored = payload[position:end]
     if stored_size == size:
         return stored, end
@@ -78,9 +78,9 @@ def _unpack_part(payload: bytes, position: int) -> tuple[bytes, int]:
         # One byte more than is wanted shows a stream that goes on.
         part = decoder.decompress(stored, max_length=size + 1)
     except (lzma.LZMAError, EOFError, OverflowError) as error:
-        raise FormatError("the payload is damaged: a part cannot be decompressed") from error
+        raise FormatError("its payload is damaged: a part cannot be decompressed") from error
     if len(part) != size:
-        raise FormatError("the payload is damaged: a part has a wrong length")
+        raise FormatError("its payload is damaged: a part has a wrong length")
     return part, end
 
 
@@ -97,10 +97,10 @@ def _read_leb128(data: bytes, position: int) -> tuple[int, int]:
     value = 0
     for shift in range(0, 49, 7):
         if position >= len(data):
-            raise FormatError("the payload is damaged: it ends inside a length")
+            raise FormatError("its payload is damaged: it ends inside a length")
         byte = data[position]
         position += 1
         value |= (byte & 127) << shift
         if byte < 128:
             return value, position
-    raise FormatError("the payload is damaged: a length is too large")
+    raise FormatError("its payload is damaged: a length is too large")

@@ -9,6 +9,7 @@ Source: eq. 5-11 of Gregor et al., arXiv:1604.08772; bits-back, Townsend et al. 
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -101,8 +102,8 @@ class RateReport:
         steps: the latents' bits by step and layer.
         links: by link of the chain.
         payload_bits, classical_bits, filler_bits: what the initial bits consist of.
-        header_bits: of the file's header and checksums.
-        head_bits: of the stack's last head and of rounding to whole words.
+        header_bits: of the headers and checksums of file and chunks.
+        head_bits: of the stacks' last heads and of rounding to whole words.
     """
 
     images: int
@@ -234,6 +235,40 @@ def rounding_bits(count: int, bits: float) -> float:
     return ROUNDING_BITS * min(count, bits * LN2)
 
 
+def join(reports: Sequence[RateReport], header_bits: int) -> RateReport:
+    """The report of a file from those of its chunks, and the bits of the file's own header."""
+    groups: dict[tuple[int, int], GroupRate] = {}
+    for report in reports:
+        for group in report.steps:
+            _add_group(groups, group)
+    return RateReport(
+        images=sum(r.images for r in reports),
+        dims=sum(r.dims for r in reports),
+        chained_images=sum(r.chained_images for r in reports),
+        chained_dims=sum(r.chained_dims for r in reports),
+        likelihood_bits=sum(r.likelihood_bits for r in reports),
+        steps=tuple(groups.values()),
+        links=tuple(link for r in reports for link in r.links),
+        payload_bits=sum(r.payload_bits for r in reports),
+        classical_bits=sum(r.classical_bits for r in reports),
+        filler_bits=sum(r.filler_bits for r in reports),
+        header_bits=header_bits + sum(r.header_bits for r in reports),
+        head_bits=sum(r.head_bits for r in reports),
+    )
+
+
+def _add_group(groups: dict[tuple[int, int], GroupRate], more: GroupRate) -> None:
+    key = (more.step, more.layer)
+    old = groups.get(key, GroupRate(*key, 0.0, 0.0, 0.0, 0.0))
+    groups[key] = GroupRate(
+        *key,
+        old.popped_bits + more.popped_bits,
+        old.pushed_bits + more.pushed_bits,
+        old.kl_bits + more.kl_bits,
+        old.continuous_kl_bits + more.continuous_kl_bits,
+    )
+
+
 class Tally:
     """Adds up the costs of links as they are coded."""
 
@@ -251,13 +286,9 @@ class Tally:
             kl += on_grid
             rounding += rounding_bits(group.rows[0].size, group.pushed)
             key = (group.group.step, group.group.layer)
-            old = self.groups.get(key, GroupRate(*key, 0.0, 0.0, 0.0, 0.0))
-            self.groups[key] = GroupRate(
-                *key,
-                old.popped_bits + group.popped,
-                old.pushed_bits + group.pushed,
-                old.kl_bits + on_grid,
-                old.continuous_kl_bits + group.continuous_kl,
+            _add_group(
+                self.groups,
+                GroupRate(*key, group.popped, group.pushed, on_grid, group.continuous_kl),
             )
         self.likelihood_bits += cost.likelihood
         self.links.append(LinkRate(cost.images, cost.net, kl, rounding))

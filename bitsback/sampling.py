@@ -9,11 +9,11 @@ import numpy as np
 
 from . import bits_back
 from .ans import DEFAULT_HEADS, Message
-from .archive import Progress
 from .chain import Chain
+from .chunk import Segment
 from .classical import mosaic
-from .container import Segment
 from .errors import EmptyMessageError, InputError
+from .progress import Progress
 from .protocol import LoadedModel
 
 LARGEST = 4096

@@ -12,7 +12,7 @@ import pytest
 from bitsback.models import store
 
 import bitsback
-from bitsback import archive, images, sampling, unarchive
+from bitsback import archive, images, reader, sampling
 
 FOLDER = Path(__file__).parent / "data"
 PAYLOAD = np.random.default_rng(0).bytes(6000)  # the initial bits of all three
@@ -51,14 +51,13 @@ def test_every_shipped_model_has_a_file():
 @pytest.mark.parametrize("name", store.names())
 def test_an_old_file_still_decodes(name, engine):
     wanted = json.loads((FOLDER / "golden.json").read_text())[name]
-    restored = unarchive.decompress_set(
-        (FOLDER / f"{name}.bb").read_bytes(),
-        lambda model: bitsback.load_model(model, "cpu", engine),
-    )
-    pixels = images.to_array(restored.images)
+    with reader.open_path(
+        FOLDER / f"{name}.bb", lambda model: bitsback.load_model(model, "cpu", engine)
+    ) as opened:
+        pixels, payload = opened[:], opened.payload
     assert list(pixels.shape) == wanted["shape"]
     assert digest(pixels) == wanted["sha256"]
-    assert restored.payload == PAYLOAD
+    assert payload == PAYLOAD
 
 
 if __name__ == "__main__":

@@ -10,18 +10,21 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
 
-from bitsback.container import pack_payload, unpack_payload
 from bitsback.errors import FormatError, InputError
 from bitsback.files import atomic_folder, atomic_write
 from bitsback.images import (
     ImageSet,
     first_pictures,
     from_array,
+    part,
     picture_shapes,
-    read_images,
+    picture_sizes,
     to_array,
-    write_images,
+    to_stack,
 )
+from bitsback.inputs import read_images
+from bitsback.outputs import Lost, join, write_images
+from bitsback.payload import pack_payload, unpack_payload
 
 RNG = np.random.default_rng(7)
 sides = st.integers(1, 5)
@@ -39,13 +42,18 @@ def pixels(*shape):
 def through_a_file(images):
     """The set as a decoder sees it: pictures from the model, the rest from the payload."""
     manifest, extra, _ = unpack_payload(pack_payload(images.manifest, images.extra, b""))
-    assert picture_shapes(manifest) == [picture.shape for picture in images.pictures]
+    shapes = [picture.shape for picture in images.pictures]
+    assert picture_shapes(manifest, len(shapes)) == shapes
     return ImageSet([picture.copy() for picture in images.pictures], images.binary, manifest, extra)
+
+
+def write(images, output):
+    write_images([images], len(images.pictures), output)
 
 
 def roundtrip(paths, output):
     images = read_images(paths)
-    write_images(through_a_file(images), output)
+    write(through_a_file(images), output)
     return images
 
 
@@ -257,11 +265,12 @@ UNSAFE = [
 def test_no_stored_name_leads_out_of_the_folder(tmp_path, name):
     good = {"kind": "folder", "modes": ["L", "L"], "shapes": [[2, 2, 1], [2, 2, 1]]}
     pictures = [pixels(2, 2, 1), pixels(2, 2, 1)]
+    (tmp_path / "sub").mkdir()
     with pytest.raises(FormatError, match="unsafe"):
-        write_images(
+        write(
             ImageSet(pictures, False, good | {"names": ["ok.png", name]}), tmp_path / "sub" / "out"
         )
-    assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.rglob("*")) == [tmp_path / "sub"]
 
 
 @settings(max_examples=200, deadline=None)
@@ -286,7 +295,7 @@ def test_a_damaged_manifest_is_a_format_error(tmp_path_factory, data):
     folder = tmp_path_factory.mktemp("out")
     for name in ("a.npy", "a.npz", "a.png", "a"):
         try:
-            write_images(images, folder / name)
+            write(images, folder / name)
         except (FormatError, InputError):
             assert not (folder / name).exists()
 
@@ -310,7 +319,7 @@ def test_an_output_of_another_kind_is_refused(tmp_path, name, output, words):
     np.save(tmp_path / "a.npy", pixels(3, 3))
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises(InputError, match=words):
-        write_images(read_images([tmp_path / name]), tmp_path / output)
+        write(read_images([tmp_path / name]), tmp_path / output)
     assert sorted(tmp_path.rglob("*")) == before
 
 
@@ -352,9 +361,10 @@ def test_only_regular_files_are_replaced_and_links_are_followed(tmp_path):
 def test_the_first_pictures_of_an_array_are_a_set_of_their_own(array, count):
     images = first_pictures(from_array(array), count)
     back = to_array(through_a_file(images))
-    whole = from_array(array)
-    wanted = np.stack(whole.pictures[:count])
-    np.testing.assert_array_equal(back, wanted)
+    whole = to_stack(from_array(array))
+    np.testing.assert_array_equal(to_stack(images), whole[:count])
+    assert back.dtype == array.dtype
+    assert back.size == whole[:count].size
     assert images.extra == b""
 
 
@@ -362,5 +372,97 @@ def test_the_first_pictures_of_a_folder_keep_their_names(tmp_path):
     for name in ("b.png", "a.png", "c.png"):
         Image.fromarray(pixels(3, ord(name[0]) - 90)).save(tmp_path / name)
     images = first_pictures(read_images([tmp_path]), 2)
-    write_images(through_a_file(images), tmp_path / "out")
+    write(through_a_file(images), tmp_path / "out")
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.png", "b.png"]
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.one_of(hnp.arrays(np.uint8, shapes), hnp.arrays(np.bool_, shapes)), st.data())
+def test_parts_of_an_array_make_the_array(array, data):
+    images = from_array(array)
+    count = len(images.pictures)
+    cut = data.draw(st.integers(0, count))
+    bounds = [pair for pair in ((0, cut), (cut, count)) if pair[0] < pair[1]]
+    parts = [through_a_file(part(images, *pair)) for pair in bounds]
+    back = join(parts, count)
+    assert back.dtype == array.dtype
+    np.testing.assert_array_equal(back, array)
+    assert sum(int(picture_sizes(p.manifest).sum()) for p in parts) == array.size
+    stack = np.concatenate([to_stack(p) for p in parts])
+    assert len(stack) == count
+    np.testing.assert_array_equal(stack.reshape(array.shape), array)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_parts_of_an_npz_make_the_same_file_as_the_whole(tmp_path, packed):
+    save = np.savez_compressed if packed else np.savez
+    save(tmp_path / "a.npz", first=np.arange(9), images=pixels(9, 4, 4), last=np.arange(3.0))
+    images = read_images([tmp_path / "a.npz"])
+    write(images, tmp_path / "whole.npz")
+    parts = [through_a_file(part(images, *pair)) for pair in ((0, 4), (4, 5), (5, 9))]
+    assert [bool(each.extra) for each in parts] == [True, False, False]
+    write_images(parts, 9, tmp_path / "parts.npz")
+    assert (tmp_path / "whole.npz").read_bytes() == (tmp_path / "parts.npz").read_bytes()
+    np.save(tmp_path / "a.npy", np.load(tmp_path / "a.npz")["images"])
+    images = read_images([tmp_path / "a.npy"])
+    write_images([part(images, 0, 5), part(images, 5, 9)], 9, tmp_path / "b.npy")
+    assert (tmp_path / "a.npy").read_bytes() == (tmp_path / "b.npy").read_bytes()
+
+
+def test_lost_parts_are_zero_in_an_array_and_missing_in_a_folder(tmp_path):
+    array = pixels(9, 4, 4) | 1
+    images = from_array(array)
+    parts = [Lost(2), part(images, 2, 5), Lost(4)]
+    write_images(parts, 9, tmp_path / "a.npy")
+    wanted = array.copy()
+    wanted[:2], wanted[5:] = 0, 0
+    np.testing.assert_array_equal(np.load(tmp_path / "a.npy"), wanted)
+    np.testing.assert_array_equal(join(parts, 9), wanted)
+    for name in ("a.png", "b.png", "c.png"):
+        save_png(tmp_path / "in" / name, pixels(3, 3), "L")
+    images = read_images([tmp_path / "in"])
+    write_images([part(images, 0, 1), Lost(1), part(images, 2, 3)], 3, tmp_path / "out")
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.png", "c.png"]
+    with pytest.raises(FormatError, match="no chunk"):
+        write_images([Lost(3)], 3, tmp_path / "none")
+
+
+def test_an_npz_that_lost_its_first_part_keeps_its_images(tmp_path):
+    np.savez(tmp_path / "a.npz", images=pixels(4, 4, 4) | 1, labels=np.arange(4))
+    images = read_images([tmp_path / "a.npz"])
+    write_images([Lost(2), part(images, 2, 4)], 4, tmp_path / "b.npz")
+    with np.load(tmp_path / "b.npz") as back:
+        assert list(back) == ["images"]
+        assert back["images"].any(axis=(1, 2)).tolist() == [False, False, True, True]
+
+
+@pytest.mark.parametrize(
+    "strange", [pixels(2, 4, 5), pixels(2, 4, 4, 3), pixels(2, 4, 4) > 9, "folder"]
+)
+def test_parts_that_do_not_belong_together_are_refused(tmp_path, strange):
+    if isinstance(strange, str):
+        save_png(tmp_path / "in" / "a.png", pixels(4, 4), "L")
+        save_png(tmp_path / "in" / "b.png", pixels(4, 4), "L")
+        other = read_images([tmp_path / "in"])
+    else:
+        other = from_array(strange)
+    parts = [part(from_array(pixels(4, 4, 4)), 0, 2), other]
+    with pytest.raises(FormatError, match="belong together"):
+        write_images(parts, 4, tmp_path / "a.npy")
+    with pytest.raises(FormatError, match="belong together"):
+        join(parts, 4)
+    assert not (tmp_path / "a.npy").exists()
+
+
+def test_pictures_of_files_are_read_when_they_are_asked_for(tmp_path):
+    np.save(tmp_path / "a.npy", pixels(6, 4, 4))
+    images = read_images([tmp_path / "a.npy"])
+    assert not isinstance(images.pictures, (list, np.ndarray))
+    np.save(tmp_path / "a.npy", pixels(3, 4, 4))
+    with pytest.raises(InputError, match="shorter"):
+        part(images, 2, 5)
+    save_png(tmp_path / "in" / "a.png", pixels(4, 4), "L")
+    images = read_images([tmp_path / "in"])
+    save_png(tmp_path / "in" / "a.png", pixels(4, 5), "L")
+    with pytest.raises(InputError, match="changed"):
+        part(images, 0, 1)

@@ -1,5 +1,6 @@
 """A file decodes whatever engine, thread count or process wrote it."""
 
+import io
 import os
 import subprocess
 import sys
@@ -8,7 +9,8 @@ import numpy as np
 import pytest
 from bitsback.models import store
 
-from bitsback import container, load_model, sampling
+from bitsback import load_model, sampling
+from bitsback.reader import Reader
 
 WITHOUT_TORCH = """
 import sys
@@ -34,8 +36,9 @@ def bitsback(*words, threads=1, torch=True):
 
 def chained(data):
     """How many tiles of a file went through its model."""
-    header, _ = container.unpack(data)
-    return sum(segment.count - segment.classical for segment in header.segments)
+    reader = Reader(io.BytesIO(data), load_model)
+    heads = [reader.head(number) for number in range(len(reader.header.chunks))]
+    return sum(s.count - s.classical for head in heads for s in head.segments)
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from bitsback import bits_back
 from bitsback.ans import Message
 from bitsback.chain import Chain
-from bitsback.container import Segment
+from bitsback.chunk import Segment
 from bitsback.rates import RateReport, Tally
 
 

@@ -1,0 +1,105 @@
+"""A chunk back to its pictures: the mirror of `chunk_encoder`."""
+
+import dataclasses
+
+import numpy as np
+
+from . import bits_back, initial, tiles
+from .ans import unflatten
+from .chain import Chain
+from .chunk import ChunkHead, pixel_checksum, unpack_chunk
+from .errors import ChecksumError, EmptyMessageError, FormatError
+from .heads import fold, unfold
+from .images import ImageSet, picture_shapes
+from .payload import unpack_payload
+from .progress import Progress
+from .protocol import LoadedModel
+from .runs import Run
+
+
+@dataclasses.dataclass(frozen=True)
+class Restored:
+    """What a chunk gives back: its pictures, and the caller's payload."""
+
+    images: ImageSet
+    payload: bytes
+
+
+def decode_chunk(
+    data: bytes,
+    loaded: LoadedModel,
+    seed: int,
+    number: int,
+    pictures: int,
+    progress: Progress | None = None,
+) -> Restored:
+    """Inverse of `encode_chunk`.
+
+    Args:
+        data: the bytes of a chunk.
+        loaded: the model that wrote it.
+        seed: of the file's dither.
+        number: of the chunk in its file.
+        pictures: that the file's index promises.
+        progress: called with (tiles done, tiles in all).
+
+    Raises:
+        FormatError: the chunk is damaged.
+        ChecksumError: it was altered, or the decoded pixels are not those that were coded.
+    """
+    head, words = unpack_chunk(data)
+    _check_tiles(head, loaded)
+    segments = head.segments
+    message = unflatten(words, 1)
+    runs = [
+        Run(np.empty((s.count, s.height, s.width, s.channels), np.uint8), s.gray) for s in segments
+    ]
+    total, left = sum(s.count for s in segments), sum(s.count - s.classical for s in segments)
+    try:
+        if left:
+            message = unfold(message, head.heads)
+            for place in reversed(Chain(segments, head.batch, seed, number)):
+                x = bits_back.decode(message, loaded.model, place.link).transpose(0, 2, 3, 1)
+                channels = segments[place.segment].channels
+                runs[place.segment].tiles[place.where] = x[..., :channels]
+                left -= place.link.batch
+                if progress is not None:
+                    progress(total - left, total)
+            message = fold(message)
+    except EmptyMessageError as error:
+        raise FormatError("its message is too short") from error
+    except ValueError as error:
+        # The coder met a latent to which the posterior gives no interval.
+        raise FormatError("its message is not one of its model") from error
+    start = initial.recover(message, head, seed, number)
+    prefix = initial.decode_prefix(start.prefix, segments, loaded.binary)
+    for run, part in zip(runs, prefix, strict=True):
+        run.tiles[: len(part)] = part
+    if pixel_checksum(run.tiles for run in runs) != head.pixels_checksum:
+        raise ChecksumError("its decoded pixels do not have its checksum")
+    return _restore(runs, start.payload, pictures)
+
+
+def _check_tiles(head: ChunkHead, loaded: LoadedModel) -> None:
+    for segment in head.segments:
+        suits = segment.height == segment.width == head.segments[0].height
+        suits &= segment.height in loaded.tiles
+        if not suits or segment.channels != (1 if segment.gray else loaded.channels):
+            raise FormatError("its tiles are not of its model's shape")
+
+
+def _restore(runs: list[Run], payload: bytes, pictures: int) -> Restored:
+    """Pictures and payload from decoded tiles."""
+    manifest, extra, user = unpack_payload(payload)
+    shapes = picture_shapes(manifest, pictures)
+    joined = {
+        run.tiles.shape[3]: iter(
+            tiles.join(run.tiles, [s for s in shapes if s[2] == run.tiles.shape[3]])
+        )
+        for run in runs
+    }
+    if joined.keys() != {shape[2] for shape in shapes}:
+        raise FormatError("its pictures are not those of its manifest")
+    found = [next(joined[shape[2]]) for shape in shapes]
+    binary = bool(manifest.pop("binary", False))
+    return Restored(ImageSet(found, binary, manifest, extra), user)

@@ -1,0 +1,277 @@
+"""Pictures to a chunk: tiles, segments, initial bits, chain.
+
+A segment is a run of equal tiles of one kind (colour, or gray); its links are coded in order, and
+segments one after another, on one message. See `bits_back` for a link, `chunk` for the bytes.
+"""
+
+import dataclasses
+
+from . import bits_back, initial, tiles
+from .ans import DEFAULT_HEADS, Message, flatten
+from .chain import Chain
+from .chunk import MAX_LINK_VALUES, ChunkHead, Segment, link_values, pack_chunk, pixel_checksum
+from .errors import EmptyMessageError, InputError
+from .heads import fold, unfold
+from .images import ImageSet
+from .payload import pack_payload
+from .progress import Progress
+from .protocol import LoadedModel
+from .rates import RateReport, Tally
+from .runs import Run, runs_of, tile_side
+
+_MARGIN_WORDS = 16
+_FEWEST_HEADS, _MOST_HEADS = 8, 512
+# A link's latents must lie on the message before its first pop: short chains use small links.
+_TILES_PER_BATCH = 256
+# More heads are faster, but each takes about 52 bits off the message before the first pop. Initial
+# bits are worth less than they cost by a third or so: at 8,000 bits of chain a head, 0.2 %.
+_CHAIN_BITS_PER_HEAD = 8000
+# A classical code of all tiles is tried unless one of so many values is so much larger than net.
+_SAMPLE_VALUES, _HOPELESS = 1 << 18, 1.15
+
+
+@dataclasses.dataclass(frozen=True)
+class Coding:
+    """How pictures are coded, for all chunks of a file.
+
+    Args:
+        loaded: the model.
+        batch: tiles per link; if None the model's default, less for short chains.
+        seed: of the file's dither.
+        heads: of the stack; 8 to 512 by the length of the chain if None.
+        always_chain: code through the model even where a classical code is smaller, to
+            measure the model.
+    """
+
+    loaded: LoadedModel
+    batch: int | None = None
+    seed: int = 0
+    heads: int | None = None
+    always_chain: bool = False
+
+    def __post_init__(self) -> None:
+        if self.batch is not None and not 1 <= self.batch <= 65535:
+            raise InputError("the batch must lie between 1 and 65535")
+        if not 0 <= self.seed < 2**64:
+            raise InputError("the seed must lie between 0 and 2**64 - 1")
+
+
+@dataclasses.dataclass(frozen=True)
+class Chunk:
+    """A chunk's bytes and where its bits went."""
+
+    data: bytes
+    report: RateReport
+
+
+def encode_chunk(
+    images: ImageSet, coding: Coding, number: int, payload: bytes, progress: Progress | None
+) -> Chunk:
+    """Compress pictures to the bytes of a chunk.
+
+    The initial bits are the payload, then as many first tiles in a classical code as the chain
+    needs; a set too small for a chain is stored classically, or with filler, whichever is less.
+
+    Args:
+        number: of the chunk in its file.
+        payload: the caller's bytes, to lie at the bottom of the stack.
+        progress: called with (tiles done, tiles in all).
+
+    Raises:
+        InputError: the model cannot code such pictures, or not so many side by side.
+    """
+    loaded = coding.loaded
+    side = tile_side(images, loaded)
+    runs = runs_of(images, loaded, side)
+    count = sum(len(run.tiles) for run in runs)
+    job = _Job(
+        images,
+        runs,
+        side,
+        loaded,
+        number,
+        pack_payload(images.manifest | {"binary": images.binary}, images.extra, payload),
+        coding.batch or max(1, min(loaded.batch, count // _TILES_PER_BATCH)),
+        coding.seed,
+        coding.heads or DEFAULT_HEADS,
+        progress,
+    )
+    job.check_batch()
+    need, net_per_tile = job.probe()
+    if coding.heads is None and (better := heads_for(net_per_tile * job.count)) != DEFAULT_HEADS:
+        job = dataclasses.replace(job, heads=better)
+        need, net_per_tile = job.probe()
+    first = job.prefix_for(need)
+    if first is not None:
+        chained = job.encode(first, need)
+        if coding.always_chain:
+            return chained
+        some = min(job.count, -(-_SAMPLE_VALUES // job.runs[0].tiles[0].size))
+        per_tile = 8 * len(job.prefix(some)) / some
+        if per_tile > _HOPELESS * chained.report.net_bits / chained.report.chained_images:
+            return chained
+        return min(chained, job.encode(job.count, 0), key=lambda c: len(c.data))
+    if coding.always_chain:
+        return job.encode(0, need)
+    return min(
+        (job.encode(n, need) for n in (job.count, 0)), key=lambda candidate: len(candidate.data)
+    )
+
+
+def heads_for(chain_bits: float) -> int:
+    """Heads of the stack for a chain of so many net bits: a power of two, 8 to 512."""
+    wanted = min(max(chain_bits / _CHAIN_BITS_PER_HEAD, _FEWEST_HEADS), _MOST_HEADS)
+    return 1 << (int(wanted).bit_length() - 1)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Job:
+    images: ImageSet
+    runs: list[Run]
+    side: int
+    loaded: LoadedModel
+    number: int
+    payload: bytes
+    batch: int
+    seed: int
+    heads: int
+    progress: Progress | None
+
+    @property
+    def count(self) -> int:
+        return sum(len(run.tiles) for run in self.runs)
+
+    def check_batch(self) -> None:
+        """Raise InputError if a link would be larger than a decoder allows."""
+        for segment in self.segments([0] * len(self.runs)):
+            if self.batch > 1 and link_values(self.batch, segment) > MAX_LINK_VALUES:
+                most = MAX_LINK_VALUES // link_values(1, segment)
+                raise InputError(f"the batch must be at most {most} for tiles of this size")
+
+    def chain_of(self, segments: tuple[Segment, ...]) -> Chain:
+        """The links of these segments."""
+        return Chain(segments, self.batch, self.seed, self.number)
+
+    def split(self, count: int) -> list[int]:
+        """How the first `count` tiles divide among the segments."""
+        found = []
+        for run in self.runs:
+            found.append(min(count, len(run.tiles)))
+            count -= found[-1]
+        return found
+
+    def segments(self, counts: list[int]) -> tuple[Segment, ...]:
+        """The runs as the header tells them, with their first counts[i] tiles classical."""
+        return tuple(
+            Segment(len(r.tiles), self.side, self.side, r.tiles.shape[3], r.gray, n)
+            for r, n in zip(self.runs, counts, strict=True)
+        )
+
+    def chained_dims(self, counts: list[int]) -> int:
+        """Values of the pictures, padding left out, in all tiles but the first counts[i]."""
+        found = 0
+        for run, count in zip(self.runs, counts, strict=True):
+            shapes = [p.shape for p in self.images.pictures if p.shape[2] == run.tiles.shape[3]]
+            found += int(tiles.values(shapes, (self.side, self.side))[count:].sum())
+        return found
+
+    def prefix(self, count: int) -> bytes:
+        """Classical code of the first `count` tiles."""
+        return initial.encode_prefix(
+            [run.tiles for run in self.runs], self.split(count), self.loaded.binary
+        )
+
+    def probe(self) -> tuple[int, float]:
+        """Code the first link on an ample message: bytes that it needs, net bits per tile."""
+        place = next(iter(self.chain_of(self.segments([0] * len(self.runs)))))
+        words = 1 << 18
+        while True:
+            message = Message.random(self.heads, words, 0)
+            message.track_low_water()
+            try:
+                x = self.runs[place.segment].batch(place.where)
+                cost = bits_back.encode(message, self.loaded.model, place.link, x)
+            except EmptyMessageError:
+                words *= 4
+                continue
+            used = words - message.lowest_words
+            # Unfolding takes 52 bits a head on average; where that is too little, `encode` adds.
+            need = used + 13 * self.heads // 8 + _MARGIN_WORDS
+            return 4 * need, cost.net / place.link.batch
+
+    def prefix_for(self, need: int) -> int | None:
+        """Fewest tiles whose classical code, with the payload, fills `need` bytes."""
+
+        def enough(count: int) -> bool:
+            return len(self.payload) + (len(self.prefix(count)) if count else 0) >= need
+
+        if enough(0):
+            return 0
+        low, high = 0, 1
+        while not enough(high):
+            low, high = high, high * 2
+            if high >= self.count:
+                high = self.count - 1
+                if high <= low or not enough(high):
+                    return None
+                break
+        while high - low > max(1, high // 64):
+            middle = (low + high) // 2
+            low, high = (low, middle) if enough(middle) else (middle, high)
+        return high
+
+    def encode(self, count: int, need: int) -> Chunk:
+        """The file with its first `count` tiles in the prefix and at least `need` initial bytes."""
+        prefix = self.prefix(count)
+        if count == self.count:
+            return self.chain(count, initial.Initial(self.payload, prefix))
+        while True:
+            filler = max(0, need - len(self.payload) - len(prefix))
+            try:
+                return self.chain(count, initial.Initial(self.payload, prefix, filler))
+            except EmptyMessageError as error:
+                need += 2 * (error.missing_bits // 8 + 4 * _MARGIN_WORDS)
+                if need > len(self.payload) + len(prefix) and count:
+                    count = self.prefix_for(need) or count
+                    prefix = self.prefix(count)
+
+    def chain(self, count: int, start: initial.Initial) -> Chunk:
+        """Code all tiles but the first `count` on top of the initial bits."""
+        tally = Tally()
+        message = start.message(self.seed, self.number)
+        counts = self.split(count)
+        segments = self.segments(counts)
+        if count < self.count:
+            message = unfold(message, self.heads)
+            done = count
+            for place in self.chain_of(segments):
+                x = self.runs[place.segment].batch(place.where)
+                cost = bits_back.encode(message, self.loaded.model, place.link, x)
+                tally.add(cost, self.runs[place.segment].tiles[place.where].size)
+                done += place.link.batch
+                if self.progress is not None:
+                    self.progress(done, self.count)
+            message = fold(message)
+        words = flatten(message)
+        head = ChunkHead(
+            segments=segments,
+            batch=self.batch,
+            heads=self.heads,
+            payload_bytes=len(start.payload),
+            classical_bytes=len(start.prefix),
+            filler_bytes=start.filler,
+            pixels_checksum=pixel_checksum(run.tiles for run in self.runs),
+        )
+        data = pack_chunk(head, words)
+        net = sum(link.net_bits for link in tally.links)
+        report = tally.report(
+            images=len(self.images.pictures),
+            dims=sum(p.size for p in self.images.pictures),
+            chained_dims=self.chained_dims(counts),
+            payload_bits=8 * len(start.payload),
+            classical_bits=8 * len(start.prefix),
+            filler_bits=8 * start.filler,
+            header_bits=8 * (len(data) - 4 * len(words)),
+            head_bits=32 * len(words) - net - 8 * start.size,
+        )
+        return Chunk(data, report)
