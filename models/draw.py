@@ -21,6 +21,7 @@ class Ops(Protocol):
     def zeros(self, channels: int, batch: int, height: int, width: int) -> Array: ...
     def partial(self, layer: str, part: str, sources: list[Array]) -> Array: ...
     def finish(self, layer: str, accumulated: Array) -> Array: ...
+    def several(self, layers: tuple[str, ...], sources: list[Array]) -> list[Array]: ...
     def lstm(self, gates: Array, cell: Array) -> tuple[Array, Array]: ...
     def means(self, canvas: Array) -> Array: ...
     def error(self, x: Array, means: Array) -> Array: ...
@@ -48,12 +49,17 @@ class Gaussians:
 
 @dataclasses.dataclass(frozen=True)
 class State:
-    """What both sides know: decoders, their cells and the canvas r with its pixel means."""
+    """What both sides know: decoders, their cells and the canvas r with its pixel means.
+
+    p is the prior of the next step's first group: it depends on the same hidden maps as what its
+    decoder gives the canvas (of two layers: the first one), and is computed together with that.
+    """
 
     hd1: Array
     cd1: Array
     r: Array
     means: Array  # of the canvas, (B, channels * stride**2, h, w)
+    p: Gaussians
     hd2: Array | None = None
     cd2: Array | None = None
     up2: Array | None = None
@@ -61,7 +67,11 @@ class State:
 
 @dataclasses.dataclass(frozen=True)
 class Memory:
-    """What only who knows x knows: encoders, their cells, and q1 while layer 2 is coded."""
+    """What only who knows x knows: encoders, their cells, and q1 while layer 2 is coded.
+
+    q1 is what the posterior's convolutions give: the mean and, if its width is not constant, the
+    log-scale.
+    """
 
     x: Array  # (B, channels * stride**2, h, w)
     from_x: Array  # the part of enc1 that depends on x alone
@@ -69,7 +79,7 @@ class Memory:
     ce1: Array
     he2: Array | None = None
     ce2: Array | None = None
-    mu1: Array | None = None
+    q1: tuple[Array, ...] = ()
 
 
 def groups(config: DrawConfig) -> tuple[Group, ...]:
@@ -87,18 +97,15 @@ def start(ops: Ops, config: DrawConfig, batch: int, height: int, width: int) -> 
     """The learned state before step 1, for `batch` pictures of height x width pixels."""
     h, w = height // config.stride, width // config.stride
     canvas = ops.initial("r", batch, height, width)
-    state = State(
-        hd1=ops.initial("hd1", batch, h, w),
-        cd1=ops.zeros(config.maps, batch, h, w),
-        r=canvas,
-        means=_means(ops, config, canvas),
-    )
+    hd1, cd1 = ops.initial("hd1", batch, h, w), ops.zeros(config.maps, batch, h, w)
+    means = _means(ops, config, canvas)
     if config.layers == 1:
-        return state
+        p = Gaussians(*ops.several(("p1_mean", "p1_scale"), [hd1]))
+        return State(hd1, cd1, canvas, means, p)
     h, w = h // config.stride2, w // config.stride2
-    return dataclasses.replace(
-        state, hd2=ops.initial("hd2", batch, h, w), cd2=ops.zeros(config.maps2, batch, h, w)
-    )
+    hd2, cd2 = ops.initial("hd2", batch, h, w), ops.zeros(config.maps2, batch, h, w)
+    p = Gaussians(*ops.several(("p2_mean", "p2_scale"), [hd2]))
+    return State(hd1, cd1, canvas, means, p, hd2, cd2)
 
 
 def observe(ops: Ops, config: DrawConfig, x: Array) -> Memory:
@@ -122,13 +129,9 @@ def observe(ops: Ops, config: DrawConfig, x: Array) -> Memory:
 
 def prior(ops: Ops, group: Group, state: State) -> Gaussians:
     """p_t(z | hd), eq. 4; of the first of two layers it also depends on this step's z2."""
-    name, sources = ("p2", [state.hd2]) if group.layer == 2 else ("p1", [state.hd1])
-    if group.layer == 1 and state.up2 is not None:
-        sources.append(state.up2)
-    return Gaussians(
-        conv(ops, f"{name}_mean", sources),
-        conv(ops, f"{name}_scale", sources),
-    )
+    if group.layer == 2 or state.up2 is None:
+        return state.p
+    return Gaussians(*ops.several(("p1_mean", "p1_scale"), [state.hd1, state.up2]))
 
 
 def posterior(
@@ -143,20 +146,18 @@ def posterior(
         eps = ops.error(memory.x, state.means)
         accumulated = memory.from_x + ops.partial("enc1", "h", [eps, memory.he1, state.hd1])
         he1, ce1 = ops.lstm(ops.finish("enc1", accumulated), memory.ce1)
-        memory = dataclasses.replace(memory, he1=he1, ce1=ce1, mu1=conv(ops, "q1_mean", [he1]))
+        memory = dataclasses.replace(memory, he1=he1, ce1=ce1, q1=_heads(ops, config, 1, he1))
+    q = memory.q1
     if group.layer == 2:
-        mu1 = ops.down(memory.mu1, config.stride2)
+        mu1 = ops.down(q[0], config.stride2)
         gates = conv(ops, "enc2", [mu1, memory.he2, state.hd2])
         he2, ce2 = ops.lstm(gates, memory.ce2)
-        memory = dataclasses.replace(memory, he2=he2, ce2=ce2)
-        mean, hidden = conv(ops, "q2_mean", [he2]), he2
-    else:
-        mean, hidden = memory.mu1, memory.he1
-    if config.posterior == "constant":
-        batch, _, h, w = mean.shape
-        width = ops.initial(f"width{group.layer}", batch, h, w)
-        return Gaussians(mean, ops.add_scale(p.log_scale, width)), memory
-    return Gaussians(mean, conv(ops, f"q{group.layer}_scale", [hidden])), memory
+        memory, q = dataclasses.replace(memory, he2=he2, ce2=ce2), _heads(ops, config, 2, he2)
+    if config.posterior == "gaussian":
+        return Gaussians(*q), memory
+    batch, _, h, w = q[0].shape
+    width = ops.initial(f"width{group.layer}", batch, h, w)
+    return Gaussians(q[0], ops.add_scale(p.log_scale, width)), memory
 
 
 def step(ops: Ops, config: DrawConfig, group: Group, state: State, z: Array) -> State:
@@ -164,14 +165,25 @@ def step(ops: Ops, config: DrawConfig, group: Group, state: State, z: Array) -> 
     if group.layer == 2:
         r = ops.down(state.means, config.stride2)
         hd2, cd2 = ops.lstm(conv(ops, "dec2", [z, state.hd2, r]), state.cd2)
-        up2 = ops.up(conv(ops, "up2", [hd2]), config.stride2)
-        return dataclasses.replace(state, hd2=hd2, cd2=cd2, up2=up2)
+        up2, *p2 = ops.several(("up2", "p2_mean", "p2_scale"), [hd2])
+        up2 = ops.up(up2, config.stride2)
+        return dataclasses.replace(state, hd2=hd2, cd2=cd2, up2=up2, p=Gaussians(*p2))
     sources = [z, state.hd1, state.means]
     if state.up2 is not None:
         sources.append(state.up2)
     hd1, cd1 = ops.lstm(conv(ops, "dec1", sources), state.cd1)
-    canvas = ops.add_canvas(state.r, ops.up(conv(ops, "canvas", [hd1]), config.stride))
+    if config.layers == 1:
+        update, *p1 = ops.several(("canvas", "p1_mean", "p1_scale"), [hd1])
+        state = dataclasses.replace(state, p=Gaussians(*p1))
+    else:
+        update = conv(ops, "canvas", [hd1])
+    canvas = ops.add_canvas(state.r, ops.up(update, config.stride))
     return dataclasses.replace(state, hd1=hd1, cd1=cd1, r=canvas, means=_means(ops, config, canvas))
+
+
+def _heads(ops: Ops, config: DrawConfig, layer: int, hidden: Array) -> tuple[Array, ...]:
+    names = (f"q{layer}_mean", f"q{layer}_scale")
+    return tuple(ops.several(names if config.posterior == "gaussian" else names[:1], [hidden]))
 
 
 def _means(ops: Ops, config: DrawConfig, canvas: Array) -> Array:

@@ -33,10 +33,6 @@ def integer_ops(
     Raises:
         ModelError: neither gives the known answer, so nothing may be decoded here.
     """
-    # TF32 shortens the inputs of a convolution: it would round.
-    torch.backends.cudnn.allow_tf32 = False
-    torch.backends.cuda.matmul.allow_tf32 = False
-    torch.backends.cudnn.benchmark = False
     for carrier in (torch.float32, torch.float64):
         ops = IntegerOps(config, tensors, device, carrier)
         if known_answer(config, ops) == answer:

@@ -164,6 +164,9 @@ class FloatOps:
         x = accumulated + self.params[f"{layer}/bias"][None, :, None, None]
         return self.round(x, kind.bits).clamp(kind.low, kind.high)
 
+    def several(self, layers: tuple[str, ...], sources: list[Tensor]) -> list[Tensor]:
+        return [self.finish(layer, self.partial(layer, "h", sources)) for layer in layers]
+
     def lstm(self, gates: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
         i, f, o, g = gates.chunk(4, 1)
         i, f, o = (self.round(v.sigmoid(), SQUASHED_BITS) for v in (i, f, o))

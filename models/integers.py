@@ -1,8 +1,12 @@
 """The integer network in torch: integers carried by floats, which never round.
 
 float32 counts exactly to 2**24, float64 to 2**53; `exact.check` proves that no accumulator
-leaves that range, whatever order a convolution adds in.
+leaves that range, whatever order a convolution adds in. Powers of two scale floats without
+rounding, so weights and tables hold the scales of what is made of them: an accumulator counts
+in units of its layer's output, and rounding it is a floor. All tensors are channels_last.
 """
+
+import contextlib
 
 import numpy as np
 import torch
@@ -10,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from .config import DrawConfig
+from .direct import direct
 from .exact import Tensors
 from .grids import (
     CANVAS_BITS,
@@ -26,11 +31,20 @@ from .grids import (
     SQUASHED_BITS,
 )
 from .layers import layers
+from .reference import shift_right
 from .squash import sigmoid_table, tanh_table
+
+_G_BITS = CELL_BITS - SQUASHED_BITS
 
 
 class IntegerOps:
-    """The arithmetic of coding: every value an integer in units of its grid."""
+    """The arithmetic of coding: every value an integer in units of its grid.
+
+    Args:
+        config, tensors: the network, which `exact.check` has accepted.
+        device: where it is evaluated.
+        carrier: the floats that hold the integers.
+    """
 
     def __init__(
         self,
@@ -41,32 +55,51 @@ class IntegerOps:
     ) -> None:
         self.config, self.device, self.carrier = config, device, carrier
         self.layers = layers(config)
-        self.weights: dict[str, Tensor] = {}
-        self.shifts: dict[str, tuple[Tensor, Tensor]] = {}
+        # The convolution of a layer's first part adds its bias.
+        self.weights: dict[str, tuple[Tensor, Tensor | None]] = {}
         for name, layer in self.layers.items():
-            for part in layer.parts:
-                weight = self._carry(tensors[f"{name}/{part}"])
-                self.weights[f"{name}/{part}"] = weight.to(memory_format=torch.channels_last)
             shift = tensors[f"{name}/exponent"].astype(np.int64) - layer.bits
-            half = np.where(shift > 0, 2.0 ** (shift - 1), 0.0)
-            offset = self._carry(tensors[f"{name}/bias"] + half)[None, :, None, None]
-            unit = self._carry(2.0 ** -shift.astype(np.float64))[None, :, None, None]
-            self.shifts[name] = (offset, unit)
+            bias = tensors[f"{name}/bias"] + np.where(shift > 0, 2.0 ** (shift - 1), 0.0)
+            for index, part in enumerate(layer.parts):
+                weight = tensors[f"{name}/{part}"] * 2.0 ** -shift[:, None, None, None]
+                self.weights[f"{name}/{part}"] = (
+                    self._carry(weight).contiguous(memory_format=torch.channels_last),
+                    self._carry(bias * 2.0**-shift) if index == 0 else None,
+                )
+        self.fused: dict[tuple[str, ...], tuple[Tensor, Tensor]] = {}
+        self.strictly = direct if device.type == "cuda" else contextlib.nullcontext
         self.initials = {
             name[5:]: self._carry(value)
             for name, value in tensors.items()
             if name.startswith("init/")
         }
-        self.sigmoid = self._carry(sigmoid_table())
-        self.tanh = self._carry(tanh_table())
-        self.limit = round(GATE_LIMIT * 2**GATE_BITS)
+        tanh = tanh_table()
+        limit = round(GATE_LIMIT * 2**GATE_BITS)
+        # i, f and o in units of 1, g in those of the cell: their products need no further scale.
+        self.gates = self._carry(
+            np.concatenate([sigmoid_table() / 2**SQUASHED_BITS, tanh * 2.0**_G_BITS])
+        )
+        self.offsets = {
+            maps: self._carry(np.repeat([limit, limit + len(tanh)], [3 * maps, maps]))
+            for maps in (config.maps, config.maps2)
+        }
+        self.cell_limit = round(CELL_LIMIT * 2**CELL_BITS)
+        cells = np.arange(-self.cell_limit, self.cell_limit + 1)
+        squashed = tanh[shift_right(cells, CELL_BITS - GATE_BITS) + limit]
+        self.tanh_cell = self._carry(squashed * 2.0 ** (HIDDEN_BITS - SQUASHED_BITS))
+        self.canvas_limit = round(CANVAS_LIMIT * 2**CANVAS_BITS)
+        canvas = np.arange(-self.canvas_limit, self.canvas_limit + 1)
+        logits = shift_right(canvas * int(CANVAS_GAIN), CANVAS_BITS - GATE_BITS)
+        ink = sigmoid_table()[np.clip(logits, -limit, limit) + limit]
+        self.ink = self._carry(shift_right(ink, SQUASHED_BITS - PIXEL_BITS))
 
     def _carry(self, values: np.ndarray) -> Tensor:
         return torch.from_numpy(values.astype(np.float64)).to(self.device, self.carrier)
 
     def tensor(self, values: np.ndarray) -> Tensor:
         """An integer array as this arithmetic carries it."""
-        return torch.from_numpy(np.ascontiguousarray(values)).to(self.device, self.carrier)
+        carried = torch.from_numpy(np.ascontiguousarray(values)).to(self.device, self.carrier)
+        return carried.contiguous(memory_format=torch.channels_last)
 
     def array(self, values: Tensor) -> np.ndarray:
         """A carried tensor as int32."""
@@ -74,51 +107,61 @@ class IntegerOps:
         return found
 
     def initial(self, name: str, batch: int, height: int, width: int) -> Tensor:
-        return self.initials[name][None, :, None, None].expand(batch, -1, height, width)
+        value = self.initials[name][None, :, None, None].expand(batch, -1, height, width)
+        return value.contiguous(memory_format=torch.channels_last)
 
     def zeros(self, channels: int, batch: int, height: int, width: int) -> Tensor:
-        shape = (batch, channels, height, width)
-        return torch.zeros(shape, dtype=self.carrier, device=self.device)
+        zero = torch.zeros((batch, height, width, channels), dtype=self.carrier, device=self.device)
+        return zero.permute(0, 3, 1, 2)
+
+    def convolve(self, sources: list[Tensor], weight: Tensor, bias: Tensor | None) -> Tensor:
+        """The one operation whose order of additions is not ours."""
+        x = torch.cat(sources, 1) if len(sources) > 1 else sources[0]
+        with self.strictly():
+            return functional.conv2d(x, weight, bias, padding=self.config.kernel // 2)
 
     def partial(self, layer: str, part: str, sources: list[Tensor]) -> Tensor:
-        x = torch.cat(sources, 1) if len(sources) > 1 else sources[0]
-        return functional.conv2d(x, self.weights[f"{layer}/{part}"], padding="same")
+        return self.convolve(sources, *self.weights[f"{layer}/{part}"])
 
     def finish(self, layer: str, accumulated: Tensor) -> Tensor:
-        kind, (offset, unit) = self.layers[layer], self.shifts[layer]
-        found = ((accumulated + offset) * unit).floor_()
-        return found.clamp_(kind.low * 2**kind.bits, kind.high * 2**kind.bits)
+        kind = self.layers[layer]
+        return accumulated.floor_().clamp_(kind.low * 2**kind.bits, kind.high * 2**kind.bits)
 
-    def look_up(self, table: Tensor, x: Tensor) -> Tensor:
-        """table[x], where x counts from -limit."""
-        return table[(x + self.limit).to(torch.int32)]
+    # Layers of the same sources in one convolution: few output channels cost as much as many.
+    def several(self, layers: tuple[str, ...], sources: list[Tensor]) -> list[Tensor]:
+        if layers not in self.fused:
+            weights, biases = zip(*(self.weights[f"{layer}/h"] for layer in layers), strict=True)
+            self.fused[layers] = torch.cat(weights), torch.cat(biases)
+        found = self.convolve(sources, *self.fused[layers])
+        pieces = torch.split(found, [self.layers[layer].out for layer in layers], 1)
+        return [self.finish(layer, piece) for layer, piece in zip(layers, pieces, strict=True)]
 
+    def look_up(self, table: Tensor, index: Tensor) -> Tensor:
+        """table[index]; channels vary fastest in memory, so that flattening is no copy."""
+        index = index.to(torch.int32).permute(0, 2, 3, 1)
+        return table.index_select(0, index.reshape(-1)).view(index.shape).permute(0, 3, 1, 2)
+
+    # Large new tensors cost more than the arithmetic on them: the gates are overwritten.
     def lstm(self, gates: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
-        squashed = self.look_up(self.sigmoid, gates[:, : gates.shape[1] // 4 * 3])
-        i, f, o = squashed.chunk(3, 1)
-        g = self.look_up(self.tanh, gates[:, gates.shape[1] // 4 * 3 :])
-        # f * cell has SQUASHED + CELL fractional bits, i * g twice SQUASHED.
-        total = f * cell + i * g * 2.0 ** (CELL_BITS - SQUASHED_BITS)
-        cell = (total * 2.0**-SQUASHED_BITS + 0.5).floor_()
-        cell = cell.clamp_(-CELL_LIMIT * 2**CELL_BITS, CELL_LIMIT * 2**CELL_BITS)
-        out = self.look_up(self.tanh, (cell * 2.0 ** (GATE_BITS - CELL_BITS) + 0.5).floor_())
-        return (o * out * 2.0 ** (HIDDEN_BITS - 2 * SQUASHED_BITS) + 0.5).floor_(), cell
+        offset = self.offsets[cell.shape[1]][None, :, None, None]
+        i, f, o, g = self.look_up(self.gates, gates.add_(offset)).chunk(4, 1)
+        cell = torch.addcmul(i.mul_(g), f, cell).add_(0.5).floor_()
+        cell = cell.clamp_(-self.cell_limit, self.cell_limit)
+        out = self.look_up(self.tanh_cell, cell + self.cell_limit)
+        return out.mul_(o).add_(0.5).floor_(), cell
 
     def means(self, canvas: Tensor) -> Tensor:
         means = canvas[:, : self.config.channels]
-        if self.config.likelihood != "bernoulli":
-            means = means.clamp(-(2**CANVAS_BITS), 2**CANVAS_BITS)
-            return (means * 2.0 ** (PIXEL_BITS - CANVAS_BITS) + 0.5).floor_()
-        index = (means * (CANVAS_GAIN * 2.0 ** (GATE_BITS - CANVAS_BITS)) + 0.5).floor_()
-        ink = self.look_up(self.sigmoid, index.clamp_(-self.limit, self.limit))
-        return (ink * 2.0 ** (PIXEL_BITS - SQUASHED_BITS) + 0.5).floor_()
+        if self.config.likelihood == "bernoulli":
+            return self.look_up(self.ink, means + self.canvas_limit)
+        means = means.clamp(-(2**CANVAS_BITS), 2**CANVAS_BITS)
+        return means.mul_(2.0 ** (PIXEL_BITS - CANVAS_BITS)).add_(0.5).floor_()
 
     def error(self, x: Tensor, means: Tensor) -> Tensor:
         return x - means
 
     def add_canvas(self, canvas: Tensor, update: Tensor) -> Tensor:
-        limit = CANVAS_LIMIT * 2**CANVAS_BITS
-        return (canvas + update).clamp_(-limit, limit)
+        return (canvas + update).clamp_(-self.canvas_limit, self.canvas_limit)
 
     def add_scale(self, log_scale: Tensor, width: Tensor) -> Tensor:
         low, high = LOG_SCALE_RANGE

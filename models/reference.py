@@ -71,6 +71,9 @@ class ReferenceOps:
         found = (accumulated + offset) >> shift[None, :, None, None]
         return np.clip(found, int(kind.low * 2**kind.bits), int(kind.high * 2**kind.bits))
 
+    def several(self, layers: tuple[str, ...], sources: list[np.ndarray]) -> list[np.ndarray]:
+        return [self.finish(layer, self.partial(layer, "h", sources)) for layer in layers]
+
     def lstm(self, gates: np.ndarray, cell: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         i, f, o, g = np.split(gates + self.limit, 4, 1)
         i, f, o, g = sigmoid_table()[i], sigmoid_table()[f], sigmoid_table()[o], tanh_table()[g]
