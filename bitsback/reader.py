@@ -174,6 +174,7 @@ class Reader:
                 progress(first + entry.pictures * done // total, count)
 
         found = decode_chunk(data, loaded, self.header.seed, number, entry.pictures, tell)
+        tell(1, 1)
         self._last = number, found
         return found
 

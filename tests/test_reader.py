@@ -1,0 +1,221 @@
+"""Files in chunks: any range of images from the chunks that hold it, and from no others."""
+
+import dataclasses
+import io
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+import bitsback
+from bitsback import archive, reader
+from bitsback.archive import chunk_bounds
+from bitsback.container import pack_header
+from bitsback.images import from_array
+from bitsback.inputs import read_images
+
+
+@pytest.fixture(scope="module")
+def loaded(tmp_path_factory):
+    from bitsback.models import store
+    from conftest import SMALL, random_model
+
+    folder = tmp_path_factory.mktemp("model")
+    store.save(folder, SMALL, *random_model(SMALL))
+    return store.load(str(folder), "cpu")
+
+
+@pytest.fixture(scope="module")
+def images():
+    return (np.random.default_rng(0).random((40, 8, 8)) < 0.3).astype(np.uint8)
+
+
+def opened(data, loaded):
+    return reader.Reader(io.BytesIO(data), lambda _: loaded)
+
+
+@pytest.fixture(scope="module")
+def file(images, loaded):
+    """A chained file of chunks of 9, with a payload."""
+    packed = archive.compress_set(
+        from_array(images), loaded, payload=b"p" * 900, chunk=9, always_chain=True
+    )
+    assert packed.report.chained_images > 0
+    return packed.data
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.integers(1, 20),
+    st.integers(1, 25),
+    st.sampled_from([(), (3,), (1,)]),
+    st.sampled_from(["uint8", "bool"]),
+    st.integers(0, 2**32),
+    st.data(),
+)
+def test_what_is_compressed_in_chunks_is_decompressed(
+    loaded, count, chunk, channels, dtype, seed, data
+):
+    if channels == (3,):
+        count, channels = min(count, 1), ()
+    shape = (count, 6, 9, *channels)
+    array = np.random.default_rng(seed).integers(0, 2, shape).astype(dtype)
+    packed = bitsback.compress(array, loaded, b"beside", chunk=chunk, seed=seed)
+    back = bitsback.decompress(packed, loaded)
+    assert back.dtype == array.dtype
+    assert np.array_equal(back, array)
+    assert bitsback.payload_of(packed, loaded) == b"beside"
+    with opened(packed, loaded) as found:
+        assert len(found) == count
+        where = data.draw(st.slices(count))
+        assert np.array_equal(found[where], array[where])
+        number = data.draw(st.integers(-count, count - 1))
+        assert np.array_equal(found[number], array[number])
+        assert found[number].dtype == array.dtype
+
+
+def test_only_the_chunks_that_are_asked_for_are_decoded(file, loaded, images, monkeypatch):
+    asked = []
+    real = reader.decode_chunk
+    monkeypatch.setattr(
+        reader, "decode_chunk", lambda *words: asked.append(words[3]) or real(*words)
+    )
+    with opened(file, loaded) as found:
+        assert np.array_equal(found[18:27], images[18:27])
+        assert asked == [2]
+        assert np.array_equal(found[20], images[20])
+        assert asked == [2]
+        assert np.array_equal(found[26:28], images[26:28])
+        assert asked == [2, 3]
+        assert found[5:5].shape == (0, 8, 8)
+
+
+def test_a_reader_is_a_sequence(file, loaded, images):
+    with opened(file, loaded) as found:
+        assert np.array_equal(np.stack(list(found)), images)
+        for outside in (40, -41):
+            with pytest.raises(IndexError):
+                found[outside]
+
+
+@pytest.mark.parametrize("bad", [0, 2, 4])
+def test_a_damaged_chunk_loses_only_its_own_images(file, loaded, images, bad):
+    with opened(file, loaded) as found:
+        begin = found.header.offsets[bad] + 80
+    altered = bytearray(file)
+    altered[begin] ^= 4
+    whole = np.ones(40, bool)
+    whole[9 * bad : 9 * bad + 9] = False
+    with opened(bytes(altered), loaded) as found:
+        damage = []
+        parts = [
+            np.stack(part.pictures)[..., 0]
+            for part in found.salvaged(damage)
+            if not isinstance(part, reader.Lost)
+        ]
+        assert np.array_equal(np.concatenate(parts), images[whole])
+        assert [(each.chunk, each.first) for each in damage] == [(bad, 9 * bad)]
+        with pytest.raises(
+            bitsback.ChecksumError, match=f"chunk {bad}, images {9 * bad} to .*message was altered"
+        ):
+            list(found.restored())
+        assert np.array_equal(found[10:17], images[10:17])
+    with pytest.raises(bitsback.ChecksumError):
+        bitsback.decompress(bytes(altered), loaded)
+
+
+def test_the_whole_chunks_of_a_truncated_file_can_be_read(file, loaded, images):
+    with opened(file[:-10], loaded) as found:
+        assert np.array_equal(found[:36], images[:36])
+        with pytest.raises(bitsback.FormatError, match="10 bytes are missing"):
+            found[36]
+    with pytest.raises(bitsback.FormatError, match="truncated"):
+        bitsback.decompress(file[:-10], loaded)
+    with pytest.raises(bitsback.FormatError, match="after its end"):
+        bitsback.decompress(file + b"more", loaded)
+
+
+def test_chunks_in_another_order_are_damaged(images, loaded):
+    twice = np.concatenate([images[:20]] * 2)
+    data = archive.compress_set(
+        from_array(twice), loaded, payload=b"", chunk=20, always_chain=True
+    ).data
+    with opened(data, loaded) as found:
+        header, (first, second) = found.header, found.header.offsets
+    swapped = dataclasses.replace(header, chunks=header.chunks[::-1])
+    with pytest.raises(bitsback.FormatError, match="chunk 0"):
+        bitsback.decompress(pack_header(swapped) + data[second:] + data[first:second], loaded)
+
+
+def test_pictures_of_different_sizes_come_one_by_one(tmp_path, loaded):
+    random = np.random.default_rng(0)
+    pictures = [random.integers(0, 2, (5 + n, 9)).astype(bool) for n in range(4)]
+    for number, pixels in enumerate(pictures):
+        Image.fromarray(pixels).save(tmp_path / f"{number}.png")
+    data = archive.compress_set(read_images([tmp_path]), loaded, chunk=2).data
+    with opened(data, loaded) as found:
+        for number, pixels in enumerate(pictures):
+            assert np.array_equal(found[number], pixels[:, :, None])
+        for where in (slice(0, 2), slice(0, 3), slice(1, 3)):
+            with pytest.raises(bitsback.InputError, match="one by one"):
+                found[where]
+    with pytest.raises(bitsback.InputError, match="one by one"):
+        bitsback.decompress(data, loaded)
+
+
+def test_open_reads_a_path_and_says_what_is_wrong_with_it(tmp_path, file, loaded, images):
+    (tmp_path / "x.bb").write_bytes(file)
+    with bitsback.open(tmp_path / "x.bb", loaded) as found:
+        assert np.array_equal(found[-3:], images[-3:])
+    with pytest.raises(bitsback.InputError, match="cannot be read"):
+        bitsback.open(tmp_path / "none.bb")
+    (tmp_path / "foreign").write_bytes(b"GIF89a")
+    with pytest.raises(bitsback.FormatError, match="not a bitsback file"):
+        bitsback.open(tmp_path / "foreign")
+
+
+@pytest.mark.parametrize("chunk", [9, None])
+def test_progress_counts_images(images, loaded, chunk):
+    coded, decoded = [], []
+    data = archive.compress_set(
+        from_array(images), loaded, chunk=chunk, progress=lambda *n: coded.append(n)
+    ).data
+    with opened(data, loaded) as found:
+        list(found.restored(lambda *n: decoded.append(n)))
+    for seen in (coded, decoded):
+        assert seen[-1] == (40, 40)
+        assert seen == sorted(seen)
+        assert all(total == 40 for _, total in seen)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.integers(1, archive.CHUNK_VALUES * 2), min_size=1, max_size=60), st.data())
+def test_bounds_divide_all_pictures_evenly(sizes, data):
+    sizes = np.array(sizes)
+    chunk = data.draw(st.one_of(st.none(), st.integers(1, 70)))
+    bounds = chunk_bounds(sizes, chunk)
+    assert bounds[0][0] == 0
+    assert bounds[-1][1] == len(sizes)
+    assert all(a[1] == b[0] for a, b in itertools.pairwise(bounds))
+    assert all(begin < end for begin, end in bounds)
+    if chunk is None:
+        # One picture may be larger than a chunk; two that together are need not be one.
+        most = archive.CHUNK_VALUES + sizes.max()
+        assert all(sizes[begin:end].sum() <= most for begin, end in bounds)
+    else:
+        assert all(end - begin == chunk for begin, end in bounds[:-1])
+
+
+@pytest.mark.parametrize("chunk", [0, -1, 2**32])
+def test_a_chunk_of_no_images_is_refused(images, loaded, chunk):
+    with pytest.raises(bitsback.InputError, match="chunk"):
+        bitsback.compress(images, loaded, chunk=chunk)
+
+
+def test_a_batch_larger_than_decoders_allow_is_refused(loaded):
+    images = np.zeros((2**15, 8, 8), np.uint8)
+    with pytest.raises(bitsback.InputError, match="at most 16384"):
+        bitsback.compress(images, loaded, batch=2**15)
