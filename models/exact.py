@@ -38,21 +38,30 @@ def check(config: DrawConfig, tensors: Tensors) -> None:
         state = "is missing" if name in expected else "is unknown"
         raise ModelError(f"the weights' tensor {name!r} {state}")
     for name, (shape, kind) in expected.items():
-        if tensors[name].shape != shape or tensors[name].dtype != kind:
-            raise ModelError(f"the weights' tensor {name!r} has the wrong shape or type")
+        found, wanted = tensors[name], np.dtype(kind)
+        if found.shape != shape or found.dtype != wanted:
+            raise ModelError(
+                f"the weights' tensor {name!r} must be {wanted} of shape {shape}, "
+                f"not {found.dtype} of shape {found.shape}"
+            )
     for name, (_, bits, limit) in initials(config).items():
         if np.abs(tensors[f"init/{name}"].astype(np.int64)).max() > limit * 2**bits:
             raise ModelError(f"the weights' tensor 'init/{name}' is out of range")
     for name, layer in kinds.items():
-        if (worst := largest(name, layer, tensors)) >= EXACT_LIMIT:
+        reach = accumulators(name, layer, tensors)
+        if reach.max() >= EXACT_LIMIT:
             raise ModelError(
-                f"the weights of layer {name!r} are too large to be exact: "
-                f"an accumulator could reach {worst}, the limit is {EXACT_LIMIT}"
+                f"the weights' tensors '{name}/...' are too large to be exact: the accumulator of "
+                f"output channel {reach.argmax()} could reach {reach.max()} of {EXACT_LIMIT}"
             )
 
 
-def largest(name: str, layer: Layer, tensors: Tensors) -> int:
-    """The largest magnitude that an accumulator of the layer can reach."""
+def accumulators(name: str, layer: Layer, tensors: Tensors) -> np.ndarray:
+    """The largest magnitude of every output channel's accumulator, (out,) int64.
+
+    Raises:
+        ModelError: an exponent is out of range.
+    """
     exponent = tensors[f"{name}/exponent"].astype(np.int64)
     shift = exponent - layer.bits
     if shift.min() < 0 or shift.max() > 23:
@@ -65,4 +74,4 @@ def largest(name: str, layer: Layer, tensors: Tensors) -> int:
         )
         weight = np.abs(tensors[f"{name}/{part}"].astype(np.int64)).sum((2, 3))
         total = total + weight @ limits
-    return int(total.max())
+    return total

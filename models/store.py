@@ -3,8 +3,10 @@
 Loading executes nothing from the folder: JSON and safetensors only.
 """
 
+import contextlib
 import hashlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from . import draw
 from .coding import DrawModel, IntegerArithmetic, to_network
 from .config import DrawConfig
 from .exact import Tensors, check
+from .micro import MicroBatches
 from .reference import ReferenceOps
 
 WEIGHTS = Path(__file__).parent / "weights"
@@ -92,29 +95,46 @@ def read(folder: Path) -> tuple[DrawConfig, Tensors, list[np.ndarray], dict[str,
         tensors = load_file(folder / "model.safetensors")
     except OSError as error:
         raise ModelError(f"{folder}: cannot be read: {error.strerror}") from error
-    except (ValueError, SafetensorError) as error:
+    except (ValueError, RecursionError, SafetensorError) as error:
         raise ModelError(f"{folder}: config.json or model.safetensors is damaged") from error
-    wanted = {"format", "config", "log_widths", "sha256", "known_answer"}
-    if not isinstance(fields, dict) or set(fields) != wanted or fields["format"] != 1:
-        raise ModelError(f"{folder}/config.json: not a model of format 1")
-    if not isinstance(fields["config"], dict):
-        raise ModelError(f"{folder}/config.json: field 'config' is not an object")
-    config = DrawConfig.from_dict(fields["config"])
-    check(config, tensors)
-    return config, tensors, _log_widths(config, fields["log_widths"], folder), fields
+    with _named(folder / "config.json"):
+        config = _config(fields)
+        log_widths = _log_widths(config, fields["log_widths"])
+    with _named(folder / "model.safetensors"):
+        check(config, tensors)
+    return config, tensors, log_widths, fields
 
 
-def _log_widths(config: DrawConfig, rows: Any, folder: Path) -> list[np.ndarray]:
+@contextlib.contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Let what is refused say in which file it is."""
+    try:
+        yield
+    except ModelError as error:
+        raise ModelError(f"{path}: {error}") from error
+
+
+def _config(fields: Any) -> DrawConfig:
+    if not isinstance(fields, dict) or fields.get("format") != 1:
+        raise ModelError("not a model of format 1")
+    kinds = {"format": int, "config": dict, "log_widths": list, "sha256": str, "known_answer": str}
+    for name in sorted(kinds.keys() ^ fields.keys()):
+        raise ModelError(f"field {name!r} is {'missing' if name in kinds else 'unknown'}")
+    for name, kind in kinds.items():
+        if not isinstance(fields[name], kind):
+            raise ModelError(f"field {name!r} has the wrong type")
+    return DrawConfig.from_dict(fields["config"])
+
+
+def _log_widths(config: DrawConfig, rows: list[Any]) -> list[np.ndarray]:
     sizes = [
         config.latents2 if group.layer == 2 else config.latents for group in draw.groups(config)
     ]
-    right = isinstance(rows, list) and all(
-        isinstance(row, list) and all(type(w) is int for w in row) for row in rows
-    )
+    right = all(isinstance(row, list) and all(type(w) is int for w in row) for row in rows)
     if not right or [len(row) for row in rows] != sizes:
-        raise ModelError(f"{folder}/config.json: field 'log_widths' does not suit the model")
+        raise ModelError("field 'log_widths' does not suit the model")
     if any(w != grid.NIL and not -48 <= w <= 32 for row in rows for w in row):
-        raise ModelError(f"{folder}/config.json: field 'log_widths' is out of range")
+        raise ModelError("field 'log_widths' is out of range")
     return [np.array(row, np.int64) for row in rows]
 
 
@@ -138,12 +158,19 @@ def known_answer(config: DrawConfig, ops: IntegerArithmetic) -> str:
     return found.hexdigest()
 
 
-def load(name_or_folder: str, device: str = "auto", engine: str = "torch") -> LoadedModel:
+def load(
+    name_or_folder: str,
+    device: str = "auto",
+    engine: str = "torch",
+    micro_batch: int | None = None,
+) -> LoadedModel:
     """A model ready to code.
 
     Args:
         device: "auto", "cpu" or "cuda", for torch.
         engine: "torch", or "numpy": the int64 reference, slow, for machines without torch.
+        micro_batch: the most images that the network is given at once, however many a link of
+            the file holds; None for all of them.
 
     Raises:
         ModelError: unknown, damaged, altered, or not exact on this device.
@@ -152,13 +179,13 @@ def load(name_or_folder: str, device: str = "auto", engine: str = "torch") -> Lo
     config, tensors, log_widths, fields = read(folder)
     sha256 = digest(config, tensors, log_widths)
     if fields["sha256"] != sha256.hex():
-        raise ModelError(f"{folder}: the weights do not have their recorded SHA-256")
+        raise ModelError(f"{folder}/config.json: field 'sha256' is not that of the weights")
+    ops = _arithmetic(config, tensors, fields["known_answer"], device, engine)
+    model = DrawModel(config, ops, log_widths)
     return LoadedModel(
         name=folder.name,
         sha256=sha256,
-        model=DrawModel(
-            config, _arithmetic(config, tensors, fields["known_answer"], device, engine), log_widths
-        ),
+        model=model if micro_batch is None else MicroBatches(model, micro_batch),
         channels=config.channels,
         binary=config.likelihood == "bernoulli",
         tiles=config.tiles,

@@ -1,5 +1,6 @@
 """The integer network gives the reference's numbers, whatever carries it."""
 
+import contextlib
 import dataclasses
 
 import numpy as np
@@ -7,19 +8,48 @@ import pytest
 import torch
 from bitsback.models import draw, engine, exact, export, store
 from bitsback.models.coding import to_network
+from bitsback.models.config import DrawConfig
+from bitsback.models.direct import direct
 from bitsback.models.integers import IntegerOps
+from bitsback.models.layers import initials, layers
 from bitsback.models.reference import ReferenceOps
 from conftest import SMALL, random_model
+from safetensors.numpy import save_file
 
 from bitsback.errors import ModelError
 
+COLOUR = dataclasses.replace(
+    SMALL, channels=3, likelihood="logistic", mixtures=2, layers=2, maps2=3, latents2=2
+)
 CONFIGS = [
     SMALL,
     dataclasses.replace(SMALL, likelihood="gaussian", kernel=5, posterior="constant"),
-    dataclasses.replace(
-        SMALL, channels=3, likelihood="logistic", mixtures=2, layers=2, maps2=3, latents2=2
-    ),
+    COLOUR,
+    dataclasses.replace(COLOUR, posterior="constant", likelihood="gaussian", mixtures=1, kernel=1),
 ]
+
+
+def drawn_config(seed):
+    """A tiny configuration, all of whose fields are drawn."""
+    random = np.random.default_rng(seed)
+    likelihood = random.choice(["bernoulli", "gaussian", "logistic"])
+    layers, stride, stride2 = (int(random.choice(v)) for v in ((1, 2), (1, 2, 4), (1, 2)))
+    return DrawConfig(
+        channels=int(random.choice([1, 3])),
+        likelihood=str(likelihood),
+        mixtures=int(random.integers(1, 4)) if likelihood == "logistic" else 1,
+        steps=int(random.integers(2, 5)),
+        layers=layers,
+        kernel=int(random.choice([1, 3, 5])),
+        maps=int(random.integers(1, 9)),
+        latents=int(random.integers(1, 4)),
+        stride=stride,
+        maps2=int(random.integers(1, 6)) if layers == 2 else 0,
+        latents2=int(random.integers(1, 4)) if layers == 2 else 0,
+        stride2=stride2,
+        posterior=str(random.choice(["gaussian", "constant"])),
+        tile=8,
+    )
 
 
 class LaidOut(IntegerOps):
@@ -27,11 +57,9 @@ class LaidOut(IntegerOps):
 
     layout = torch.contiguous_format
 
-    def partial(self, layer, part, sources):
-        key = f"{layer}/{part}"
-        self.weights[key] = self.weights[key].contiguous(memory_format=self.layout)
+    def convolve(self, sources, weight, bias):
         x = torch.cat(sources, 1).contiguous(memory_format=self.layout)
-        return super().partial(layer, part, [x])
+        return super().convolve([x], weight.contiguous(memory_format=self.layout), bias)
 
 
 def outputs(config, ops, side=16, batch=32):
@@ -78,6 +106,17 @@ def test_random_networks_equal_the_int64_reference(config):
     assert_exact(config, random_model(config, seed=3)[0])
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_networks_of_drawn_configurations_equal_the_int64_reference(seed):
+    config = drawn_config(seed)
+    tensors, _ = random_model(config, seed)
+    random = np.random.default_rng(seed)
+    for name, (channels, bits, limit) in initials(config).items():
+        most = int(min(limit, 2.0) * 2**bits)
+        tensors[f"init/{name}"] = random.integers(-most, most + 1, channels).astype(np.int32)
+    assert_exact(config, tensors, side=8)
+
+
 @pytest.mark.parametrize("name", store.names())
 def test_shipped_networks_equal_the_int64_reference(name):
     config, tensors, _, _ = store.read(store.folder_of(name))
@@ -106,6 +145,32 @@ def test_a_convolution_that_rounds_is_found_and_float64_takes_over(monkeypatch):
         engine.integer_ops(SMALL, tensors, answer, device)
 
 
+def test_cuda_convolves_without_transforms_and_without_tf32(monkeypatch):
+    """What `IntegerOps` sets on CUDA, seen by the convolutions of a CPU."""
+    tensors, _ = random_model(SMALL, seed=3)
+    ops = IntegerOps(SMALL, tensors, torch.device("cpu"))
+    assert ops.strictly is contextlib.nullcontext
+    ops.strictly = direct
+    matmul, seen, conv2d = torch.backends.cuda.matmul, set(), torch.nn.functional.conv2d
+
+    def flags():
+        return torch.backends.cudnn.enabled, matmul.allow_tf32
+
+    def spying(*args, **kwargs):
+        seen.add(flags())
+        return conv2d(*args, **kwargs)
+
+    monkeypatch.setattr(torch.nn.functional, "conv2d", spying)
+    allowed, matmul.allow_tf32 = matmul.allow_tf32, True
+    try:
+        answer = store.known_answer(SMALL, ReferenceOps(SMALL, tensors))
+        assert store.known_answer(SMALL, ops) == answer
+        assert seen == {(False, False)}
+        assert flags() == (True, True)
+    finally:
+        matmul.allow_tf32 = allowed
+
+
 @pytest.mark.parametrize("config", CONFIGS)
 def test_outputs_do_not_depend_on_the_batch(config):
     tensors, _ = random_model(config, seed=4)
@@ -125,12 +190,51 @@ def test_outputs_do_not_depend_on_the_batch(config):
     assert len(np.unique(together)) > 1
 
 
-def test_weights_that_could_round_are_refused():
-    tensors, _ = random_model(SMALL)
-    exact.check(SMALL, tensors)
-    tensors["enc1/h"] = np.full_like(tensors["enc1/h"], 2**15 - 1)
-    with pytest.raises(ModelError, match="enc1"):
-        exact.check(SMALL, tensors)
+def bound(config, tensors, name, channel):
+    """sum(|w_int|) * max(|a_int|) + |bias| + rounding offset, in Python's own integers."""
+    layer = layers(config)[name]
+    shift = int(tensors[f"{name}/exponent"][channel]) - layer.bits
+    total = abs(int(tensors[f"{name}/bias"][channel])) + (2**shift // 2)
+    for part, sources in layer.parts.items():
+        limits = [int(s.limit * 2**s.bits) for s in sources for _ in range(s.channels)]
+        for weights, limit in zip(tensors[f"{name}/{part}"][channel], limits, strict=True):
+            total += sum(abs(int(w)) for w in weights.ravel()) * limit
+    return total
+
+
+MODELS = [
+    *(pytest.param(c, random_model(c, seed=3)[0], id=f"random {i}") for i, c in enumerate(CONFIGS)),
+    *(pytest.param(*store.read(store.folder_of(name))[:2], id=name) for name in store.names()),
+]
+
+
+@pytest.mark.parametrize(("config", "tensors"), MODELS)
+def test_no_channel_of_an_accepted_model_leaves_what_float32_counts(config, tensors):
+    exact.check(config, tensors)
+    for name, layer in layers(config).items():
+        reach = exact.accumulators(name, layer, tensors)
+        assert list(reach) == [bound(config, tensors, name, c) for c in range(layer.out)]
+        assert reach.max() < 2**24
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_one_channel_that_could_round_is_refused_at_export_and_at_load(config, tmp_path):
+    tensors, widths = random_model(config)
+    store.save(tmp_path, config, tensors, widths)
+    for name, layer in layers(config).items():
+        for channel in range(layer.out):
+            worse = {key: value.copy() for key, value in tensors.items()}
+            room = 2**24 - bound(config, tensors, name, channel)
+            sign = -1 if tensors[f"{name}/bias"][channel] < 0 else 1
+            worse[f"{name}/bias"][channel] += sign * (room - 1)
+            exact.check(config, worse)
+            worse[f"{name}/bias"][channel] += sign
+            with pytest.raises(ModelError, match=rf"'{name}/.*channel {channel} could reach"):
+                store.save(tmp_path / "worse", config, worse, widths)
+    assert not (tmp_path / "worse").exists()
+    save_file(worse, tmp_path / "model.safetensors")
+    with pytest.raises(ModelError, match=rf"model.safetensors: .*'{name}/.*channel {channel} "):
+        store.load(str(tmp_path), "cpu")
 
 
 def test_the_quantised_floats_are_the_integers():
