@@ -6,6 +6,8 @@ segments one after another, on one message. See `bits_back` for a link, `chunk` 
 
 import dataclasses
 
+import numpy as np
+
 from . import bits_back, initial, tiles
 from .ans import DEFAULT_HEADS, Message, flatten
 from .chain import Chain
@@ -26,8 +28,9 @@ _TILES_PER_BATCH = 256
 # More heads are faster, but each takes about 52 bits off the message before the first pop. Initial
 # bits are worth less than they cost by a third or so: at 8,000 bits of chain a head, 0.2 %.
 _CHAIN_BITS_PER_HEAD = 8000
-# A classical code of all tiles is tried unless one of so many values is so much larger than net.
-_SAMPLE_VALUES, _HOPELESS = 1 << 18, 1.15
+# A classical code of all tiles is tried unless, of so many values, it is so much larger than net;
+# where it is so much smaller than the model's code, the chain is not even tried.
+_SAMPLE_VALUES, _HOPELESS, _PLAIN = 1 << 18, 1.15, 0.5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,6 +100,9 @@ def encode_chunk(
         progress,
     )
     job.check_batch()
+    classical, modelled = job.sample()
+    if classical < _PLAIN * modelled and not coding.always_chain:
+        return job.encode(job.count, 0)
     need, net_per_tile = job.probe()
     if coding.heads is None and (better := heads_for(net_per_tile * job.count)) != DEFAULT_HEADS:
         job = dataclasses.replace(job, heads=better)
@@ -106,9 +112,7 @@ def encode_chunk(
         chained = job.encode(first, need)
         if coding.always_chain:
             return chained
-        some = min(job.count, -(-_SAMPLE_VALUES // job.runs[0].tiles[0].size))
-        per_tile = 8 * len(job.prefix(some)) / some
-        if per_tile > _HOPELESS * chained.report.net_bits / chained.report.chained_images:
+        if classical > _HOPELESS * chained.report.net_bits / chained.report.chained_images:
             return chained
         return min(chained, job.encode(job.count, 0), key=lambda c: len(c.data))
     if coding.always_chain:
@@ -122,6 +126,18 @@ def heads_for(chain_bits: float) -> int:
     """Heads of the stack for a chain of so many net bits: a power of two, 8 to 512."""
     wanted = min(max(chain_bits / _CHAIN_BITS_PER_HEAD, _FEWEST_HEADS), _MOST_HEADS)
     return 1 << (int(wanted).bit_length() - 1)
+
+
+def _spread(count: int, some: int) -> np.ndarray:
+    """Numbers of `some` of `count` tiles, at least one: from the beginning, middle and end.
+
+    Neighbours stay together, since a classical code may use what they have in common.
+    """
+    block = -(-max(1, some) // 3)
+    if 3 * block >= count:
+        return np.arange(count)
+    starts = (0, (count - block) // 2, count - block)
+    return np.concatenate([np.arange(start, start + block) for start in starts])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -181,23 +197,39 @@ class _Job:
             [run.tiles for run in self.runs], self.split(count), self.loaded.binary
         )
 
+    def sample(self) -> tuple[float, float]:
+        """Bits per tile of a classical code, and of the model, over tiles from all parts."""
+        wanted = -(-_SAMPLE_VALUES // self.runs[0].tiles[0].size)
+        spread = [_spread(len(r.tiles), wanted * len(r.tiles) // self.count) for r in self.runs]
+        counts = [len(where) for where in spread]
+        some = [run.tiles[where] for run, where in zip(self.runs, spread, strict=True)]
+        code = initial.encode_prefix(some, counts, self.loaded.binary)
+        longest = int(np.argmax(counts))
+        few = spread[longest][:: max(1, counts[longest] // self.batch)][: self.batch]
+        link = bits_back.Link(len(few), self.side, self.side, self.seed, 0, self.runs[longest].gray)
+        cost, _ = self.trial(link, self.runs[longest].batch(few))
+        return 8 * len(code) / sum(counts), cost.net / len(few)
+
     def probe(self) -> tuple[int, float]:
         """Code the first link on an ample message: bytes that it needs, net bits per tile."""
         place = next(iter(self.chain_of(self.segments([0] * len(self.runs)))))
+        cost, used = self.trial(place.link, self.runs[place.segment].batch(place.where))
+        # Unfolding takes 52 bits a head on average; where that is too little, `encode` adds.
+        need = used + 13 * self.heads // 8 + _MARGIN_WORDS
+        return 4 * need, cost.net / place.link.batch
+
+    def trial(self, link: bits_back.Link, x: np.ndarray) -> tuple[bits_back.LinkCost, int]:
+        """Code a link on an ample message: what it costs, and how many words it takes first."""
         words = 1 << 18
         while True:
             message = Message.random(self.heads, words, 0)
             message.track_low_water()
             try:
-                x = self.runs[place.segment].batch(place.where)
-                cost = bits_back.encode(message, self.loaded.model, place.link, x)
+                cost = bits_back.encode(message, self.loaded.model, link, x)
             except EmptyMessageError:
                 words *= 4
                 continue
-            used = words - message.lowest_words
-            # Unfolding takes 52 bits a head on average; where that is too little, `encode` adds.
-            need = used + 13 * self.heads // 8 + _MARGIN_WORDS
-            return 4 * need, cost.net / place.link.batch
+            return cost, words - message.lowest_words
 
     def prefix_for(self, need: int) -> int | None:
         """Fewest tiles whose classical code, with the payload, fills `need` bytes."""

@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from bitsback import xz
 from bitsback.errors import FormatError
 
-_FILTERS = [{"id": lzma.FILTER_LZMA2, "preset": 6 | lzma.PRESET_EXTREME}]
+_PRESET = 6 | lzma.PRESET_EXTREME
 MAX_SIDE = 16383  # WebP's limit
 MAX_AREA = 1 << 26  # below what Pillow takes for a decompression bomb
 
@@ -74,7 +75,10 @@ def decode(data: bytes, shape: Shape, binary: bool) -> NDArray[np.uint8]:
     if method is Method.RAW:
         return _unpack_bytes(data[1:], shape, binary)
     if method is Method.XZ:
-        return _unpack_bytes(_unxz(data[1:], _packed_size(shape, binary)), shape, binary)
+        unpacked = xz.decompress(data[1:], _packed_size(shape, binary))
+        if unpacked is None:
+            raise FormatError("its classical code is damaged: cannot decompress it")
+        return _unpack_bytes(unpacked, shape, binary)
     return _decode_picture(method, data[1:], shape, binary)
 
 
@@ -87,8 +91,7 @@ def _encode(method: Method, tiles: NDArray[np.uint8], binary: bool) -> bytes | N
     if method is Method.RAW:
         return prefix + _pack_bytes(tiles, binary)
     if method is Method.XZ:
-        packed = _pack_bytes(tiles, binary)
-        return prefix + lzma.compress(packed, lzma.FORMAT_RAW, filters=_FILTERS)
+        return prefix + xz.compress(_pack_bytes(tiles, binary), _PRESET)
     if not _is_picture(method, _shape(tiles), binary):
         return None
     picture = to_image(mosaic(tiles), binary)
@@ -189,15 +192,6 @@ def _unpack_bytes(data: bytes, shape: Shape, binary: bool) -> NDArray[np.uint8]:
     if binary:
         return np.unpackbits(values, count=math.prod(shape)).reshape(shape)
     return values.reshape(shape).copy()
-
-
-def _unxz(data: bytes, size: int) -> bytes:
-    try:
-        decoder = lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=_FILTERS)
-        # One byte more than is wanted shows a stream that goes on.
-        return decoder.decompress(data, max_length=size + 1)
-    except (lzma.LZMAError, EOFError) as error:
-        raise FormatError("its classical code is damaged: cannot decompress it") from error
 
 
 def _shape(tiles: NDArray[np.uint8]) -> Shape:

@@ -49,6 +49,11 @@ def main() -> None:
         where = f"{error.filename}: " if error.filename else ""
         print(f"bitsback: {where}{(error.strerror or str(error)).lower()}", file=sys.stderr)
         sys.exit(2)
+    except MemoryError:
+        print(
+            "bitsback: not enough memory: code fewer images at once with --chunk", file=sys.stderr
+        )
+        sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)
 

@@ -7,12 +7,12 @@ raw LZMA2 stream (preset 6, no container around it).
 """
 
 import json
-import lzma
 from typing import Any
 
+from bitsback import xz
 from bitsback.errors import FormatError
 
-_FILTERS = [{"id": lzma.FILTER_LZMA2, "preset": 6}]
+_PRESET = 6
 
 
 def pack_payload(manifest: dict[str, Any], extra: bytes, user: bytes) -> bytes:
@@ -59,7 +59,7 @@ def unpack_payload(payload: bytes) -> tuple[dict[str, Any], bytes, bytes]:
 
 
 def _pack_part(part: bytes) -> bytes:
-    packed = lzma.compress(part, lzma.FORMAT_RAW, filters=_FILTERS)
+    packed = xz.compress(part, _PRESET)
     stored = packed if len(packed) < len(part) else part
     return _leb128(len(part)) + _leb128(len(stored)) + stored
 
@@ -73,14 +73,9 @@ def _unpack_part(payload: bytes, position: int) -> tuple[bytes, int]:
     stored = payload[position:end]
     if stored_size == size:
         return stored, end
-    try:
-        decoder = lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=_FILTERS)
-        # One byte more than is wanted shows a stream that goes on.
-        part = decoder.decompress(stored, max_length=size + 1)
-    except (lzma.LZMAError, EOFError, OverflowError) as error:
-        raise FormatError("its payload is damaged: a part cannot be decompressed") from error
-    if len(part) != size:
-        raise FormatError("its payload is damaged: a part has a wrong length")
+    part = xz.decompress(stored, size)
+    if part is None:
+        raise FormatError("its payload is damaged: a part cannot be decompressed to its length")
     return part, end
 
 

@@ -20,7 +20,7 @@ class Run:
     tiles: np.ndarray
     gray: bool
 
-    def batch(self, where: slice) -> np.ndarray:
+    def batch(self, where: slice | np.ndarray) -> np.ndarray:
         """Tiles as the model takes them, (B, C of the model, h, w)."""
         x = self.tiles[where].transpose(0, 3, 1, 2)
         return np.ascontiguousarray(np.repeat(x, 3, 1) if self.gray else x)

@@ -2,7 +2,6 @@
 
 import dataclasses
 import io
-import itertools
 
 import numpy as np
 import pytest
@@ -12,7 +11,6 @@ from PIL import Image
 
 import bitsback
 from bitsback import archive, reader
-from bitsback.archive import chunk_bounds
 from bitsback.container import pack_header
 from bitsback.images import from_array
 from bitsback.inputs import read_images
@@ -189,33 +187,3 @@ def test_progress_counts_images(images, loaded, chunk):
         assert seen[-1] == (40, 40)
         assert seen == sorted(seen)
         assert all(total == 40 for _, total in seen)
-
-
-@settings(max_examples=200, deadline=None)
-@given(st.lists(st.integers(1, archive.CHUNK_VALUES * 2), min_size=1, max_size=60), st.data())
-def test_bounds_divide_all_pictures_evenly(sizes, data):
-    sizes = np.array(sizes)
-    chunk = data.draw(st.one_of(st.none(), st.integers(1, 70)))
-    bounds = chunk_bounds(sizes, chunk)
-    assert bounds[0][0] == 0
-    assert bounds[-1][1] == len(sizes)
-    assert all(a[1] == b[0] for a, b in itertools.pairwise(bounds))
-    assert all(begin < end for begin, end in bounds)
-    if chunk is None:
-        # One picture may be larger than a chunk; two that together are need not be one.
-        most = archive.CHUNK_VALUES + sizes.max()
-        assert all(sizes[begin:end].sum() <= most for begin, end in bounds)
-    else:
-        assert all(end - begin == chunk for begin, end in bounds[:-1])
-
-
-@pytest.mark.parametrize("chunk", [0, -1, 2**32])
-def test_a_chunk_of_no_images_is_refused(images, loaded, chunk):
-    with pytest.raises(bitsback.InputError, match="chunk"):
-        bitsback.compress(images, loaded, chunk=chunk)
-
-
-def test_a_batch_larger_than_decoders_allow_is_refused(loaded):
-    images = np.zeros((2**15, 8, 8), np.uint8)
-    with pytest.raises(bitsback.InputError, match="at most 16384"):
-        bitsback.compress(images, loaded, batch=2**15)

@@ -1,0 +1,88 @@
+"""What a file is made of: where chunks begin, and which code is chosen for them."""
+
+import dataclasses
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import bitsback
+from bitsback import archive
+from bitsback.archive import chunk_bounds
+from bitsback.bench import TimedModel
+from bitsback.images import from_array
+
+
+@pytest.fixture
+def images():
+    return (np.random.default_rng(0).random((40, 8, 8)) < 0.3).astype(np.uint8)
+
+
+@pytest.fixture
+def loaded(build_model):
+    return build_model()
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.integers(1, archive.CHUNK_VALUES * 2), min_size=1, max_size=60), st.data())
+def test_bounds_divide_all_pictures_evenly(sizes, data):
+    sizes = np.array(sizes)
+    chunk = data.draw(st.one_of(st.none(), st.integers(1, 70)))
+    bounds = chunk_bounds(sizes, chunk)
+    assert bounds[0][0] == 0
+    assert bounds[-1][1] == len(sizes)
+    assert all(a[1] == b[0] for a, b in itertools.pairwise(bounds))
+    assert all(begin < end for begin, end in bounds)
+    if chunk is None:
+        # One picture may be larger than a chunk; two that together are need not be one.
+        most = archive.CHUNK_VALUES + sizes.max()
+        assert all(sizes[begin:end].sum() <= most for begin, end in bounds)
+    else:
+        assert all(end - begin == chunk for begin, end in bounds[:-1])
+
+
+@pytest.mark.parametrize("chunk", [0, -1, 2**32])
+def test_a_chunk_of_no_images_is_refused(images, loaded, chunk):
+    with pytest.raises(bitsback.InputError, match="chunk"):
+        bitsback.compress(images, loaded, chunk=chunk)
+
+
+def test_a_batch_larger_than_decoders_allow_is_refused(loaded):
+    images = np.zeros((2**15, 8, 8), np.uint8)
+    with pytest.raises(bitsback.InputError, match="at most 16384"):
+        bitsback.compress(images, loaded, batch=2**15)
+
+
+def test_where_a_classical_code_is_far_smaller_the_chain_is_not_tried(loaded):
+    calls = []
+
+    class Counting(TimedModel):
+        def _timed(self, call):
+            return lambda *words: calls.append(call) or call(*words)
+
+    counted = dataclasses.replace(loaded, model=Counting(loaded.model))
+    blank = np.zeros((4000, 8, 8), np.uint8)
+    packed = archive.compress_set(from_array(blank), counted)
+    assert packed.report.chained_images == 0
+    assert len(packed.data) < 300
+    few = len(calls)
+    through = archive.compress_set(from_array(blank), counted, always_chain=True)
+    assert through.report.chained_images > 3000
+    assert len(calls) > 100 * few
+    assert np.array_equal(bitsback.decompress(packed.data, loaded), blank)
+
+
+def test_reports_of_chunks_add_up(loaded, images):
+    packed = archive.compress_set(
+        from_array(images), loaded, payload=b"p" * 900, chunk=15, always_chain=True
+    )
+    report = packed.report
+    assert report.file_bits == pytest.approx(8 * len(packed.data))
+    assert report.images == 40
+    assert report.dims == images.size
+    assert report.chained_images == sum(link.images for link in report.links)
+    latents = sum(group.net_bits for group in report.steps)
+    assert report.net_bits == pytest.approx(latents + report.likelihood_bits)
+    assert len(report.steps) == 2
