@@ -14,10 +14,18 @@ def direct() -> Iterator[None]:
     their input and round; that one shape gives the known answer says nothing of the next. Without
     cuDNN torch gathers windows and multiplies matrices, from whose inputs TF32 would cut digits.
     """
-    matmul = torch.backends.cuda.matmul
-    allowed, matmul.allow_tf32 = matmul.allow_tf32, False
+    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    name: str
+    strict: bool | str
     try:
-        with torch.backends.cudnn.flags(enabled=False, deterministic=True, allow_tf32=False):
-            yield
+        name, strict, before = "allow_tf32", False, matmul.allow_tf32
+    except RuntimeError:  # torch has two settings for it, and the other one is in use
+        name, strict, before = "fp32_precision", "ieee", matmul.fp32_precision
+    enabled = cudnn.enabled
+    try:
+        cudnn.enabled = False
+        setattr(matmul, name, strict)
+        yield
     finally:
-        matmul.allow_tf32 = allowed
+        setattr(matmul, name, before)
+        cudnn.enabled = enabled

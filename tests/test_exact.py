@@ -2,6 +2,8 @@
 
 import contextlib
 import dataclasses
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -143,6 +145,26 @@ def test_a_convolution_that_rounds_is_found_and_float64_takes_over(monkeypatch):
     )
     with pytest.raises(ModelError, match="does not compute the model exactly"):
         engine.integer_ops(SMALL, tensors, answer, device)
+
+
+NEWER = """
+import torch
+from bitsback.models.direct import direct
+matmul = torch.backends.cuda.matmul
+matmul.fp32_precision = "tf32"
+with direct():
+    assert (torch.backends.cudnn.enabled, matmul.fp32_precision) == (False, "ieee")
+assert (torch.backends.cudnn.enabled, matmul.fp32_precision) == (True, "tf32")
+"""
+
+
+@pytest.mark.skipif(
+    not hasattr(torch.backends.cuda.matmul, "fp32_precision"), reason="of newer torch versions"
+)
+def test_tf32_that_was_allowed_in_the_newer_way_is_off_too():
+    # In a process of its own: torch does not go back to the older way.
+    done = subprocess.run([sys.executable, "-c", NEWER], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_cuda_convolves_without_transforms_and_without_tf32(monkeypatch):
