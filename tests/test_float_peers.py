@@ -13,6 +13,7 @@ from bitsback.models.config import DrawConfig
 from bitsback.models.floats import DrawNetwork, FloatOps
 from bitsback.models.grids import CANVAS_BITS, LOG_SCALE_BITS, MEAN_BITS, Z_BITS
 from bitsback.models.integers import IntegerOps
+from bitsback.models.micro import MicroBatches
 
 from bitsback import bits_back, grid
 from bitsback.ans import Message
@@ -23,18 +24,6 @@ CONFIG = DrawConfig(
     channels=1, likelihood="logistic", mixtures=2, steps=4, maps=32, latents=2, tile=28, batch=8
 )
 LINKS = 12
-
-
-def in_parts(ops, size):
-    """Let an arithmetic convolve `size` images at a time."""
-    whole = ops.partial
-
-    def partial(layer, part, sources):
-        pieces = zip(*(torch.split(source, size) for source in sources), strict=True)
-        return torch.cat([whole(layer, part, list(piece)) for piece in pieces])
-
-    ops.partial = partial
-    return ops
 
 
 class FloatModel(DrawModel):
@@ -95,7 +84,7 @@ def test_files_of_a_float_network_do_not_decode_at_another_batch_size(setting):
     network, widths, images = setting
 
     def model(size):
-        return FloatModel(CONFIG, in_parts(FloatOps(CONFIG, network.named()), size), widths)
+        return MicroBatches(FloatModel(CONFIG, FloatOps(CONFIG, network.named()), widths), size)
 
     with torch.inference_mode():
         assert decoded_by_another(model(CONFIG.batch), model(CONFIG.batch), images)
@@ -108,7 +97,7 @@ def test_files_of_the_integer_network_do(setting):
 
     def model(size):
         ops = IntegerOps(CONFIG, tensors, torch.device("cpu"))
-        return DrawModel(CONFIG, in_parts(ops, size), widths)
+        return MicroBatches(DrawModel(CONFIG, ops, widths), size)
 
     assert decoded_by_another(model(CONFIG.batch), model(1), images)
     assert decoded_by_another(model(3), model(CONFIG.batch), images)
