@@ -16,20 +16,25 @@ DEFAULT_MODEL = "photo"
 
 
 def load_model(
-    name_or_folder: str | Path, device: str = "auto", engine: str = "torch"
+    name_or_folder: str | Path,
+    device: str = "auto",
+    engine: str = "torch",
+    micro_batch: int | None = None,
 ) -> "LoadedModel":
     """A shipped model by name, or one in a folder.
 
     Args:
         device: "auto", "cpu" or "cuda".
         engine: "torch", or "numpy": needs no torch, gives the same bits, and is slow.
+        micro_batch: the most images that the network is given at once, however many a link of
+            the chain holds: less memory, the same bits.
 
     Raises:
         ModelError: unknown, damaged, or not exact on this device.
     """
     from .models import store
 
-    return store.load(str(name_or_folder), device, engine)
+    return store.load(str(name_or_folder), device, engine, micro_batch)
 
 
 def as_model(model: "str | Path | LoadedModel") -> "LoadedModel":
@@ -55,7 +60,7 @@ def compress(
         payload: bytes that lie at the bottom of the stack and come back from `payload_of`.
         batch: images per link of the chain; the model's default if None.
         seed: of the dither.
-        chunk: images per chunk, each decodable alone; about 16 MiB of pixels if None.
+        chunk: images per chunk, each decodable alone; about 4 MiB of pixels (16 of binary ones) if None.
         progress: called with (images done, images in all).
 
     Returns:

@@ -19,8 +19,9 @@ from .progress import Progress
 from .protocol import LoadedModel
 from .rates import RateReport
 
-# Every chunk pays for its own initial bits: the README has the measured trade.
-CHUNK_VALUES = 1 << 24
+# Every chunk pays for its own initial bits, and is what one image costs to decode and what damage
+# destroys: the README has the measured trade. Binary values are worth far fewer bits.
+CHUNK_VALUES, CHUNK_BINARY_VALUES = 1 << 22, 1 << 24
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,14 +46,16 @@ def compress_to(
     Args:
         file: open for writing, and one that can seek.
         payload: the caller's bytes, which lie in the first chunk.
-        chunk: pictures per chunk; if None, chunks of about 16 MiB of pixels.
+        chunk: pictures per chunk; if None, chunks of about 4 MiB of pixels, 16 MiB where the
+            pictures are binary.
         progress: called with (pictures done, pictures in all).
 
     Raises:
         InputError: the model cannot code such pictures, or chunk is out of range.
     """
     count = len(images.pictures)
-    bounds = chunk_bounds(picture_sizes(images.manifest), chunk)
+    most = CHUNK_BINARY_VALUES if images.binary else CHUNK_VALUES
+    bounds = chunk_bounds(picture_sizes(images.manifest), chunk, most)
     header = Header(
         model=coding.loaded.name,
         model_sha256=coding.loaded.sha256,
@@ -101,12 +104,12 @@ def compress_set(
     return Compressed(file.getvalue(), report)
 
 
-def chunk_bounds(sizes: np.ndarray, chunk: int | None) -> list[tuple[int, int]]:
+def chunk_bounds(sizes: np.ndarray, chunk: int | None, most: int) -> list[tuple[int, int]]:
     """First picture of every chunk, and the one after its last.
 
     Args:
         sizes: values of every picture, (N,).
-        chunk: pictures per chunk; if None, as many as come to CHUNK_VALUES, all chunks alike.
+        chunk: pictures per chunk; if None, as many as come to `most` values, all chunks alike.
 
     Raises:
         InputError: chunk is not positive.
@@ -117,7 +120,7 @@ def chunk_bounds(sizes: np.ndarray, chunk: int | None) -> list[tuple[int, int]]:
         starts = np.arange(0, len(sizes), chunk)
     else:
         ends = np.cumsum(sizes)
-        parts = -(-int(ends[-1]) // CHUNK_VALUES)
+        parts = -(-int(ends[-1]) // most)
         # Cut where a picture begins at or after each even share of the values.
         shares = np.arange(parts) * (int(ends[-1]) / parts)
         starts = np.unique(np.searchsorted(ends - sizes, shares))

@@ -28,6 +28,9 @@ Inputs = Annotated[list[Path], typer.Argument(help="a .npy, .npz, image files, o
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda")]
 Model = Annotated[str, typer.Option(help="a shipped model's name, or a model folder")]
 Engine = Annotated[str, typer.Option(help="torch; or numpy: the same bits, slowly, no torch")]
+MicroBatch = Annotated[
+    int | None, typer.Option(min=1, help="images that the network is given at once; same bits")
+]
 Batch = Annotated[int | None, typer.Option(help="images per link of the chain")]
 Seed = Annotated[int, typer.Option(help="of the dither")]
 Limit = Annotated[int | None, typer.Option(min=1, help="use the first N images")]
@@ -66,14 +69,14 @@ def read_limited(paths: list[Path], limit: int | None) -> Any:
     return found if limit is None else images.first_pictures(found, limit)
 
 
-def open_reader(path: Path, model: str | None, device: str, engine: str) -> "Reader":
+def open_reader(
+    path: Path, model: str | None, device: str, engine: str, micro_batch: int | None
+) -> "Reader":
     """A reader of a file whose model is found by name or in a folder."""
     from .api import load_model
     from .reader import open_path
 
-    return open_path(
-        path, lambda name: load_model(name if model is None else model, device, engine)
-    )
+    return open_path(path, lambda name: load_model(model or name, device, engine, micro_batch))
 
 
 @app.command()
@@ -84,6 +87,7 @@ def compress(
     device: Device = "auto",
     engine: Engine = "torch",
     batch: Batch = None,
+    micro_batch: MicroBatch = None,
     chunk: Annotated[
         int | None, typer.Option(help="images per chunk, each decodable alone")
     ] = None,
@@ -97,7 +101,7 @@ def compress(
 
     found = read_limited(inputs, None)
     extra = b"" if payload is None else files.read_bytes(payload)
-    coding = Coding(load_model(model, device, engine), batch, seed)
+    coding = Coding(load_model(model, device, engine, micro_batch), batch, seed)
     with bar("compress") as progress, files.atomic_file(output) as file:
         report = archive.compress_to(
             file, found, coding, payload=extra, chunk=chunk, progress=progress
@@ -115,6 +119,7 @@ def decompress(
     model: OwnModel = None,
     device: Device = "auto",
     engine: Engine = "torch",
+    micro_batch: MicroBatch = None,
     payload: Annotated[Path | None, typer.Option(help="write the payload here")] = None,
     salvage: Annotated[
         bool, typer.Option("--salvage", help="write what a damaged file still holds; exit 1")
@@ -124,7 +129,8 @@ def decompress(
     from . import files, outputs
 
     damage: list[Damage] = []
-    with open_reader(file, model, device, engine) as reader, bar("decompress") as progress:
+    opened = open_reader(file, model, device, engine, micro_batch)
+    with opened as reader, bar("decompress") as progress:
         extra = b"" if payload is None else reader.payload
         parts = reader.salvaged(damage, progress) if salvage else reader.restored(progress)
         outputs.write_images(parts, len(reader), output)
@@ -142,12 +148,14 @@ def verify(
     model: OwnModel = None,
     device: Device = "auto",
     engine: Engine = "torch",
+    micro_batch: MicroBatch = None,
 ) -> None:
     """Decode a file in memory and check header, messages and pixels, chunk by chunk."""
     from . import container
 
     damage: list[Damage] = []
-    with open_reader(file, model, device, engine) as reader, bar("verify") as progress:
+    opened = open_reader(file, model, device, engine, micro_batch)
+    with opened as reader, bar("verify") as progress:
         for _ in reader.salvaged(damage, progress):
             pass
         if damage:
@@ -162,7 +170,7 @@ def info(file: File, as_json: Json = False) -> None:
     """Print a file's header and how its chunks were coded."""
     from . import container
 
-    with open_reader(file, None, "auto", "torch") as reader:
+    with open_reader(file, None, "auto", "torch", None) as reader:
         header = reader.header
         container.check_size(header, file.stat().st_size)
         fields: dict[str, Any] = dataclasses.asdict(header)

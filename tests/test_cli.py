@@ -250,3 +250,53 @@ def test_a_full_disk_leaves_no_partial_file(model_folder, tmp_path, monkeypatch,
     assert code == 2
     assert err.startswith("bitsback: no space left")
     assert sorted(tmp_path.iterdir()) == before
+
+
+def test_chunks_and_micro_batches_change_no_image(model_folder, tmp_path, monkeypatch, capsys):
+    images = (np.random.default_rng(0).random((30, 8, 8)) < 0.3).astype(np.uint8)
+    np.save(tmp_path / "in.npy", images)
+    (tmp_path / "note").write_bytes(np.random.default_rng(1).bytes(2000))
+    words = ("--model", model_folder)
+    files = []
+    for micro in ((), ("--micro-batch", 3)):
+        packed = tmp_path / f"x{len(files)}.bb"
+        code, _, err = run(
+            monkeypatch, capsys, "compress", tmp_path / "in.npy", "-o", packed, *words, *micro,
+            "--chunk", 8, "--batch", 7, "--payload", tmp_path / "note",
+        )  # fmt: skip
+        assert code == 0, err
+        files.append(packed.read_bytes())
+    assert files[0] == files[1]
+    code, out, _ = run(monkeypatch, capsys, "info", packed, "--json")
+    assert code == 0
+    chunks = json.loads(out)["chunks"]
+    assert [chunk["pictures"] for chunk in chunks] == [8, 8, 8, 6]
+    assert chunks[0]["batch"] == 7
+    assert chunks[0]["segments"][0]["classical"] < 8
+    for micro in ((), ("--micro-batch", 2)):
+        assert run(monkeypatch, capsys, "verify", packed, *words, *micro)[:2] == (
+            0,
+            f"{packed}: OK, 30 images in 4 chunks\n",
+        )
+        back = tmp_path / "back.npy"
+        code, _, err = run(monkeypatch, capsys, "decompress", packed, "-o", back, *words, *micro)
+        assert code == 0, err
+        assert np.array_equal(np.load(back), images)
+
+
+def test_the_cost_of_more_images_is_measured_in_their_own_processes(
+    model_folder, tmp_path, monkeypatch, capsys
+):
+    images = (np.random.default_rng(0).random((30, 8, 8)) < 0.3).astype(np.uint8)
+    np.save(tmp_path / "in.npy", images)
+    words = (tmp_path / "in.npy", "--model", model_folder, "-n", 10, "-n", 30)
+    start = [sys.executable, "-m", "bitsback.cost_bench"]
+    done = subprocess.run([*start, *map(str, words), "--json"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    costs = json.loads(done.stdout)
+    assert [cost["images"] for cost in costs] == [10, 30]
+    assert all(value > 0 for cost in costs for value in cost.values())
+    done = subprocess.run([*start, "none.npy"], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "does not exist" in done.stderr
+    assert "Traceback" not in done.stderr
