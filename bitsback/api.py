@@ -60,7 +60,8 @@ def compress(
         payload: bytes that lie at the bottom of the stack and come back from `payload_of`.
         batch: images per link of the chain; the model's default if None.
         seed: of the dither.
-        chunk: images per chunk, each decodable alone; about 4 MiB of pixels (16 of binary ones) if None.
+        chunk: images per chunk, each decodable alone; if None about 4 MiB of pixels, 16 MiB of
+            binary ones.
         progress: called with (images done, images in all).
 
     Returns:
