@@ -141,9 +141,10 @@ def rate(
     *,
     batch: int | None = None,
     seed: int = 0,
+    chunk: int | None = None,
     progress: "Progress | None" = None,
 ) -> "RateReport":
-    """Compress images through the model and say where every bit went.
+    """Compress images through the model and say where every bit went; arguments as `compress`.
 
     Raises:
         InputError, ModelError: as `compress`.
@@ -157,5 +158,6 @@ def rate(
         batch=batch,
         seed=seed,
         always_chain=True,
+        chunk=chunk,
         progress=progress,
     ).report

@@ -32,6 +32,9 @@ MicroBatch = Annotated[
     int | None, typer.Option(min=1, help="images that the network is given at once; same bits")
 ]
 Batch = Annotated[int | None, typer.Option(help="images per link of the chain")]
+ImagesPerChunk = Annotated[
+    int | None, typer.Option("--chunk", help="images per chunk, each decodable alone")
+]
 Seed = Annotated[int, typer.Option(help="of the dither")]
 Limit = Annotated[int | None, typer.Option(min=1, help="use the first N images")]
 File = Annotated[Path, typer.Argument(help="a file written by compress")]
@@ -88,9 +91,7 @@ def compress(
     engine: Engine = "torch",
     batch: Batch = None,
     micro_batch: MicroBatch = None,
-    chunk: Annotated[
-        int | None, typer.Option(help="images per chunk, each decodable alone")
-    ] = None,
+    chunk: ImagesPerChunk = None,
     payload: Annotated[Path | None, typer.Option(help="a file that travels inside")] = None,
     seed: Seed = 0,
 ) -> None:
@@ -189,6 +190,7 @@ def rate(
     model: Model = DEFAULT_MODEL,
     limit: Limit = None,
     batch: Batch = None,
+    chunk: ImagesPerChunk = None,
     seed: Seed = 0,
     device: Device = "auto",
     engine: Engine = "torch",
@@ -202,7 +204,13 @@ def rate(
     with bar("rate") as progress:
         loaded = load_model(model, device, engine)
         report = archive.compress_set(
-            found, loaded, batch=batch, seed=seed, always_chain=True, progress=progress
+            found,
+            loaded,
+            batch=batch,
+            seed=seed,
+            always_chain=True,
+            chunk=chunk,
+            progress=progress,
         ).report
     check = report.check()
     if as_json:

@@ -1,14 +1,19 @@
-"""The README's Python example runs."""
+"""The README's Python examples run, one after another."""
 
+import re
 from pathlib import Path
 
 import pytest
 from bitsback.models import store
 
 
-def test_the_readme_example_runs():
+def test_the_readme_examples_run(tmp_path, monkeypatch):
     if "omniglot" not in store.names():
         pytest.skip("the omniglot weights are not in this checkout")
     text = (Path(__file__).parent.parent / "README.md").read_text()
-    example = text.split("```python\n")[1].split("```")[0]
-    exec(compile(example, "README.md", "exec"), {})
+    monkeypatch.chdir(tmp_path)
+    examples = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    assert len(examples) == 2
+    names: dict[str, object] = {}
+    for example in examples:
+        exec(compile(example, "README.md", "exec"), names)
