@@ -64,6 +64,19 @@ class LaidOut(IntegerOps):
         return super().convolve([x], weight.contiguous(memory_format=self.layout), bias)
 
 
+class Noting(ReferenceOps):
+    """The reference, noting the cells of its LSTMs."""
+
+    def __init__(self, *args):
+        super().__init__(*args)
+        self.cells = []
+
+    def lstm(self, gates, cell):
+        hidden, cell = super().lstm(gates, cell)
+        self.cells.append(cell)
+        return hidden, cell
+
+
 def outputs(config, ops, side=16, batch=32):
     """All outputs of the network over noise and fixed latents: what decides a decoded pixel."""
     random = np.random.Generator(np.random.Philox(key=7))
@@ -119,10 +132,54 @@ def test_networks_of_drawn_configurations_equal_the_int64_reference(seed):
     assert_exact(config, tensors, side=8)
 
 
+@pytest.mark.parametrize("sign", [-1, 1])
+@pytest.mark.parametrize("config", CONFIGS)
+def test_networks_near_all_their_limits_equal_the_int64_reference(config, sign):
+    """Open gates until the cells can go no further, and a canvas that cannot either."""
+    config = dataclasses.replace(config, steps=10)
+    tensors, _ = random_model(config)
+    random = np.random.default_rng(0)
+    for name, layer in layers(config).items():
+        for part in layer.parts:
+            shape = tensors[f"{name}/{part}"].shape
+            share = min(0.3, 3 / np.prod(shape[1:]))
+            weights = random.choice([-1, 0, 1], shape, p=[share, 1 - 2 * share, share])
+            tensors[f"{name}/{part}"] = weights.astype(np.int16)
+        limits = np.full(layer.out, layer.high if sign > 0 else layer.low)
+        if name[:3] in ("enc", "dec"):
+            limits[: layer.out // 4 * 3] = layer.high
+        limits *= random.uniform(0.92, 1.0, layer.out)
+        tensors[f"{name}/bias"] = (limits * 2 ** (layer.bits + 2)).astype(np.int32)
+        tensors[f"{name}/exponent"] = np.full(layer.out, layer.bits + 2, np.int8)
+    exact.check(config, tensors)
+    ops = Noting(config, tensors)
+    reached = outputs(config, ops)
+    assert max(np.abs(cell).max() for cell in ops.cells) == 8 * 2**10
+    assert np.abs(reached[-1]).max() == 16 * 2**11
+    assert_exact(config, tensors)
+
+
 @pytest.mark.parametrize("name", store.names())
 def test_shipped_networks_equal_the_int64_reference(name):
     config, tensors, _, _ = store.read(store.folder_of(name))
     assert_exact(config, tensors, side=3 * config.multiple)
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_the_prior_is_that_of_the_hidden_maps_after_every_step(config):
+    """Eq. 4, 16 and 17, although p is computed beside the canvas."""
+    tensors, _ = random_model(config, seed=3)
+    ops = ReferenceOps(config, tensors)
+    random, state = np.random.default_rng(0), draw.start(ops, config, 2, 16, 16)
+    for group in draw.groups(config):
+        p = draw.prior(ops, group, state)
+        sources = [state.hd2] if group.layer == 2 else [state.hd1]
+        if group.layer == 1 and config.layers == 2:
+            sources.append(state.up2)
+        assert np.array_equal(p.mean, draw.conv(ops, f"p{group.layer}_mean", sources))
+        assert np.array_equal(p.log_scale, draw.conv(ops, f"p{group.layer}_scale", sources))
+        z = random.integers(-128, 129, p.mean.shape)
+        state = draw.step(ops, config, group, state, z)
 
 
 def test_a_convolution_that_rounds_is_found_and_float64_takes_over(monkeypatch):
