@@ -17,11 +17,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import pairwise
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from bitsback import fast
 from bitsback.errors import FormatError
 from bitsback.tail import U32, Tail
 
@@ -41,6 +43,7 @@ _TOP = np.array(HEAD_BITS, np.uint64)
 _LOW = np.array(1 << 31, np.uint64)
 _WORD = np.array(32, np.uint64)
 _ONE = np.array(1, np.uint64)
+NO_MASKS: U64 = np.empty(0, np.uint64)
 
 
 class Message:
@@ -127,13 +130,50 @@ class Message:
         n = len(start)
         freq = np.broadcast_to(_unsigned(freqs), (n,))
         power = precision_array(precision, n)
+        if (loops := self.loops) is not None:
+            intervals = (np.require(array, np.uint64, ["C", "A"]) for array in (start, freq))
+            self.push_compiled(n, loops.push_intervals, *intervals, power.reshape(-1))
+            return
         size = _ONE << power
         # a freq of 0 wraps round to the largest integer and fails the first test
         if np.count_nonzero((freq - _ONE) >= size) or np.count_nonzero(start > size - freq):
             raise outside_support()
         self.push_trusted(n, power, lambda where: (start[where], freq[where]))
 
-    def push_trusted(self, n: int, power: U64, interval: Interval) -> None:
+    @property
+    def loops(self) -> ModuleType | None:
+        """`message_loops`, for `push_compiled` and `pop_compiled`; None where NumPy must do."""
+        return fast.loops("message_loops") if type(self.tail) is Tail else None
+
+    def push_compiled(self, n: int, loop: Callable[..., int], *parameters: Any) -> None:
+        """Push n symbols by a loop of `loops`.
+
+        Args:
+            parameters: what the loop takes after heads, tail and size.
+
+        Raises:
+            ValueError: as in `push`. The message is unchanged.
+        """
+        heads = self.heads.copy()
+        size = loop(heads, self.tail.room(n), self.tail.size, *parameters)
+        if size < 0:
+            raise outside_support()
+        self.heads[:], self.tail.size = heads, size
+
+    def pop_compiled(self, loop: Callable[..., int], *parameters: Any) -> None:
+        """Pop symbols by a loop of `loops`, into one of its parameters.
+
+        Raises:
+            EmptyMessageError: as in `pop`. The message is unchanged.
+        """
+        heads = self.heads.copy()
+        size = loop(heads, self.tail.room(1), self.tail.size, *parameters)
+        if size < 0:
+            self.tail.refill(-size)
+        self.heads[:], self.tail.size = heads, size
+        self.tail.lowest = min(self.tail.lowest, size)
+
+    def push_trusted(self, n: int, power: U64, interval: Interval, masks: U64 = NO_MASKS) -> None:
         """`push` for intervals that are known to be right.
 
         Args:
@@ -141,6 +181,8 @@ class Message:
             power: `precision_array` of the precision.
             interval: where -> (starts, freqs), uint64, of the symbols in the slice `where`; asked
                 for a piece of the n at a time, so that what is computed stays in the cache.
+            masks: none, or one for each head and block: all heads are XORed with the block's after
+                it.
 
         Raises:
             Whatever `interval` raises. The message is unchanged.
@@ -151,20 +193,22 @@ class Message:
         heads_before, tail_before = self.heads.copy(), self.tail.mark()
         try:
             for lo, hi in pairwise([*range(0, whole, step), whole]):
-                self._push_blocks(*interval(slice(lo, hi)), _part(power, slice(lo, hi)), count)
+                part = slice(lo, hi)
+                self._push_blocks(*interval(part), _part(power, part), count, masks[part])
             if whole < n:
                 rest = slice(whole, n)
-                self._push_blocks(*interval(rest), _part(power, rest), n - whole)
+                self._push_blocks(*interval(rest), _part(power, rest), n - whole, masks[whole:])
         except Exception:
             self.heads[:] = heads_before
             self.tail.restore(tail_before)
             raise
 
-    def _push_blocks(self, start: U64, freq: U64, power: U64, width: int) -> None:
+    def _push_blocks(self, start: U64, freq: U64, power: U64, width: int, masks: U64) -> None:
         limit = freq << (_TOP - power)
         rest = (_ONE << power) - freq
         heads = self.heads[:width]
         blocks = (array.reshape(-1, width) for array in (limit, freq, rest, start))
+        mask = iter(masks.reshape(-1, len(self.heads)))
         for limits, freqs, rests, starts in zip(*blocks, strict=True):
             full = (heads >= limits).nonzero()[0]
             if full.size:
@@ -177,6 +221,8 @@ class Message:
             gain *= rests
             gain += starts
             heads += gain
+            if masks.size:
+                self.heads ^= next(mask)
 
     def pop(self, n: int, precision: ArrayLike, lookup: Lookup) -> NDArray[Any]:
         """Decode n symbols: the exact inverse of the push of the same n.
@@ -213,7 +259,7 @@ class Message:
         self.pop_trusted(n, precision_array(precision, n), locate)
         return symbols
 
-    def pop_trusted(self, n: int, power: U64, locate: Locate) -> None:
+    def pop_trusted(self, n: int, power: U64, locate: Locate, masks: U64 = NO_MASKS) -> None:
         """`pop` for intervals that are known to be right; `locate` keeps the symbols.
 
         Args:
@@ -221,6 +267,7 @@ class Message:
             power: `precision_array` of the precision.
             locate: (cf, where) -> (cf - starts, freqs), uint64, of the symbols in the slice
                 `where`; it may change cf.
+            masks: as in `push_trusted`; here before the block.
 
         Raises:
             EmptyMessageError, or whatever `locate` raises. The message is unchanged.
@@ -231,6 +278,8 @@ class Message:
         try:
             for lo in reversed(range(0, n, width)):
                 where = slice(lo, min(lo + width, n))
+                if masks.size:
+                    self.heads ^= masks[lo : lo + width]
                 heads = self.heads[: where.stop - lo]
                 offset, freq = locate(heads & _part(mask, where), where)
                 heads >>= _part(power, where)

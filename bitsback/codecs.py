@@ -11,6 +11,7 @@ arXiv:1912.09953).
 
 from __future__ import annotations
 
+import functools
 import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bitsback.ans import U64, Message, outside_support, precision_array
+from bitsback.ans import NO_MASKS, U64, Message, outside_support, precision_array
 
 S = TypeVar("S")
 Array = NDArray[Any]
@@ -128,7 +129,9 @@ def bernoulli(freq_of_one: ArrayLike, precision: int) -> Codec[Array]:
     return from_intervals(interval, find, ones.shape, precision)
 
 
-def categorical(cumulative: Array, rows: ArrayLike, precision: int) -> Codec[Array]:
+def categorical(
+    cumulative: Array, rows: ArrayLike, precision: int, masks: U64 = NO_MASKS
+) -> Codec[Array]:
     """Symbols of 0..n-1, each under its own row of a table of cumulative frequencies.
 
         interval(s) = (C[row, s], C[row, s + 1] - C[row, s])
@@ -139,6 +142,9 @@ def categorical(cumulative: Array, rows: ArrayLike, precision: int) -> Codec[Arr
         rows: integers in 0..R-1, the row of each symbol; their shape is the symbols' (int64 when
             popped).
         precision: in 0..24.
+        masks: none, or uint64 below 2**31, one for each head in each block of one symbol a head,
+            the last perhaps not full: all heads are XORed with the block's before it is popped,
+            and after it is pushed.
 
     Raises:
         ValueError: the table is not as above, or a row does not exist.
@@ -151,14 +157,20 @@ def categorical(cumulative: Array, rows: ArrayLike, precision: int) -> Codec[Arr
         raise ValueError(f"rows must be in 0..{len(cumulative) - 1}")
     row = unsigned.view(_INT64)
     columns = cumulative.shape[1]
-    mask = np.array((1 << precision) - 1, np.uint64)
+    # arrays, because NumPy takes longer over a scalar
+    last, mask = np.array(columns - 2, np.uint64), np.array((1 << precision) - 1, np.uint64)
 
     def push(message: Message, symbols: Array) -> Message:
         flat = _integers(symbols, chosen.shape)
+        if (loops := message.loops) is not None:
+            wide = np.require(flat.astype(np.uint64, copy=False), requirements=["C", "A"])
+            shared = table.cumulative, columns, row, wide, precision, masks
+            message.push_compiled(chosen.size, loops.push_rows, *shared)
+            return message
 
         def interval(where: slice) -> tuple[U64, U64]:
             wide = flat[where].astype(np.uint64)  # so does a symbol below 0
-            if np.count_nonzero(wide >= table.symbols):
+            if np.count_nonzero(wide > last):
                 raise outside_support()
             at = row[where] * columns
             at += wide.view(_INT64)
@@ -167,19 +179,23 @@ def categorical(cumulative: Array, rows: ArrayLike, precision: int) -> Codec[Arr
                 raise outside_support()
             return table.keys.take(at) & mask, freqs
 
-        message.push_trusted(chosen.size, power, interval)
+        message.push_trusted(chosen.size, power, interval, masks)
         return message
 
     def pop(message: Message) -> tuple[Message, Array]:
-        first, origin = row * columns, unsigned << power
         at = np.empty(chosen.size, np.int64)
+        if (loops := message.loops) is not None:
+            guide = table.cumulative, columns, table.guide, table.bits
+            message.pop_compiled(loops.pop_rows, *guide, row, precision, masks, at)
+            return message, at.reshape(chosen.shape)
+        first, origin = row * columns, unsigned << power
 
         def locate(cf: U64, where: slice) -> tuple[U64, U64]:
             cf += origin[where]
             at[where], offset, freqs = table.locate(cf, first[where])
             return offset, freqs
 
-        message.pop_trusted(chosen.size, power, locate)
+        message.pop_trusted(chosen.size, power, locate, masks)
         at -= first
         return message, at.reshape(chosen.shape)
 
@@ -191,19 +207,36 @@ class _Index:
     """A table of cumulative frequencies C, (R, n + 1), laid out for coding.
 
     Args:
-        keys: uint64 (R (n + 1),), row * 2**precision + C: non-decreasing from end to end.
-        freqs: uint64 (R (n + 1),), the symbols' frequencies; 0 in column n.
-        guide: unsigned (R * 2**b,), the symbol in the middle of each of a row's 2**b cells; of
-            the smallest type, as all of it is in use at once and should stay in the cache.
-        shift: precision - b.
-        symbols: n.
+        cumulative: uint32 (R (n + 1),), C.
+        columns: n + 1.
+        guide: uint16, or uint32 where n needs it, (R * 2**bits,), the symbol in the middle of each
+            of a row's 2**bits cells; small, as all of it is in use at once and should stay in
+            the cache.
+        bits: see guide.
+        precision: of C.
     """
 
-    keys: U64
-    freqs: U64
+    cumulative: NDArray[np.uint32]
+    columns: int
     guide: NDArray[np.unsignedinteger[Any]]
-    shift: U64
-    symbols: U64
+    bits: int
+    precision: int
+
+    @functools.cached_property
+    def keys(self) -> U64:
+        """uint64 (R (n + 1),), row * 2**precision + C: non-decreasing from end to end."""
+        return _keys(self.cumulative.reshape(-1, self.columns), self.precision)
+
+    @functools.cached_property
+    def freqs(self) -> U64:
+        """uint64 (R (n + 1),), the symbols' frequencies; 0 in column n."""
+        rows = self.cumulative.reshape(-1, self.columns).astype(np.uint64)
+        return np.diff(rows, append=np.uint64(1 << self.precision)).ravel()
+
+    @functools.cached_property
+    def shift(self) -> U64:
+        """uint64 (), from a number to its cell: precision - bits."""
+        return np.array(self.precision - self.bits, np.uint64)
 
     def locate(self, key: U64, first: I64) -> tuple[I64, U64, U64]:
         """Find the symbols that hold cf.
@@ -246,21 +279,28 @@ def _index(cumulative: Array, precision: int, uses: int) -> _Index:
 
 
 def _make_index(cumulative: Array, precision: int, most_bits: int) -> _Index:
-    rows, columns = cumulative.shape
-    size = np.uint64(1 << precision)
-    row = np.arange(rows, dtype=np.uint64)[:, None]
-    wide = cumulative.astype(np.uint64)
-    freqs = np.diff(wide, append=size)
-    if np.any(wide[:, 0]) or np.any(wide[:, -1] != size) or np.any(freqs > size):
+    columns = cumulative.shape[1]
+    size = 1 << precision
+    wide = cumulative.astype(np.int64)
+    if np.any(wide[:, 0]) or np.any(wide[:, -1] != size) or np.any(np.diff(wide) < 0):
         raise ValueError("every row of a cumulative table must rise from 0 to 2**precision")
-    keys = (wide + row * size).ravel()
-    bits = min(precision, most_bits, _CELL_BITS)
-    shift = np.array(precision - bits, np.uint64)
-    cells = np.arange(1 << bits, dtype=np.uint64) << shift
-    middles = cells + (size >> np.uint64(bits + 1)) + row * size
-    symbols = keys.searchsorted(middles, "right") - 1 - row.view(_INT64) * columns
-    guide = symbols.astype(np.min_scalar_type(columns)).ravel()
-    return _Index(keys, freqs.ravel(), guide, shift, np.array(columns - 1, np.uint64))
+    keys = _keys(cumulative, precision)
+    bits = min(precision, most_bits, _CELL_BITS, columns.bit_length() + 2)
+    middles = np.arange(len(cumulative) << bits) * 2 + 1 << precision >> bits + 1
+    row = np.arange(len(cumulative) << bits) >> bits
+    symbols = keys.searchsorted(middles.astype(np.uint64), "right") - 1 - row * columns
+    return _Index(
+        cumulative.astype(np.uint32).ravel(),
+        columns,
+        symbols.astype(np.uint16 if columns <= 1 << 16 else np.uint32),
+        bits,
+        precision,
+    )
+
+
+def _keys(cumulative: Array, precision: int) -> U64:
+    row = np.arange(len(cumulative), dtype=np.uint64)[:, None]
+    return (cumulative.astype(np.uint64) + (row << np.uint64(precision))).ravel()
 
 
 def serial(codecs: Sequence[Codec[Any]]) -> Codec[tuple[Any, ...]]:

@@ -27,12 +27,17 @@ class Tail:
     def push(self, words: NDArray[np.unsignedinteger[Any]]) -> None:
         """Put the low 32 bits of words on top; the first of them will be the first to come off."""
         end = self.size + len(words)
-        if end > len(self.buffer):
+        self.room(len(words))[self.size : end] = words[::-1]
+        self.size = end
+
+    def room(self, count: int) -> U32:
+        """The buffer, with room for `count` words more, contiguous and writable."""
+        end = self.size + count
+        if end > len(self.buffer) or not self.buffer.flags.carray:
             grown = np.empty(max(2 * len(self.buffer), end, 1024), np.uint32)
             grown[: self.size] = self.buffer[: self.size]
             self.buffer = grown
-        self.buffer[self.size : end] = words[::-1]
-        self.size = end
+        return self.buffer
 
     def pop(self, count: int) -> U32:
         """Take the `count` topmost words off, the topmost first."""

@@ -9,6 +9,7 @@ from bitsback.models import draw, export, store
 from bitsback.models.config import DrawConfig
 from bitsback.models.floats import DrawNetwork
 
+from bitsback import fast
 from bitsback.protocol import LoadedModel
 
 # Tiny tensors lose more to waiting threads than they gain.
@@ -55,3 +56,13 @@ def build_model(tmp_path: Path):
         return store.load(str(tmp_path / "model"), "cpu")
 
     return build
+
+
+@pytest.fixture(scope="module", params=["loops", "numpy"])
+def either_way(request):
+    """A module's tests, with the compiled loops and with NumPy alone."""
+    if request.param == "loops" and fast.loops("message_loops") is None:
+        pytest.skip("numba is not installed")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fast, "enabled", request.param == "loops")
+        yield

@@ -17,6 +17,7 @@ from bitsback.ans import (
 from bitsback.errors import EmptyMessageError, FormatError
 from bitsback.heads import fold, resize, unfold
 
+pytestmark = pytest.mark.usefixtures("either_way")
 fast = settings(max_examples=60, deadline=None)
 seeds = st.integers(0, 2**32 - 1)
 

@@ -9,6 +9,7 @@ from bitsback import codecs, tables
 from bitsback.ans import Message
 from bitsback.errors import EmptyMessageError
 
+pytestmark = pytest.mark.usefixtures("either_way")
 fast = settings(max_examples=50, deadline=None)
 seeds = st.integers(0, 2**32 - 1)
 shapes = st.lists(st.integers(0, 6), max_size=3).map(tuple)

@@ -1,0 +1,38 @@
+"""Where the coder's compiled loops come from: numba, if it is installed; NumPy serves elsewhere.
+
+Both ways give the same words, symbols and errors, bit for bit. The environment's
+BITSBACK_KERNELS=0, or `enabled = False` here, keeps to NumPy. So does anything that goes wrong
+with numba: a broken installation, or no folder in which it may keep what it has compiled (it takes
+the package's own, the user's, or NUMBA_CACHE_DIR), as compiling in each process would cost more
+than it gains.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import os
+from types import ModuleType
+
+enabled = os.environ.get("BITSBACK_KERNELS") != "0"
+
+
+def loops(module: str) -> ModuleType | None:
+    """A module of compiled loops, or None where NumPy is to do without.
+
+    Args:
+        module: "message_loops" or "row_loops". The first use in a process imports numba; the
+            first on a machine compiles for some seconds.
+    """
+    return _load(module) if enabled else None
+
+
+@functools.cache
+def _load(module: str) -> ModuleType | None:
+    try:
+        numba = importlib.import_module("numba")
+        if numba.config.DISABLE_JIT:
+            return None
+        return importlib.import_module(f"bitsback.{module}")
+    except Exception:
+        return None
