@@ -43,7 +43,6 @@ _TOP = np.array(HEAD_BITS, np.uint64)
 _LOW = np.array(1 << 31, np.uint64)
 _WORD = np.array(32, np.uint64)
 _ONE = np.array(1, np.uint64)
-NO_MASKS: U64 = np.empty(0, np.uint64)
 
 
 class Message:
@@ -131,7 +130,7 @@ class Message:
         freq = np.broadcast_to(_unsigned(freqs), (n,))
         power = precision_array(precision, n)
         if (loops := self.loops) is not None:
-            intervals = (np.require(array, np.uint64, ["C", "A"]) for array in (start, freq))
+            intervals = (fast.plain(array, np.uint64) for array in (start, freq))
             self.push_compiled(n, loops.push_intervals, *intervals, power.reshape(-1))
             return
         size = _ONE << power
@@ -173,7 +172,7 @@ class Message:
         self.heads[:], self.tail.size = heads, size
         self.tail.lowest = min(self.tail.lowest, size)
 
-    def push_trusted(self, n: int, power: U64, interval: Interval, masks: U64 = NO_MASKS) -> None:
+    def push_trusted(self, n: int, power: U64, interval: Interval) -> None:
         """`push` for intervals that are known to be right.
 
         Args:
@@ -181,8 +180,6 @@ class Message:
             power: `precision_array` of the precision.
             interval: where -> (starts, freqs), uint64, of the symbols in the slice `where`; asked
                 for a piece of the n at a time, so that what is computed stays in the cache.
-            masks: none, or one for each head and block: all heads are XORed with the block's after
-                it.
 
         Raises:
             Whatever `interval` raises. The message is unchanged.
@@ -193,22 +190,20 @@ class Message:
         heads_before, tail_before = self.heads.copy(), self.tail.mark()
         try:
             for lo, hi in pairwise([*range(0, whole, step), whole]):
-                part = slice(lo, hi)
-                self._push_blocks(*interval(part), _part(power, part), count, masks[part])
+                self._push_blocks(*interval(slice(lo, hi)), _part(power, slice(lo, hi)), count)
             if whole < n:
                 rest = slice(whole, n)
-                self._push_blocks(*interval(rest), _part(power, rest), n - whole, masks[whole:])
+                self._push_blocks(*interval(rest), _part(power, rest), n - whole)
         except Exception:
             self.heads[:] = heads_before
             self.tail.restore(tail_before)
             raise
 
-    def _push_blocks(self, start: U64, freq: U64, power: U64, width: int, masks: U64) -> None:
+    def _push_blocks(self, start: U64, freq: U64, power: U64, width: int) -> None:
         limit = freq << (_TOP - power)
         rest = (_ONE << power) - freq
         heads = self.heads[:width]
         blocks = (array.reshape(-1, width) for array in (limit, freq, rest, start))
-        mask = iter(masks.reshape(-1, len(self.heads)))
         for limits, freqs, rests, starts in zip(*blocks, strict=True):
             full = (heads >= limits).nonzero()[0]
             if full.size:
@@ -221,8 +216,6 @@ class Message:
             gain *= rests
             gain += starts
             heads += gain
-            if masks.size:
-                self.heads ^= next(mask)
 
     def pop(self, n: int, precision: ArrayLike, lookup: Lookup) -> NDArray[Any]:
         """Decode n symbols: the exact inverse of the push of the same n.
@@ -259,7 +252,7 @@ class Message:
         self.pop_trusted(n, precision_array(precision, n), locate)
         return symbols
 
-    def pop_trusted(self, n: int, power: U64, locate: Locate, masks: U64 = NO_MASKS) -> None:
+    def pop_trusted(self, n: int, power: U64, locate: Locate) -> None:
         """`pop` for intervals that are known to be right; `locate` keeps the symbols.
 
         Args:
@@ -267,7 +260,6 @@ class Message:
             power: `precision_array` of the precision.
             locate: (cf, where) -> (cf - starts, freqs), uint64, of the symbols in the slice
                 `where`; it may change cf.
-            masks: as in `push_trusted`; here before the block.
 
         Raises:
             EmptyMessageError, or whatever `locate` raises. The message is unchanged.
@@ -278,8 +270,6 @@ class Message:
         try:
             for lo in reversed(range(0, n, width)):
                 where = slice(lo, min(lo + width, n))
-                if masks.size:
-                    self.heads ^= masks[lo : lo + width]
                 heads = self.heads[: where.stop - lo]
                 offset, freq = locate(heads & _part(mask, where), where)
                 heads >>= _part(power, where)

@@ -163,40 +163,24 @@ class Posterior:
         """Take k off the message."""
         if self.latents.group.certain:
             return self.certain
-        found = np.empty(self.rows.size, np.int64)
-        for where, mask, codec in self._blocks(message, masks):
-            message.heads ^= mask
-            found[where] = codec.pop(message)[1]
-        return self.base + found.reshape(self.rows.shape) + tables.FIRST
+        column: np.ndarray = self._codec(message, masks).pop(message)[1]
+        return self.base + column + tables.FIRST
 
     def push(self, message: Message, k: np.ndarray, masks: np.random.Philox) -> None:
         """Give k's bits back to the message."""
         if self.latents.group.certain:
             return
-        columns = (k - self.base - tables.FIRST).ravel()
-        for where, mask, codec in reversed(self._blocks(message, masks)):
-            codec.push(message, columns[where])
-            message.heads ^= mask
+        self._codec(message, masks).push(message, k - self.base - tables.FIRST)
 
-    def _blocks(
-        self, message: Message, masks: np.random.Philox
-    ) -> list[tuple[slice, np.ndarray, codecs.Codec[np.ndarray]]]:
-        """Latents in blocks of one for each head, with masks of the heads' low 24 bits.
+    def _codec(self, message: Message, masks: np.random.Philox) -> codecs.Codec[np.ndarray]:
+        """Columns of the rows, with masks of the heads' low 24 bits for each block.
 
         A pop samples from q only if the bits it takes are uniform; those that a model of other
         data has pushed are not. The mask makes them so, and being its own inverse it is free.
         """
-        size, rows = len(message.heads), self.rows.ravel()
-        return [
-            (
-                slice(begin, begin + size),
-                masks.random_raw(size) & np.uint64(tables.TOTAL - 1),
-                codecs.categorical(
-                    tables.posterior_table(), rows[begin : begin + size], tables.PRECISION
-                ),
-            )
-            for begin in range(0, len(rows), size)
-        ]
+        heads = len(message.heads)
+        mask = masks.random_raw(-(-self.rows.size // heads) * heads) & np.uint64(tables.TOTAL - 1)
+        return codecs.categorical(tables.posterior_table(), self.rows, tables.PRECISION, mask)
 
 
 def masks_of(link: Link, index: int) -> np.random.Philox:

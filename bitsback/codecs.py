@@ -11,26 +11,24 @@ arXiv:1912.09953).
 
 from __future__ import annotations
 
-import functools
-import weakref
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bitsback.ans import NO_MASKS, U64, Message, outside_support, precision_array
+from bitsback import fast, table_index
+from bitsback.ans import U64, Message, outside_support, precision_array
 
 S = TypeVar("S")
 Array = NDArray[Any]
-I64 = NDArray[np.int64]
 Shape = int | tuple[int, ...]
 Interval = Callable[[Array, slice], tuple[Array, Array]]
 Find = Callable[[U64, slice], Array]
 
 _INT64 = np.dtype(np.int64)
-_CELL_BITS = 9  # of a row's number of cells in a guide
+_NO_MASKS = np.empty(0, np.uint64)
 
 
 class Codec(NamedTuple, Generic[S]):
@@ -130,7 +128,7 @@ def bernoulli(freq_of_one: ArrayLike, precision: int) -> Codec[Array]:
 
 
 def categorical(
-    cumulative: Array, rows: ArrayLike, precision: int, masks: U64 = NO_MASKS
+    cumulative: Array, rows: ArrayLike, precision: int, masks: U64 | None = None
 ) -> Codec[Array]:
     """Symbols of 0..n-1, each under its own row of a table of cumulative frequencies.
 
@@ -142,30 +140,50 @@ def categorical(
         rows: integers in 0..R-1, the row of each symbol; their shape is the symbols' (int64 when
             popped).
         precision: in 0..24.
-        masks: none, or uint64 below 2**31, one for each head in each block of one symbol a head,
-            the last perhaps not full: all heads are XORed with the block's before it is popped,
-            and after it is pushed.
+        masks: uint64 below 2**31, (K * blocks,) for messages of K heads. If given, blocks of K
+            symbols are popped first to last, not last to first, and all heads are XORed with the
+            block's masks before it is popped, and after it is pushed.
 
     Raises:
         ValueError: the table is not as above, or a row does not exist.
     """
     chosen = np.asarray(rows)
     power = precision_array(precision, chosen.size)
-    table = _index(cumulative, precision, chosen.size)
+    table = table_index.index(cumulative, precision, chosen.size)
     unsigned = chosen.ravel().astype(np.uint64)  # a row below 0 wraps round
     if np.count_nonzero(unsigned >= len(cumulative)):
         raise ValueError(f"rows must be in 0..{len(cumulative) - 1}")
     row = unsigned.view(_INT64)
     columns = cumulative.shape[1]
     # arrays, because NumPy takes longer over a scalar
-    last, mask = np.array(columns - 2, np.uint64), np.array((1 << precision) - 1, np.uint64)
+    last, low = np.array(columns - 2, np.uint64), np.array((1 << precision) - 1, np.uint64)
+
+    def masks_for(message: Message) -> U64:
+        count = len(message.heads)
+        if masks is None:
+            return _NO_MASKS
+        if masks.shape != (-(-len(row) // count) * count,):
+            raise ValueError("there must be a mask for each head in each block")
+        return fast.plain(masks, np.uint64)
+
+    def blocks(message: Message) -> list[tuple[slice, U64, Codec[Array]]]:
+        count, mask = len(message.heads), masks_for(message)
+        parts = [slice(begin, begin + count) for begin in range(0, len(row), count)]
+        return [(p, mask[p], categorical(cumulative, row[p], precision)) for p in parts]
 
     def push(message: Message, symbols: Array) -> Message:
         flat = _integers(symbols, chosen.shape)
         if (loops := message.loops) is not None:
-            wide = np.require(flat.astype(np.uint64, copy=False), requirements=["C", "A"])
-            shared = table.cumulative, columns, row, wide, precision, masks
-            message.push_compiled(chosen.size, loops.push_rows, *shared)
+            wide = fast.plain(flat, np.uint64)
+            shared = table.cumulative, columns, row, wide, precision
+            loop = loops.push_rows
+            message.push_compiled(chosen.size, loop, *shared, masks_for(message))
+            return message
+        if masks is not None:
+            with _all_or_nothing(message):
+                for where, mask, codec in reversed(blocks(message)):
+                    codec.push(message, flat[where])
+                    message.heads ^= mask
             return message
 
         def interval(where: slice) -> tuple[U64, U64]:
@@ -177,16 +195,22 @@ def categorical(
             freqs = table.freqs.take(at)
             if np.count_nonzero(freqs) != len(at):
                 raise outside_support()
-            return table.keys.take(at) & mask, freqs
+            return table.keys.take(at) & low, freqs
 
-        message.push_trusted(chosen.size, power, interval, masks)
+        message.push_trusted(chosen.size, power, interval)
         return message
 
     def pop(message: Message) -> tuple[Message, Array]:
         at = np.empty(chosen.size, np.int64)
         if (loops := message.loops) is not None:
-            guide = table.cumulative, columns, table.guide, table.bits
-            message.pop_compiled(loops.pop_rows, *guide, row, precision, masks, at)
+            shared = table.cumulative, columns, table.guide, table.bits, row, precision
+            message.pop_compiled(loops.pop_rows, *shared, masks_for(message), at)
+            return message, at.reshape(chosen.shape)
+        if masks is not None:
+            with _all_or_nothing(message):
+                for where, mask, codec in blocks(message):
+                    message.heads ^= mask
+                    at[where] = codec.pop(message)[1]
             return message, at.reshape(chosen.shape)
         first, origin = row * columns, unsigned << power
 
@@ -195,112 +219,22 @@ def categorical(
             at[where], offset, freqs = table.locate(cf, first[where])
             return offset, freqs
 
-        message.pop_trusted(chosen.size, power, locate, masks)
+        message.pop_trusted(chosen.size, power, locate)
         at -= first
         return message, at.reshape(chosen.shape)
 
     return Codec(push, pop)
 
 
-@dataclass(frozen=True)
-class _Index:
-    """A table of cumulative frequencies C, (R, n + 1), laid out for coding.
-
-    Args:
-        cumulative: uint32 (R (n + 1),), C.
-        columns: n + 1.
-        guide: uint16, or uint32 where n needs it, (R * 2**bits,), the symbol in the middle of each
-            of a row's 2**bits cells; small, as all of it is in use at once and should stay in
-            the cache.
-        bits: see guide.
-        precision: of C.
-    """
-
-    cumulative: NDArray[np.uint32]
-    columns: int
-    guide: NDArray[np.unsignedinteger[Any]]
-    bits: int
-    precision: int
-
-    @functools.cached_property
-    def keys(self) -> U64:
-        """uint64 (R (n + 1),), row * 2**precision + C: non-decreasing from end to end."""
-        return _keys(self.cumulative.reshape(-1, self.columns), self.precision)
-
-    @functools.cached_property
-    def freqs(self) -> U64:
-        """uint64 (R (n + 1),), the symbols' frequencies; 0 in column n."""
-        rows = self.cumulative.reshape(-1, self.columns).astype(np.uint64)
-        return np.diff(rows, append=np.uint64(1 << self.precision)).ravel()
-
-    @functools.cached_property
-    def shift(self) -> U64:
-        """uint64 (), from a number to its cell: precision - bits."""
-        return np.array(self.precision - self.bits, np.uint64)
-
-    def locate(self, key: U64, first: I64) -> tuple[I64, U64, U64]:
-        """Find the symbols that hold cf.
-
-        Args:
-            key: uint64 (m,), row * 2**precision + cf.
-            first: int64 (m,), where in `keys` the row begins.
-
-        Returns:
-            the symbols' places in `keys`, cf - starts, and freqs.
-        """
-        at = self.guide.take((key >> self.shift).view(_INT64)) + first
-        offset = key - self.keys.take(at)
-        freqs = self.freqs.take(at)
-        # an interval above the key makes the offset wrap round, so that it is found too
-        wrong = (offset >= freqs).nonzero()[0]
-        if wrong.size:
-            missed = key[wrong]
-            right = self.keys.searchsorted(missed, "right") - 1
-            at[wrong] = right
-            offset[wrong] = missed - self.keys.take(right)
-            freqs[wrong] = self.freqs.take(right)
-        return at, offset, freqs
-
-
-_indexes: dict[tuple[int, int], tuple[weakref.ref[Array], _Index]] = {}
-
-
-def _index(cumulative: Array, precision: int, uses: int) -> _Index:
-    """The index of a table that is to be used so often; a read-only table's is kept with it."""
-    name = id(cumulative), precision
-    if name in _indexes:
-        return _indexes[name][1]
-    if cumulative.flags.writeable or cumulative.base is not None:
-        # a guide that is used but once should not have more cells than there are symbols
-        return _make_index(cumulative, precision, (uses // max(len(cumulative), 1)).bit_length())
-    made = _make_index(cumulative, precision, _CELL_BITS)
-    _indexes[name] = weakref.ref(cumulative, lambda _: _indexes.pop(name)), made
-    return made
-
-
-def _make_index(cumulative: Array, precision: int, most_bits: int) -> _Index:
-    columns = cumulative.shape[1]
-    size = 1 << precision
-    wide = cumulative.astype(np.int64)
-    if np.any(wide[:, 0]) or np.any(wide[:, -1] != size) or np.any(np.diff(wide) < 0):
-        raise ValueError("every row of a cumulative table must rise from 0 to 2**precision")
-    keys = _keys(cumulative, precision)
-    bits = min(precision, most_bits, _CELL_BITS, columns.bit_length() + 2)
-    middles = np.arange(len(cumulative) << bits) * 2 + 1 << precision >> bits + 1
-    row = np.arange(len(cumulative) << bits) >> bits
-    symbols = keys.searchsorted(middles.astype(np.uint64), "right") - 1 - row * columns
-    return _Index(
-        cumulative.astype(np.uint32).ravel(),
-        columns,
-        symbols.astype(np.uint16 if columns <= 1 << 16 else np.uint32),
-        bits,
-        precision,
-    )
-
-
-def _keys(cumulative: Array, precision: int) -> U64:
-    row = np.arange(len(cumulative), dtype=np.uint64)[:, None]
-    return (cumulative.astype(np.uint64) + (row << np.uint64(precision))).ravel()
+@contextlib.contextmanager
+def _all_or_nothing(message: Message) -> Iterator[None]:
+    heads, tail = message.heads.copy(), message.tail.mark()
+    try:
+        yield
+    except Exception:
+        message.heads[:] = heads
+        message.tail.restore(tail)
+        raise
 
 
 def serial(codecs: Sequence[Codec[Any]]) -> Codec[tuple[Any, ...]]:

@@ -13,6 +13,10 @@ import functools
 import importlib
 import os
 from types import ModuleType
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 enabled = os.environ.get("BITSBACK_KERNELS") != "0"
 
@@ -25,6 +29,11 @@ def loops(module: str) -> ModuleType | None:
             first on a machine compiles for some seconds.
     """
     return _load(module) if enabled else None
+
+
+def plain(values: ArrayLike, dtype: Any = np.int64) -> NDArray[Any]:
+    """The values as the loops take them: of this dtype, contiguous and aligned."""
+    return np.require(values, dtype, ["C", "A"])
 
 
 @functools.cache

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from . import arithmetic, tables
+from . import arithmetic, fast, tables
 from .tables import FIRST, FRACTIONS, POSTERIOR_WIDTHS, PRIOR_WIDTHS, SCALE_STEPS
 
 MEAN_BITS = 8  # a mean is in units of 2**-8
@@ -25,6 +25,11 @@ NIL = 127  # the log-width of a channel that is not coded
 _FIXED = 20  # fractional bits of the tables of scales below
 _WIDEST = 12 * STEPS
 PER_WIDTH = STEPS // SCALE_STEPS  # widths, of grids and of table rows, have fewer steps
+# A distance has 8 fractional bits, an inverse scale 20: in units of 1/32, 23 bits are to go.
+_OFFSET_SHIFT = MEAN_BITS + _FIXED - FRACTIONS.bit_length() + 1
+# A step times a number of 1/64 of it has 26 fractional bits; means rise to them, latents keep 6.
+_MEAN_SHIFT = _FIXED + FRACTIONS.bit_length() - MEAN_BITS
+_LATENT_SHIFT = _MEAN_SHIFT + MEAN_BITS - Z_BITS
 
 
 @dataclass(frozen=True)
@@ -88,9 +93,7 @@ def _offsets(
     """Nearest k to the posterior's centre, and the centre's fraction in 0..31 about it."""
     distance = q.mean.astype(np.int64) - p.mean
     inverse = scale(-(p.log_scale.astype(np.int64) + PER_WIDTH * log_width))
-    # distance has 8 fractional bits, inverse 20: the product in units of 1/32 is 23 bits up.
-    shift = MEAN_BITS + _FIXED - FRACTIONS.bit_length() + 1
-    offset = (distance * inverse + (1 << (shift - 1))) >> shift
+    offset = (distance * inverse + (1 << (_OFFSET_SHIFT - 1))) >> _OFFSET_SHIFT
     value = offset - d + FRACTIONS - 1
     return value // FRACTIONS, value % FRACTIONS
 
@@ -110,6 +113,14 @@ def posterior_rows(
     Returns:
         rows and base, int64 (B, C, h, w).
     """
+    if (loops := fast.loops("row_loops")) is not None:
+        rows, base = np.empty((2, *d.shape), np.int64)
+        parameters = q.mean, q.log_scale, p.mean, p.log_scale, np.broadcast_to(log_width, d.shape)
+        flat = (fast.plain(v).ravel() for v in (*parameters, d))
+        radii = tables.posterior_radius()
+        fixed = _scales(), radii, PER_WIDTH, _OFFSET_SHIFT
+        loops.posterior_rows(*flat, *fixed, rows.ravel(), base.ravel())
+        return rows, base
     base, fraction = _offsets(q, p, log_width, d)
     width = q.log_scale.astype(np.int64) - p.log_scale
     width = (width + PER_WIDTH // 2) // PER_WIDTH - log_width
@@ -126,14 +137,18 @@ def nearest(q: Gaussian, p: Gaussian, log_width: np.ndarray, d: np.ndarray) -> n
 
 def latent(p: Gaussian, log_width: np.ndarray, k: np.ndarray, d: np.ndarray) -> np.ndarray:
     """z in units of 2**-6, rounded and clipped to |z| <= 512; int64 (B, C, h, w)."""
+    if (loops := fast.loops("row_loops")) is not None:
+        z = np.empty(d.shape, np.int64)
+        parameters = p.mean, p.log_scale, np.broadcast_to(log_width, d.shape), k, d
+        flat = (fast.plain(v).ravel() for v in parameters)
+        fixed = _scales(), PER_WIDTH, _MEAN_SHIFT, _LATENT_SHIFT, Z_LIMIT
+        loops.latents(*flat, *fixed, z.ravel())
+        return z
     step = scale(p.log_scale.astype(np.int64) + PER_WIDTH * np.asarray(log_width, np.int64))
     # k + u = (64 k + 2 d - 31) / 64 exactly.
     halves = 2 * FRACTIONS * np.asarray(k, np.int64) + 2 * d - (FRACTIONS - 1)
-    move = step * halves  # fractional bits: 20 + 6
-    shift = _FIXED + FRACTIONS.bit_length() - MEAN_BITS
-    total = (p.mean.astype(np.int64) << shift) + move
-    drop = shift + MEAN_BITS - Z_BITS
-    return np.clip((total + (1 << (drop - 1))) >> drop, -Z_LIMIT, Z_LIMIT)
+    total = (p.mean.astype(np.int64) << _MEAN_SHIFT) + step * halves
+    return np.clip((total + (1 << (_LATENT_SHIFT - 1))) >> _LATENT_SHIFT, -Z_LIMIT, Z_LIMIT)
 
 
 def kl_bits(rows: np.ndarray, base: np.ndarray, p_rows: np.ndarray) -> np.ndarray:

@@ -83,10 +83,13 @@ def push_rows(
 ) -> int:
     """Push symbols under rows of a flat table of cumulative frequencies.
 
-    After each block all heads are changed by the masks of that block, if there are masks.
+    If there are masks, the last block comes first, and all heads are XORed with the block's masks
+    after it.
     """
     n, count = len(rows), len(heads)
-    for lo in range(0, n, count):
+    blocks = (n + count - 1) // count
+    for block in range(blocks):
+        lo = (blocks - 1 - block if len(masks) else block) * count
         for i in range(min(lo + count, n) - 1, lo - 1, -1):
             if symbols[i] >= uint64(columns - 1):
                 return -1
@@ -136,7 +139,9 @@ def pop_rows(
     """The inverse of `push_rows`; `guide` has a guess for each of a row's 2**bits cells."""
     n, count = len(rows), len(heads)
     shift = power - uint64(bits)
-    for lo in range((n - 1) // count * count, -1, -count):
+    blocks = (n + count - 1) // count
+    for block in range(blocks):
+        lo = (block if len(masks) else blocks - 1 - block) * count
         if len(masks):
             for i in range(count):
                 heads[i] ^= masks[lo + i]

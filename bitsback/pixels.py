@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from . import arithmetic, codecs, tables
+from . import arithmetic, codecs, fast, tables
 from .ans import Message
 from .errors import InputError
 from .tables import (
@@ -104,7 +104,7 @@ class Mixture:
         batch, _, channels, height, width = self.means.shape
         x = np.empty((batch, channels, height, width), np.uint8)
         for c, levels in enumerate(self._channels(x)):
-            x[:, c] = levels.codec().pop(message)[1]
+            x[:, c] = levels.pop(message)
         if self.gray:
             x[:, 1:] = x[:, :1]
         return x
@@ -113,7 +113,7 @@ class Mixture:
         """Code length of every image, (B,) bits."""
         found = np.zeros(len(x))
         for c, levels in enumerate(self._channels(x)):
-            freqs = levels.interval(x[:, c].ravel(), slice(None))[1]
+            freqs = levels.interval(x[:, c].ravel(), slice(0, x[:, c].size))[1]
             found += _bits(freqs).reshape(len(x), -1).sum(1)
         return found
 
@@ -126,7 +126,7 @@ class Mixture:
 
         A channel of x is read only when the next one's mixture is asked for.
         """
-        weights = flat(mixture_weights(self.weights))
+        weights = mixture_weights(flat(self.weights))
         for c in range(self._coded):
             found = self._levels(x, c, weights)
             yield found
@@ -134,6 +134,21 @@ class Mixture:
                 weights = found.posterior_weights(x[:, c].ravel())
 
     def _levels(self, x: np.ndarray, c: int, weights: np.ndarray) -> "_Levels":
+        table = tables.component_table(self.kind).reshape(-1)
+        return _Levels(table, self._places(x, c), weights, x.shape[:1] + x.shape[2:])
+
+    def _places(self, x: np.ndarray, c: int) -> np.ndarray:
+        if (loops := fast.loops("row_loops")) is not None:
+            batch, components, _, height, width = self.means.shape
+            found = np.empty((components, batch * height * width), np.int64)
+            parameters = (self.means, self.log_scales, self.coeffs)
+            loops.places(
+                *(fast.plain(v).reshape(*v.shape[:3], height * width) for v in parameters),
+                fast.plain(x).reshape(*x.shape[:2], height * width),
+                c,
+                found,
+            )
+            return found
         means = self.means[:, :, c].astype(np.int64)
         first = c * (c - 1) // 2
         if c:
@@ -143,12 +158,7 @@ class Mixture:
         means = flat(np.clip(means, 0, _HIGHEST))
         scales = flat(np.clip(self.log_scales[:, :, c], *PIXEL_SCALES))
         rows = (scales - PIXEL_SCALES[0]) * PIXEL_FRACTIONS + means % PIXEL_FRACTIONS
-        return _Levels(
-            tables.component_table(self.kind).reshape(-1),
-            rows * PIXEL_COLUMNS + PIXEL_COLUMNS // 2 - means // PIXEL_FRACTIONS,
-            weights,
-            x.shape[:1] + x.shape[2:],
-        )
+        return rows * PIXEL_COLUMNS + PIXEL_COLUMNS // 2 - means // PIXEL_FRACTIONS
 
 
 def flat(parameters: np.ndarray) -> np.ndarray:
@@ -164,18 +174,24 @@ def _weight_table() -> np.ndarray:
 
 
 def mixture_weights(logits: np.ndarray) -> np.ndarray:
-    """Integer softmax over axis 1: int64 weights that sum to 256; the rest goes to the largest."""
-    wide = np.asarray(logits, np.int64)
-    mass = _weight_table()[np.minimum(wide.max(1, keepdims=True) - wide, 2 * LOGIT_LIMIT)]
-    return _normalised(mass, 1)
+    """Integer softmax of (M, n) logits: int64 weights that sum to 256 over M."""
+    wide = logits.astype(np.int64)
+    mass = _weight_table().take(np.minimum(wide.max(0) - wide, 2 * LOGIT_LIMIT))
+    return _normalised(mass)
 
 
-def _normalised(mass: np.ndarray, axis: int) -> np.ndarray:
-    """int64 weights in proportion to mass, that sum to 256: floors, the rest to the largest."""
-    weights = mass * _SUM // mass.sum(axis, keepdims=True)
-    rest = _SUM - weights.sum(axis, keepdims=True)
-    largest = mass.argmax(axis, keepdims=True)
-    np.put_along_axis(weights, largest, np.take_along_axis(weights, largest, axis) + rest, axis)
+def _normalised(mass: np.ndarray) -> np.ndarray:
+    """Weights in proportion to mass, (M, n): floors of their share of 256, the rest to the largest.
+
+    It may change mass.
+    """
+    if (loops := fast.loops("row_loops")) is not None:
+        loops.normalise(mass)
+        return mass
+    weights = mass * _SUM // mass.sum(0)
+    largest = mass.argmax(0)[None]
+    rest = _SUM - weights.sum(0)
+    np.put_along_axis(weights, largest, np.take_along_axis(weights, largest, 0) + rest, 0)
     return weights
 
 
@@ -198,16 +214,24 @@ class _Levels:
     def posterior_weights(self, levels: np.ndarray) -> np.ndarray:
         """Weights once this channel's levels are known: w_m p_m(level), normalised, (M, n)."""
         wide = levels.astype(np.int64)
+        if (loops := fast.loops("row_loops")) is not None:
+            mass = np.empty_like(self.weights)
+            loops.level_mass(self.table, self.at, self.weights, wide, mass)
+            return _normalised(mass)
         below = np.where(wide == 0, 0, self.table.take(self.at + wide))
         above = np.where(
             wide == 255, PIXEL_TOTAL, self.table.take(self.at + np.minimum(wide, 254) + 1)
         )
         # One more, so that no level leaves all weights at zero.
-        return _normalised(self.weights * (above.astype(np.int64) - below + 1), 0)
+        return _normalised(self.weights * (above.astype(np.int64) - below + 1))
 
     def interval(self, levels: np.ndarray, where: slice) -> tuple[np.ndarray, np.ndarray]:
         """Starts and frequencies of levels."""
         wide = levels.astype(np.int64)
+        if where == slice(0, len(wide)) and (loops := fast.loops("row_loops")) is not None:
+            found = np.empty((2, len(wide)), np.uint64)
+            loops.level_intervals(self.table, self.at, self.weights, wide, *found)
+            return found[0], found[1]
         starts = self.cumulative(wide, where)
         return starts, self.cumulative(wide + 1, where) - starts
 
@@ -223,3 +247,11 @@ class _Levels:
     def codec(self) -> codecs.Codec[np.ndarray]:
         """The codec of these levels, in the images' shape."""
         return codecs.from_intervals(self.interval, self.find, self.shape, tables.PRECISION)
+
+    def pop(self, message: Message) -> np.ndarray:
+        """Levels in the images' shape, off the message."""
+        if (loops := message.loops) is None:
+            return self.codec().pop(message)[1]
+        found = np.empty(self.at.shape[1], np.int64)
+        message.pop_compiled(loops.pop_levels, self.table, self.at, self.weights, found)
+        return found.reshape(self.shape)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bitsback import codecs, fast
+from bitsback import codecs, fast, grid, pixels
 from bitsback.ans import Message
 from bitsback.errors import EmptyMessageError
 
@@ -88,7 +88,7 @@ def messages(draw):
 @given(tables_and_rows(), messages(), st.booleans(), seeds)
 def test_table_codecs(case, message, masked, seed):
     cumulative, rows, precision, symbols = case
-    masks = np.empty(0, np.uint64)
+    masks = None
     if masked:
         count = len(message.heads)
         size = -(-len(rows) // count) * count
@@ -104,6 +104,7 @@ def test_table_codecs(case, message, masked, seed):
     same(push, message)
     popped = same(lambda message: codec().pop(message)[1], message)
     if not isinstance(popped, Exception):
+        assert np.all((popped >= 0) & (popped < cumulative.shape[1] - 1))
         after = message.copy()
         codec().push(codec().pop(after)[0], popped)
         assert after == message
@@ -169,11 +170,71 @@ def test_a_missing_word_is_counted_in_its_block(heads):
     assert isinstance(error, EmptyMessageError)
 
 
+@quick
+@given(seeds, st.integers(1, 9), st.booleans())
+def test_rows_and_latents_of_the_grid(seed, size, extreme):
+    rng = np.random.default_rng(seed)
+    shape = (2, 3, size, 2)
+
+    def gaussian():
+        mean, scale = (2**31 - 1, 2**31 - 1) if extreme else (4096, 512)
+        return grid.Gaussian(
+            rng.integers(-mean, mean + 1, shape).astype(np.int32),
+            rng.integers(-scale, scale + 1, shape).astype(np.int32),
+        )
+
+    q, p = gaussian(), gaussian()
+    width, d = rng.integers(-48, 33, (3, 1, 1)), rng.integers(0, 32, shape)
+    k = rng.integers(-128, 128, shape)
+    same(lambda: grid.posterior_rows(q, p, width, d))
+    same(lambda: grid.latent(p, width, np.asfortranarray(k), d))
+
+
+@quick
+@given(seeds, messages(), st.sampled_from([1, 3]), st.integers(1, 4), st.booleans(), st.booleans())
+def test_mixtures(seed, message, channels, components, gray, extreme):
+    rng = np.random.default_rng(seed)
+    mean, scale, coeff = (2**40, 2**40, 2**40) if extreme else (4096, 60, 4096)
+    full, image = (2, components, channels, 3, 2), (2, channels, 3, 2)
+    mixture = pixels.Mixture(
+        "logistic",
+        rng.integers(-600, 601, (2, components, 3, 2)),
+        rng.integers(-mean, mean, full),
+        rng.integers(-scale, scale, full),
+        rng.integers(-coeff, coeff, (2, components, channels * (channels - 1) // 2, 3, 2)),
+        gray,
+    )
+    x = rng.choice([0, 255, *rng.integers(0, 256, 9)], image).astype(np.uint8)
+    x = np.repeat(x[:, :1], channels, 1) if gray else x
+
+    def push(message):
+        mixture.push(message, x)
+        return mixture.bits(x)
+
+    same(push, message)
+    same(mixture.pop, message)
+
+
+def test_masks_that_are_too_few_are_refused():
+    codec = codecs.categorical(np.array([[0, 16]]), np.zeros(9, int), 4, np.zeros(9, np.uint64))
+    assert isinstance(same(lambda message: codec.pop(message)[1], Message.empty(4)), ValueError)
+
+
+def test_what_is_no_level_is_refused():
+    zeros = np.zeros((1, 1, 1, 1, 2), np.int64)
+    mixture = pixels.Mixture("logistic", zeros[0], zeros, zeros, zeros[:, :, :0])
+    for level in (-1, 256, 2**62):
+        message = Message.empty(2)
+        with pytest.raises(ValueError, match="support"):
+            mixture.push(message, np.array([0, level]).reshape(1, 1, 1, 2))
+        assert message == Message.empty(2)
+
+
 WITHOUT = """
 import sys
 sys.modules["numba"] = None
 import numpy as np
-from bitsback import codecs, fast
+from bitsback import codecs, fast, grid, pixels
 from bitsback.ans import Message
 message = Message.random(8, 99, 0)
 before = message.copy()

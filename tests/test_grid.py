@@ -7,6 +7,7 @@ from scipy import special
 from bitsback import codecs, grid, tables
 from bitsback.ans import Message
 
+pytestmark = pytest.mark.usefixtures("either_way")
 seeds = st.integers(0, 2**32 - 1)
 shapes = st.tuples(*(st.integers(1, n) for n in (3, 4, 5, 5)))
 
