@@ -13,7 +13,7 @@ All integers are little-endian and unsigned. The head:
     8   payload_bytes: bytes of the payload at the bottom of the stack
     8   classical_bytes: bytes of the classical prefix that lies above it
     4   filler_bytes: bytes of pseudo-random filler above that
-    16  BLAKE2b, 16-byte digest, of all decoded tiles' bytes in coding order
+    16  BLAKE2b, 16-byte digest, of all decoded tiles' bytes in coding order, then of the payload
     then for each segment, in coding order:
     4   count: tiles in the segment
     2   height of a tile
@@ -72,11 +72,12 @@ class ChunkHead:
     pixels_checksum: bytes
 
 
-def pixel_checksum(tiles: Iterable[NDArray[np.uint8]]) -> bytes:
-    """BLAKE2b-128 of the bytes of all arrays, one after another.
+def pixel_checksum(tiles: Iterable[NDArray[np.uint8]], payload: bytes) -> bytes:
+    """BLAKE2b-128 of the bytes of all arrays, one after another, and of the payload.
 
     Args:
         tiles: uint8 arrays of any shape, in coding order.
+        payload: it says how tiles make pictures.
 
     Returns:
         16 bytes; how the tiles are divided among the arrays makes no difference.
@@ -84,6 +85,7 @@ def pixel_checksum(tiles: Iterable[NDArray[np.uint8]]) -> bytes:
     digest = hashlib.blake2b(digest_size=16)
     for part in tiles:
         digest.update(np.ascontiguousarray(part, dtype=np.uint8).data)
+    digest.update(payload)
     return digest.digest()
 
 

@@ -75,8 +75,8 @@ def decode_chunk(
     prefix = initial.decode_prefix(start.prefix, segments, loaded.binary)
     for run, part in zip(runs, prefix, strict=True):
         run.tiles[: len(part)] = part
-    if pixel_checksum(run.tiles for run in runs) != head.pixels_checksum:
-        raise ChecksumError("its decoded pixels do not have its checksum")
+    if pixel_checksum((run.tiles for run in runs), start.payload) != head.pixels_checksum:
+        raise ChecksumError("its decoded pixels and payload do not have its checksum")
     return _restore(runs, start.payload, pictures)
 
 

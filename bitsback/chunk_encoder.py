@@ -292,7 +292,7 @@ class _Job:
             payload_bytes=len(start.payload),
             classical_bytes=len(start.prefix),
             filler_bytes=start.filler,
-            pixels_checksum=pixel_checksum(run.tiles for run in self.runs),
+            pixels_checksum=pixel_checksum((run.tiles for run in self.runs), start.payload),
         )
         data = pack_chunk(head, words)
         net = sum(link.net_bits for link in tally.links)

@@ -148,7 +148,8 @@ def test_a_forged_length_with_a_good_checksum_is_refused(size):
 @settings(max_examples=50, deadline=None)
 @given(hnp.arrays(np.uint8, (6, 3, 2, 1)), st.integers(0, 6))
 def test_the_pixel_checksum_depends_on_bytes_and_not_on_their_division(tiles, cut):
-    whole = pixel_checksum([tiles])
-    assert whole == pixel_checksum([tiles[:cut], np.asfortranarray(tiles[cut:])])
+    whole = pixel_checksum([tiles], b"payload")
+    assert whole == pixel_checksum([tiles[:cut], np.asfortranarray(tiles[cut:])], b"payload")
+    assert whole != pixel_checksum([tiles], b"Payload")
     tiles[5, 2, 1, 0] ^= 1
-    assert whole != pixel_checksum([tiles])
+    assert whole != pixel_checksum([tiles], b"payload")
