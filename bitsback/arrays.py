@@ -15,6 +15,8 @@ from bitsback.errors import FormatError, InputError
 Array = NDArray[Any]
 
 _NAMES = ("x", "images", "image", "imgs", "pictures", "test", "test_images", "x_test", "data")
+# NumPy takes its time over every item, also where it has no bytes and a file none of it.
+_MOST_EMPTY = 1 << 20
 
 
 def load_npy(path: Path) -> Array:
@@ -113,6 +115,14 @@ def save_npz(
                     np.lib.format.write_array(out, array, allow_pickle=False)
 
 
+def is_member_name(name: str) -> bool:
+    """Whether an array in a .npz file can have this name."""
+    try:
+        return "\0" not in name and len(f"{name}.npy".encode()) < 1 << 16
+    except UnicodeEncodeError:
+        return False
+
+
 def pack_arrays(arrays: Mapping[str, Array]) -> bytes:
     """Serialise arrays as an uncompressed .npz; b"" for none."""
     if not arrays:
@@ -131,7 +141,7 @@ def unpack_arrays(data: bytes) -> dict[str, Array]:
     if not data:
         return {}
     try:
-        return _read_npz(data)[0]
+        return _read_npz(data, bombs=False)[0]
     except Exception as error:  # parsers of damaged files raise many kinds
         raise FormatError("the extra arrays are damaged") from error
 
@@ -207,10 +217,13 @@ def _is_images(array: Array) -> bool:
     return True
 
 
-def _read_npz(data: bytes) -> tuple[dict[str, Array], bool]:
+def _read_npz(data: bytes, bombs: bool = True) -> tuple[dict[str, Array], bool]:
+    """Arrays, and whether any is compressed; without `bombs` none is larger than the data."""
     arrays: dict[str, Array] = {}
     packed = False
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        if not bombs and sum(member.file_size for member in archive.infolist()) > len(data):
+            raise FormatError("its members are larger than it")
         for member in archive.infolist():
             name = member.filename.removesuffix(".npy")
             if name == member.filename or name in arrays:
@@ -218,6 +231,8 @@ def _read_npz(data: bytes) -> tuple[dict[str, Array], bool]:
             packed |= member.compress_type != zipfile.ZIP_STORED
             file = io.BytesIO(archive.read(member))
             arrays[name] = np.lib.format.read_array(file, allow_pickle=False)
+            if arrays[name].dtype.itemsize == 0 and arrays[name].size > _MOST_EMPTY:
+                raise FormatError(f"{member.filename} has too many items of no bytes")
     return arrays, packed
 
 

@@ -10,7 +10,7 @@ from .chain import Chain
 from .chunk import ChunkHead, pixel_checksum, unpack_chunk
 from .errors import ChecksumError, EmptyMessageError, FormatError
 from .heads import fold, unfold
-from .images import ImageSet, picture_shapes
+from .images import ImageSet, check_manifest, picture_shapes
 from .payload import unpack_payload
 from .progress import Progress
 from .protocol import LoadedModel
@@ -90,6 +90,8 @@ def _check_tiles(head: ChunkHead, loaded: LoadedModel) -> None:
 
 def _restore(runs: list[Run], payload: bytes, pictures: int) -> Restored:
     """Pictures and payload from decoded tiles."""
+    if pictures > sum(len(run.tiles) for run in runs):
+        raise FormatError("it has fewer tiles than its index has pictures")
     manifest, extra, user = unpack_payload(payload)
     shapes = picture_shapes(manifest, pictures)
     joined = {
@@ -102,4 +104,6 @@ def _restore(runs: list[Run], payload: bytes, pictures: int) -> Restored:
         raise FormatError("its pictures are not those of its manifest")
     found = [next(joined[shape[2]]) for shape in shapes]
     binary = bool(manifest.pop("binary", False))
-    return Restored(ImageSet(found, binary, manifest, extra), user)
+    images = ImageSet(found, binary, manifest, extra)
+    check_manifest(images)
+    return Restored(images, user)

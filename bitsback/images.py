@@ -155,13 +155,13 @@ def picture_shapes(manifest: dict[str, Any], count: int) -> list[tuple[int, int,
     """
     try:
         if manifest["kind"] in ("array", "npz"):
-            n, height, width, channels = npz.stack_shape([int(side) for side in manifest["shape"]])
+            n, height, width, channels = npz.stack_shape(manifest["shape"])
             found = [(height, width, channels)] * (n if n == count else 0)
         else:
-            found = [(int(height), int(width), int(c)) for height, width, c in manifest["shapes"]]
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
+            found = [(height, width, c) for height, width, c in manifest["shapes"]]
+    except (KeyError, TypeError, ValueError) as error:
         raise FormatError("its manifest does not say the pictures' shapes") from error
-    if len(found) != count or any(min(shape) < 1 for shape in found):
+    if len(found) != count or any(type(s) is not int or s < 1 for shape in found for s in shape):
         raise FormatError("its manifest does not describe its pictures")
     return found
 
@@ -185,6 +185,19 @@ def check_manifest(images: ImageSet) -> None:
         picture.shape for picture in images.pictures
     ]:
         raise FormatError("its manifest does not describe its pictures")
+    if kind in ("array", "npz"):
+        good = manifest["dtype"] == "uint8" or all(p.max() <= 1 for p in images.pictures)
+    else:
+        modes = zip(manifest["modes"], images.pictures, strict=True)
+        good = all(_holds(mode, pixels, images.binary) for mode, pixels in modes)
+    if not good:
+        raise FormatError("its manifest tells a kind of pixels that cannot hold its pictures")
+
+
+def _holds(mode: str, pixels: Picture, binary: bool) -> bool:
+    if mode == "1":
+        return pixels.shape[2] == 1 and bool(np.isin(pixels, (0, 1 if binary else 255)).all())
+    return pixels.shape[2] == (3 if mode == "RGB" else 1)
 
 
 def _is_texts(value: Any) -> bool:

@@ -152,6 +152,8 @@ def _write_npz(
     others = arrays.unpack_arrays(start.extra) if isinstance(start, ImageSet) else {}
     if whole and sorted([*others, manifest["name"]]) != sorted(manifest["names"]):
         raise FormatError("its manifest does not name the arrays that the file holds")
+    if not all(map(arrays.is_member_name, manifest["names"])):
+        raise FormatError("its manifest names an array as no .npz can")
 
     def stack(out: BinaryIO) -> None:
         _write_stack(out, first, itertools.chain([start], parts), count)

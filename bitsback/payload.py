@@ -60,7 +60,7 @@ def unpack_payload(payload: bytes) -> tuple[dict[str, Any], bytes, bytes]:
 
 def _pack_part(part: bytes) -> bytes:
     packed = xz.compress(part, _PRESET)
-    stored = packed if len(packed) < len(part) else part
+    stored = packed if len(packed) < len(part) <= _most(len(packed)) else part
     return _leb128(len(part)) + _leb128(len(stored)) + stored
 
 
@@ -68,7 +68,7 @@ def _unpack_part(payload: bytes, position: int) -> tuple[bytes, int]:
     size, position = _read_leb128(payload, position)
     stored_size, position = _read_leb128(payload, position)
     end = position + stored_size
-    if end > len(payload) or stored_size > size:
+    if end > len(payload) or stored_size > size or size > _most(stored_size):
         raise FormatError("its payload is damaged: a part has a wrong length")
     stored = payload[position:end]
     if stored_size == size:
@@ -77,6 +77,11 @@ def _unpack_part(payload: bytes, position: int) -> tuple[bytes, int]:
     if part is None:
         raise FormatError("its payload is damaged: a part cannot be decompressed to its length")
     return part, end
+
+
+def _most(stored: int) -> int:
+    """What so many stored bytes may unpack to, so that a forged part cannot fill the memory."""
+    return (1 << 26) + (stored << 8)
 
 
 def _leb128(value: int) -> bytes:
