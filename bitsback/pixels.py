@@ -36,24 +36,34 @@ class Bernoulli:
 
     logits: np.ndarray
 
-    def _ones(self) -> np.ndarray:
-        return tables.bernoulli_table()[
-            np.clip(self.logits, -LOGIT_LIMIT, LOGIT_LIMIT) + LOGIT_LIMIT
-        ]
+    def _rows(self) -> np.ndarray:
+        return np.clip(self.logits, -LOGIT_LIMIT, LOGIT_LIMIT) + LOGIT_LIMIT
+
+    def _codec(self) -> codecs.Codec[np.ndarray]:
+        return codecs.categorical(_binary_table(), self._rows(), tables.PRECISION)
 
     def push(self, message: Message, x: np.ndarray) -> None:
         """Push x, uint8 (B, C, H, W) of 0 and 1."""
-        codecs.bernoulli(self._ones(), tables.PRECISION).push(message, x)
+        self._codec().push(message, x)
 
     def pop(self, message: Message) -> np.ndarray:
         """Pop x, uint8 (B, C, H, W)."""
-        codec = codecs.bernoulli(self._ones(), tables.PRECISION)
-        return np.asarray(codec.pop(message)[1]).astype(np.uint8)
+        return self._codec().pop(message)[1].astype(np.uint8)
 
     def bits(self, x: np.ndarray) -> np.ndarray:
         """Code length of every image, (B,) bits."""
-        ones = self._ones().astype(np.int64)
+        ones = tables.bernoulli_table()[self._rows()].astype(np.int64)
         return _bits(np.where(x == 1, ones, tables.TOTAL - ones)).reshape(len(x), -1).sum(1)
+
+
+@functools.cache
+def _binary_table() -> np.ndarray:
+    """`tables.bernoulli_table` as cumulative frequencies: (1025, 3), a 0 below a 1."""
+    ends = np.zeros(2 * LOGIT_LIMIT + 1, np.uint32), np.full(2 * LOGIT_LIMIT + 1, tables.TOTAL)
+    found = np.stack([ends[0], tables.TOTAL - tables.bernoulli_table(), ends[1]], 1)
+    found = found.astype(np.uint32)
+    found.flags.writeable = False
+    return found
 
 
 def _bits(freq: np.ndarray) -> np.ndarray:

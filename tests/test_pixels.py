@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import special
 
-from bitsback import pixels
+from bitsback import codecs, pixels, tables
 from bitsback.ans import Message
 
 pytestmark = pytest.mark.usefixtures("either_way")
@@ -177,3 +177,12 @@ def test_an_image_is_coded_alike_in_any_memory_layout(seed, kind):
     strided.push(other, np.asfortranarray(x))
     assert one == other
     assert np.array_equal(strided.pop(one), x)
+
+
+def test_binary_pixels_are_coded_as_the_plain_codec_of_bits_does():
+    rng = np.random.default_rng(0)
+    logits, x = rng.integers(-600, 601, (2, 1, 9, 9)), rng.integers(0, 2, (2, 1, 9, 9))
+    ones = tables.bernoulli_table()[np.clip(logits, -512, 512) + 512]
+    mine, plain = Message.random(7, 50, 0), Message.random(7, 50, 0)
+    pixels.Bernoulli(logits).push(mine, x.astype(np.uint8))
+    assert codecs.bernoulli(ones, tables.PRECISION).push(plain, x) == mine
