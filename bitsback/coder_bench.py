@@ -1,5 +1,7 @@
 """`python -m bitsback.coder_bench`: symbols a second of the coder and of its peers, in one run.
 
+After them, where the time of a model's link goes: see `link_bench`.
+
 All coders take the same symbols on one thread, and what each one pops is compared with what it
 was given. A coder's time covers all that it does with a symbol's parameters: the choice of table
 rows here, the evaluation of the distribution in constriction, not the tables that are made once.
@@ -7,25 +9,30 @@ Times are processor time of this thread, so that other work on the machine chang
 every figure is the best of several repetitions.
 """
 
+import argparse
+import contextlib
 import dataclasses
 import importlib.util
 import json
 import sys
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from . import codecs, tables
+from . import codecs, link_bench, tables
 from .ans import Message
+from .api import DEFAULT_MODEL, load_model
 from .errors import BitsbackError
 
 SYMBOLS = 1 << 18
-HEADS = (64, 1024, 4096, 16384)
+HEADS = (8, 64, 512, 4096)
 REPEATS = 9
+LINK_REPEATS = 5
 PEER = "constriction"
 
 _CRAYSTACK_HEADS = 1024
@@ -159,20 +166,40 @@ def print_rows(rows: Sequence[Row], console: Console) -> None:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Measure and print a table, or JSON if the arguments are `--json`; 2 for any others."""
-    if list(arguments) not in ([], ["--json"]):
-        print("usage: python -m bitsback.coder_bench [--json]", file=sys.stderr)
-        return 2
+    """Measure, and print tables or JSON; 2 if the arguments are wrong."""
+    parser = argparse.ArgumentParser("python -m bitsback.coder_bench")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--model", default=DEFAULT_MODEL, help="whose link is timed")
+    parser.add_argument("--data", type=Path, help="images of that link, else made up")
+    try:
+        given = parser.parse_args(arguments)
+    except SystemExit as stop:
+        return int(stop.code or 0)
     try:
         rows = measure(SYMBOLS, HEADS, REPEATS)
+        times = _measure_link(given.model, given.data)
     except BitsbackError as error:
         print(error, file=sys.stderr)
         return 1
-    if arguments:
-        print(json.dumps([dataclasses.asdict(row) for row in rows]))
+    if given.json:
+        coders, links = ([dataclasses.asdict(row) for row in part] for part in (rows, times))
+        print(json.dumps({"coders": coders, "links": links}))
     else:
-        print_rows(rows, Console(highlight=False))
+        console = Console(highlight=False)
+        print_rows(rows, console)
+        link_bench.print_times(times, console)
     return 0
+
+
+def _measure_link(model: str, data: Path | None) -> list[link_bench.LinkTime]:
+    loaded = load_model(model, "cpu")
+    x = link_bench.images(loaded, data)
+    with contextlib.ExitStack() as stack:
+        if "torch" in sys.modules:
+            torch = sys.modules["torch"]
+            stack.callback(torch.set_num_threads, torch.get_num_threads())
+            torch.set_num_threads(1)
+        return link_bench.measure(loaded, x, LINK_REPEATS)
 
 
 def _draw(rng: np.random.Generator, table: np.ndarray, rows: np.ndarray) -> np.ndarray:

@@ -20,6 +20,7 @@ def small(monkeypatch):
     monkeypatch.setattr(coder_bench, "SYMBOLS", 700)
     monkeypatch.setattr(coder_bench, "HEADS", (3, 64))
     monkeypatch.setattr(coder_bench, "REPEATS", 2)
+    monkeypatch.setattr(coder_bench, "LINK_REPEATS", 1)
 
 
 @pytest.fixture
@@ -69,16 +70,23 @@ def test_all_coders_stand_side_by_side(constriction, craystack):
 
 
 def test_json_has_every_row(constriction, no_craystack, small, capsys):
-    assert coder_bench.main(["--json"]) == 0
-    rows = json.loads(capsys.readouterr().out)
+    assert coder_bench.main(["--json", "--model", "omniglot"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    rows = found["coders"]
     assert [row["work"] for row in rows] == [work for work in WORKS for _ in range(3)]
     assert {row["coder"] for row in rows} == {"constriction", "bitsback"}
     assert all(row["push_ratio"] > 0 and row["pop_ratio"] > 0 for row in rows)
+    assert [(link["model"], link["action"]) for link in found["links"]] == [
+        ("omniglot", "encode"),
+        ("omniglot", "decode"),
+    ]
 
 
 def test_the_table_has_the_ratios(constriction, no_craystack, small, capsys):
-    assert coder_bench.main([]) == 0
+    assert coder_bench.main(["--model", "omniglot"]) == 0
     printed = capsys.readouterr().out
+    assert "encode" in printed
+    assert "decode" in printed
     assert printed.count("bitsback") == 6
     assert printed.count("constriction") == 4  # three rows, and the line that says what ratios are
 
