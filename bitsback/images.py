@@ -25,6 +25,13 @@ from bitsback.errors import FormatError, InputError
 
 Picture = NDArray[np.uint8]
 
+_FIELDS = {
+    "array": {"kind", "dtype", "shape"},
+    "npz": {"kind", "dtype", "shape", "name", "names", "packed"},
+    "file": {"kind", "names", "modes", "shapes"},
+    "folder": {"kind", "names", "modes", "shapes"},
+}
+
 
 @dataclass(frozen=True)
 class ImageSet:
@@ -170,17 +177,18 @@ def check_manifest(images: ImageSet) -> None:
     """Raise FormatError unless the manifest has its kind's fields and fits the pictures."""
     manifest = images.manifest
     kind = manifest.get("kind")
-    good = kind in ("array", "npz", "file", "folder")
-    if kind in ("array", "npz"):
-        good = manifest.get("dtype") in ("uint8", "bool")
-    if kind == "npz":
-        good &= isinstance(manifest.get("name"), str) and _is_texts(manifest.get("names"))
-        good &= isinstance(manifest.get("packed"), bool)
-    if kind in ("file", "folder"):
-        names: Any = manifest.get("names")
-        modes: Any = manifest.get("modes")
+    good = isinstance(kind, str) and manifest.keys() == _FIELDS.get(kind)
+    if good and kind in ("array", "npz"):
+        good = manifest["dtype"] in ("uint8", "bool")
+    if good and kind == "npz":
+        good = isinstance(manifest["name"], str) and _is_texts(manifest["names"])
+        good = good and isinstance(manifest["packed"], bool)
+    if good and kind in ("file", "folder"):
+        names = manifest["names"]
+        modes = manifest["modes"]
         good = _is_texts(names) and _is_texts(modes) and len(names) == len(modes)
         good = good and len(names) == len(images.pictures) and set(modes) <= {"1", "L", "RGB"}
+        good = good and (kind == "folder" or len(names) == 1)
     if not good or picture_shapes(manifest, len(images.pictures)) != [
         picture.shape for picture in images.pictures
     ]:
