@@ -3,7 +3,10 @@
 import dataclasses
 import io
 import json
+import sys
 
+import fuzz
+import fuzz_files
 import numpy as np
 import pytest
 from bitsback.models import store
@@ -13,9 +16,21 @@ from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 
 import bitsback
-from bitsback import archive, container
+from bitsback import archive, cli, container, initial, payload
 from bitsback.chunk import pack_chunk, unpack_chunk
 from bitsback.images import from_array
+from bitsback.inputs import read_images
+from bitsback.reader import Reader
+
+
+def test_three_thousand_hostile_cases_end_in_right_pixels_or_a_named_error(tmp_path):
+    results = list(fuzz.run(range(3000), seed=1, jobs=1, keep=tmp_path))
+    assert len(results) == 3000
+    assert [result.failure for result in results if result.failure] == []
+    # Deep layers are reached only by files that are right on the outside.
+    ends = {(result.kind, result.end) for result in results}
+    for kind in ("words", "payload", "manifest", "prefix", "extra arrays", "model tensors"):
+        assert (kind, "pixels") in ends
 
 
 @pytest.fixture(scope="module")
@@ -181,3 +196,265 @@ def test_cut_model_files_are_refused(folder, name, keep):
     data = path.read_bytes()
     path.write_bytes(data[: keep if isinstance(keep, int) else int(keep * len(data))])
     refuse(folder, "damaged")
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """Tiny models and files of every kind."""
+    return fuzz.build(tmp_path_factory.mktemp("world"))
+
+
+def source_of(world, name):
+    return next(source for source in world.sources if source.name == name)
+
+
+def told(source, number=0, **fields):
+    """A source's file with other fields in a manifest, or without those that are None."""
+    held = source.sets[number]
+    manifest = held.manifest | {"binary": held.binary} | fields
+    manifest = {key: value for key, value in manifest.items() if value is not None}
+    data = payload.pack_payload(manifest, held.extra, b"")
+    return fuzz_files.rebuilt(
+        source, number, lambda start: dataclasses.replace(start, payload=data)
+    )
+
+
+def reader_of(source, data):
+    return Reader(io.BytesIO(data), lambda _: source.loaded)
+
+
+@pytest.mark.parametrize(
+    ("name", "fields"),
+    [
+        ("blank", {"kind": None}),
+        ("blank", {"kind": "heap"}),
+        ("blank", {"kind": []}),
+        ("blank", {"modes": ["L"]}),
+        ("folder", {"shape": 5}),
+        ("blank", {"dtype": "float64"}),
+        ("blank", {"shape": ["30", "8", "8"]}),
+        ("blank", {"shape": [30.0, 8.0, 8.0]}),
+        ("gray", {"dtype": "bool"}),
+        ("folder", {"names": None}),
+        ("folder", {"kind": "file"}),
+        ("folder", {"modes": 5}),
+        ("folder", {"modes": ["L", "L", "L"]}),
+        ("folder", {"modes": ["RGB", "RGB", "L"]}),
+        ("folder", {"modes": ["RGB", "1", "L"]}),
+    ],
+)
+def test_a_manifest_that_does_not_suit_its_pictures_is_refused_by_every_way(world, name, fields):
+    source = source_of(world, name)
+    data = told(source, **fields)
+    for way in (list, lambda found: found[0], lambda found: found[:1], lambda found: found.payload):
+        with pytest.raises(bitsback.FormatError, match=r"chunk 0.*manifest"):
+            way(reader_of(source, data))
+    damage = []
+    list(reader_of(source, data).salvaged(damage))
+    assert [each.chunk for each in damage] == [0]
+
+
+def test_an_index_of_more_pictures_than_tiles_is_refused_before_they_are_counted(world):
+    source = source_of(world, "blank")
+    data = told(source, shape=[2**32 - 1, 1, 1])
+    header = container.read_header(io.BytesIO(data), len(data))
+    entry = dataclasses.replace(header.chunks[0], pictures=2**32 - 1)
+    forged_header = container.pack_header(dataclasses.replace(header, chunks=(entry,)))
+    with pytest.raises(bitsback.FormatError, match="fewer tiles"):
+        reader_of(source, forged_header + data[header.size :]).chunk(0)
+
+
+def test_a_payload_that_would_unpack_to_much_more_is_refused_unpacked(world):
+    source = source_of(world, "blank")
+    bomb, size = fuzz_files.bombs()[0], 192 << 22
+    part = fuzz_files._leb128(size) + fuzz_files._leb128(len(bomb)) + bomb
+
+    def change(start: initial.Initial) -> initial.Initial:
+        return dataclasses.replace(start, payload=start.payload[:-2] + part)
+
+    with pytest.raises(bitsback.FormatError, match="wrong length"):
+        reader_of(source, fuzz_files.rebuilt(source, 0, change)).chunk(0)
+
+
+@pytest.mark.parametrize("name", ["\ud800", "a\0b", "x" * 65_532])
+def test_a_name_that_no_npz_can_hold_is_refused(world, name, tmp_path):
+    source = source_of(world, "npz")
+    data = told(source, name=name, names=[name, "labels", "words"])
+    code, err = command(source, data, tmp_path, "decompress", "-o", tmp_path / "out" / "y.npz")
+    assert (code, list((tmp_path / "out").iterdir())) == (2, [])
+    assert "names an array" in err
+
+
+def test_extra_arrays_that_unpack_to_more_than_they_are_are_refused(world, tmp_path):
+    source = source_of(world, "npz")
+    held = source.sets[0]
+    data = payload.pack_payload(
+        held.manifest | {"binary": True, "names": ["x", "0"]}, fuzz_files.zip_bomb(1), b""
+    )
+    data = fuzz_files.rebuilt(source, 0, lambda start: dataclasses.replace(start, payload=data))
+    code, err = command(source, data, tmp_path, "decompress", "-o", tmp_path / "out" / "y.npz")
+    assert (code, list((tmp_path / "out").iterdir())) == (2, [])
+    assert "extra arrays are damaged" in err
+
+
+def command(source, data, folder, verb, *words):
+    """Exit code and standard error of the command line over a file; never a traceback."""
+    file, code = folder / "x.bb", 0
+    file.write_bytes(data)
+    (folder / "out").mkdir(exist_ok=True)
+    with pytest.MonkeyPatch.context() as patch:
+        err = io.StringIO()
+        patch.setattr(sys, "stderr", err)
+        patch.setattr(cli.errors, "file", err)
+        patch.setattr("bitsback.api.load_model", lambda *_: source.loaded)
+        patch.setattr(sys, "argv", ["bitsback", verb, str(file), *map(str, words)])
+        try:
+            cli.main()
+        except SystemExit as left:
+            code = left.code or 0
+    text = err.getvalue()
+    assert "Traceback" not in text
+    assert code != 2 or text.count("\n") == 1, text
+    return code, text
+
+
+def altered(data, place, bit=4):
+    found = bytearray(data)
+    found[place] ^= bit
+    return bytes(found)
+
+
+def other_pixels(source, number):
+    """A file in which a chunk's pixels are not those of its checksum; all else is right."""
+    chunks = source.chunks
+    head, words = unpack_chunk(chunks[number])
+    head = dataclasses.replace(head, pixels_checksum=bytes(16))
+    chunks[number] = pack_chunk(head, words)
+    return fuzz_files.pack(source.header, chunks)
+
+
+def test_verify_tells_header_message_and_pixels_apart(world, tmp_path):
+    source = source_of(world, "three chunks")
+    whole, places = source.data, source.header.offsets
+    assert command(source, whole, tmp_path, "verify")[0] == 0
+    for damaged, words in [
+        (altered(whole, 30), ["the file's header was altered"]),
+        (altered(whole, places[1] + 90), ["chunk 1, images 5 to 9", "its message was altered"]),
+        (other_pixels(source, 2), ["chunk 2, images 10 to 13", "its decoded pixels"]),
+        (
+            altered(other_pixels(source, 2), places[0] + 90),
+            ["chunk 0, images 0 to 4: its message", "chunk 2, images 10 to 13: its decoded"],
+        ),
+        (whole[:-3], ["chunk 2, images 10 to 13", "truncated: 3 bytes are missing"]),
+        (whole + b"more", ["4 bytes after its end"]),
+    ]:
+        code, err = command(source, damaged, tmp_path, "verify")
+        assert code == 2
+        for word in words:
+            assert word in err
+        for number in range(3):
+            assert (f"chunk {number}" in err) == any(f"chunk {number}" in word for word in words)
+
+
+@pytest.mark.parametrize("bad", [[1], [0, 2]])
+def test_a_damaged_file_is_refused_whole_and_salvaged_in_part(world, tmp_path, bad):
+    source = source_of(world, "three chunks")
+    damaged = source.data
+    for number in bad:
+        damaged = altered(damaged, source.header.offsets[number] + 90)
+    output = tmp_path / "out" / "y.npy"
+    code, err = command(source, damaged, tmp_path, "decompress", "-o", output)
+    assert code == 2
+    assert f"chunk {bad[0]}" in err
+    assert not output.exists()
+    code, err = command(source, damaged, tmp_path, "decompress", "-o", output, "--salvage")
+    assert code == 1
+    assert [f"lost chunk {number}" in err for number in range(3)] == [n in bad for n in range(3)]
+    found = np.load(output)
+    for number, first in enumerate(source.header.firsts):
+        wanted = np.stack(source.wanted[number])[..., 0]
+        got = found[first : first + len(wanted)]
+        assert np.array_equal(got, wanted * 0 if number in bad else wanted)
+        opened_file = bitsback.open(tmp_path / "x.bb", source.loaded)
+        with opened_file as reader:
+            if number in bad:
+                with pytest.raises(bitsback.ChecksumError, match=f"chunk {number}"):
+                    reader[first]
+            else:
+                assert np.array_equal(reader[first : first + len(wanted)], wanted)
+
+
+def test_a_file_without_a_whole_chunk_is_not_salvaged(world, tmp_path):
+    source = source_of(world, "blank")
+    damaged = altered(source.data, source.header.offsets[0] + 60)
+    output = tmp_path / "out" / "y.npy"
+    code, err = command(source, damaged, tmp_path, "decompress", "-o", output, "--salvage")
+    assert code == 2
+    assert "no chunk" in err
+    assert not output.exists()
+
+
+NAMES = {
+    "up": ["../x.png", "b.png", "c.png"],
+    "up later": ["a.png", "b.png", "sub/../../x.png"],
+    "absolute": ["/tmp/x.png", "b.png", "c.png"],
+    "a drive": ["C:x.png", "b.png", "c.png"],
+    "backslashes": ["..\\x.png", "b.png", "c.png"],
+    "none": ["", "b.png", "c.png"],
+    "NUL": ["a\0.png", "b.png", "c.png"],
+    "half a surrogate": ["\ud800.png", "b.png", "c.png"],
+    "through a file": ["a.png", "a.png/b.png", "c.png"],
+    "a file where a folder is": ["a.png/b.png", "a.png", "c.png"],
+    "twice": ["a.png", "a.png", "c.png"],
+    "too long": ["x" * 300 + ".png", "b.png", "c.png"],
+    "too deep": ["x/" * 3000 + "a.png", "b.png", "c.png"],
+    "no format": ["a", "b.png", "c.png"],
+    "a lossy format": ["a.jpg", "b.png", "c.png"],
+}
+
+
+@pytest.mark.parametrize("case", NAMES)
+def test_no_stored_name_leads_anywhere_else(world, tmp_path, case):
+    source = source_of(world, "folder")
+    data = told(source, names=NAMES[case])
+    (tmp_path / "out").mkdir()
+    code, _ = command(source, data, tmp_path, "decompress", "-o", tmp_path / "out" / "pictures")
+    assert code == 2
+    assert sorted(tmp_path.rglob("*")) == [tmp_path / "out", tmp_path / "x.bb"]
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["a.png", "A.png", "c.png"],
+        ["a\n.png", "\x1b[31m.png", "c.png"],
+        ["x/y/\u00e9.png", "-", "~"],
+    ],
+)
+def test_strange_but_harmless_names_are_kept(world, tmp_path, names):
+    source = source_of(world, "folder")
+    names = [name if name.endswith(".png") else f"{name}.png" for name in names]
+    target = tmp_path / "out" / "pictures"
+    code, _ = command(source, told(source, names=names), tmp_path, "decompress", "-o", target)
+    assert code == 0
+    for name, pixels in zip(names, source.wanted[0], strict=True):
+        found = read_images([target / name]).pictures[0]
+        assert np.array_equal(found, pixels)
+
+
+def test_an_output_that_is_a_link_is_written_through_only_where_it_leads(world, tmp_path):
+    source = source_of(world, "folder")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "real").mkdir()
+    link = tmp_path / "out" / "pictures"
+    link.symlink_to(tmp_path / "real")
+    assert command(source, source.data, tmp_path, "decompress", "-o", link)[0] == 0
+    assert link.is_symlink()
+    names = [name for held in source.sets for name in held.manifest["names"]]
+    assert sorted(p.name for p in (tmp_path / "real").rglob("*.png")) == [
+        name.rsplit("/", 1)[-1] for name in names
+    ]
+    # It is not empty now, so a forged file cannot add to it.
+    before = sorted(tmp_path.rglob("*"))
+    assert command(source, source.data, tmp_path, "decompress", "-o", link)[0] == 2
+    assert sorted(tmp_path.rglob("*")) == before

@@ -1,0 +1,568 @@
+"""Hostile bitsback files: damage of every layer, outer checksums forged to reach inner ones.
+
+A case is a file, and the pictures that each of its chunks may give if it gives any.
+"""
+
+import contextlib
+import dataclasses
+import functools
+import hashlib
+import io
+import json
+import lzma
+import struct
+import zipfile
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import numpy as np
+from bitsback.models import store
+from conftest import SMALL, random_model
+from PIL import Image
+
+from bitsback import archive, classical, container, initial, payload, runs
+from bitsback.ans import flatten
+from bitsback.arrays import pack_arrays
+from bitsback.chunk import pack_chunk, pixel_checksum, unpack_chunk
+from bitsback.chunk_decoder import decode_chunk
+from bitsback.images import ImageSet, from_array, part
+from bitsback.inputs import read_images
+from bitsback.protocol import LoadedModel
+
+Pictures = list[np.ndarray]
+NUMBERS = [0, 1, 2, 3, 7, 8, 9, 127, 128, 255, 256, 2**15, 2**16 - 1, 2**20, 2**24, 2**28]
+NUMBERS += [2**31 - 1, 2**31, 2**32 - 1, 2**32, 2**48, 2**62, 2**63 - 1, 2**63, 2**64 - 1]
+DEEP: Any = []
+for _ in range(200):
+    DEEP = [DEEP]
+JUNK = [None, True, False, 0, 1, -1, 2, 8, 2**31, 2**32 - 1, 2**63, 10**30, 0.5, 8.0, 1e308]
+JUNK += [float("inf"), float("nan"), "", "x", "8", "\ud800", "../x", "/x", "a\0b", "x" * 5000]
+JUNK += [[], [[]], {}, [0], [1] * 50, [[8, 8, 1]] * 6, [[8, 8, 3]], {"a": 1}, DEEP, "uint8", "bool"]
+JUNK += [
+    "object",
+    "array",
+    "npz",
+    "file",
+    "folder",
+    "L",
+    "1",
+    "RGB",
+    "a.png",
+    "a.png/b.png",
+    "A.PNG",
+]
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """A whole file and what lies in it, chunk by chunk."""
+
+    name: str
+    loaded: LoadedModel
+    data: bytes
+    sets: list[ImageSet]
+    users: list[bytes]
+
+    @property
+    def header(self) -> container.Header:
+        """Its header."""
+        return container.read_header(io.BytesIO(self.data), len(self.data))
+
+    @property
+    def chunks(self) -> list[bytes]:
+        """The bytes of its chunks."""
+        header = self.header
+        places = zip(header.offsets, header.chunks, strict=True)
+        return [self.data[begin : begin + entry.size] for begin, entry in places]
+
+    @property
+    def wanted(self) -> list[Pictures]:
+        """The pictures of its chunks."""
+        return [list(held.pictures) for held in self.sets]
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """A hostile file.
+
+    Args:
+        wanted: the pictures of each chunk, if it gives any.
+        reshaped: whether the manifest may tell other shapes, and so cut the tiles otherwise.
+    """
+
+    kind: str
+    source: Source
+    data: bytes
+    wanted: list[Pictures]
+    reshaped: bool = False
+
+
+def build_models(folder: Path) -> dict[str, LoadedModel]:
+    """Tiny random models: gray bits, and colour."""
+    configs = {
+        "bits": SMALL,
+        "colour": dataclasses.replace(SMALL, channels=3, likelihood="logistic", mixtures=2),
+    }
+    found = {}
+    for name, config in configs.items():
+        store.save(folder / name, config, *random_model(config))
+        found[name] = store.load(str(folder / name), "cpu")
+    return found
+
+
+def build_sources(folder: Path, models: dict[str, LoadedModel]) -> list[Source]:
+    """Files of every kind: one chunk and several, chained and classical, arrays and folders."""
+    random = np.random.default_rng(0)
+    bits = (random.random((14, 8, 8)) < 0.3).astype(np.uint8)
+    pictures = folder / "pictures"
+    (pictures / "sub").mkdir(parents=True)
+    for name, shape in (("a", (9, 7, 3)), ("b", (8, 8)), ("sub/c", (5, 13)), ("sub/d", (4, 4, 3))):
+        Image.fromarray(random.integers(0, 256, shape, np.uint8)).save(pictures / f"{name}.png")
+    labels = {"x": bits[:9] > 0, "labels": np.arange(9), "words": np.array(["a", "bc"])}
+    np.savez(folder / "in.npz", **labels)
+    user = random.bytes(700)
+    chained = {"payload": user, "always_chain": True}
+    specs: list[tuple[str, str, ImageSet, dict[str, Any]]] = [
+        ("one chunk", "bits", from_array(bits[:6]), chained),
+        ("three chunks", "bits", from_array(bits), {"chunk": 5, **chained}),
+        ("other three", "bits", from_array(1 - bits), {"chunk": 5, **chained}),
+        ("folder", "colour", read_images([pictures]), {"chunk": 3, **chained}),
+        ("picture", "colour", read_images([pictures / "a.png"]), {"seed": 2**64 - 1}),
+        ("npz", "bits", read_images([folder / "in.npz"]), {"chunk": 4, "payload": b"user"}),
+        ("blank", "bits", from_array(np.zeros((30, 8, 8), bool)), {}),
+        ("gray", "colour", from_array(random.integers(0, 256, (3, 8, 8), np.uint8)), {}),
+    ]
+    found = []
+    for name, model, images, options in specs:
+        data = archive.compress_set(images, models[model], **options).data
+        source = Source(name, models[model], data, [], [])
+        header = source.header
+        bounds = zip(header.firsts, header.chunks, strict=True)
+        sets = [part(images, first, first + entry.pictures) for first, entry in bounds]
+        users = [options.get("payload", b"")] + [b""] * (len(sets) - 1)
+        found.append(dataclasses.replace(source, sets=sets, users=users))
+    return found
+
+
+def damage(data: bytes, random: Random) -> bytes:
+    """Some bytes with a small accident: bits flipped, a part cut, doubled, or noise."""
+    found = bytearray(data)
+    place = random.randrange(len(found) + 1)
+    size = random.choice([1, 2, 4, 8, 30])
+    match random.randrange(6):
+        case 0 | 1:
+            for _ in range(random.choice([1, 1, 2, 8])):
+                if found:
+                    found[random.randrange(len(found))] ^= 1 << random.randrange(8)
+        case 2:
+            del found[place:]
+        case 3:
+            del found[place : place + size]
+        case 4:
+            found[place:place] = found[place : place + size] or random.randbytes(size)
+        case _:
+            found[place : place + size] = random.randbytes(size)
+    return bytes(found)
+
+
+def pack(header: container.Header, chunks: list[bytes]) -> bytes:
+    """A file whose index and checksum suit its chunks."""
+    entries = [
+        dataclasses.replace(entry, size=len(chunk))
+        for entry, chunk in zip(header.chunks, chunks, strict=False)
+    ]
+    return container.pack_header(dataclasses.replace(header, chunks=tuple(entries))) + b"".join(
+        chunks
+    )
+
+
+def pack_any_header(body: bytes) -> bytes:
+    """A header with a right checksum, whatever it says."""
+    head = container.MAGIC + struct.pack("<I", len(body)) + body
+    return head + struct.pack("<I", zlib.crc32(head))
+
+
+def sign(chunk: bytes) -> bytes:
+    """A chunk with a right checksum, whatever it says."""
+    return chunk + hashlib.blake2b(chunk, digest_size=8).digest()
+
+
+def plain(source: Source, random: Random) -> Case:
+    """Damage as disks and networks do it."""
+    return Case("plain", source, damage(source.data, random), source.wanted)
+
+
+def header_fields(source: Source, random: Random) -> Case:
+    """A header field at an extreme, under a right checksum."""
+    header = source.header
+    fields: list[Any] = [
+        random.choice([0, 1, 2, 3, 2**16 - 1]) if random.random() < 0.1 else 2,
+        random.choice([header.model_sha256, bytes(32), random.randbytes(32)]),
+        random.choice([header.tables_sha256] * 3 + [bytes(8)]),
+        random.choice([header.seed, header.seed ^ 1, *NUMBERS]) % 2**64,
+    ]
+    name = header.model.encode()
+    if random.random() < 0.3:
+        name = random.choice([b"", b"\0", b"\xff", b"../x", b"/etc", b"x" * 255, b"\n"])
+    body = struct.pack("<H32s8sQB", *fields, len(name)) + name
+    for entry in header.chunks:
+        pair = [entry.pictures, entry.size]
+        if random.random() < 0.3:
+            pair[random.randrange(2)] = random.choice(NUMBERS)
+        body += struct.pack("<IQ", pair[0] % 2**32, pair[1])
+    if random.random() < 0.1:
+        body = damage(body, random)
+    return Case(
+        "header fields", source, pack_any_header(body) + source.data[header.size :], source.wanted
+    )
+
+
+def index(source: Source, random: Random) -> Case:
+    """Entries of the index moved by a little, dropped, or doubled; under a right checksum."""
+    header = source.header
+    entries = list(header.chunks)
+    number = random.randrange(len(entries))
+    entry = entries[number]
+    match random.randrange(4):
+        case 0:
+            entries[number] = container.Entry(
+                max(1, entry.pictures + random.choice([-1, 1])), entry.size
+            )
+        case 1:
+            shift = random.choice([-4, -1, 1, 4])
+            entries[number] = container.Entry(entry.pictures, max(0, entry.size + shift))
+            if number + 1 < len(entries):
+                after = entries[number + 1]
+                entries[number + 1] = container.Entry(after.pictures, max(0, after.size - shift))
+        case 2 if len(entries) > 1:
+            del entries[number]
+        case _:
+            entries[number:number] = [entry] * random.choice([1, 2, 1000])
+    new = dataclasses.replace(header, chunks=tuple(entries))
+    return Case(
+        "index", source, container.pack_header(new) + source.data[header.size :], source.wanted
+    )
+
+
+def head_fields(source: Source, random: Random) -> Case:
+    """Fields of a chunk's head at extremes, under right checksums."""
+    chunks = source.chunks
+    number = random.randrange(len(chunks))
+    chunk = chunks[number][:-8]
+    (size,) = struct.unpack_from("<H", chunk)
+    fixed = list(struct.unpack_from("<HHQQI16s", chunk, 2))
+    segments = [list(s) for s in struct.iter_unpack("<IHHBI", chunk[42 : 2 + size])]
+    fixed_limits, limits = [16, 16, 64, 64, 32], [32, 16, 16, 8, 32]
+    for _ in range(random.choice([1, 1, 2])):
+        if random.random() < 0.4:
+            where = random.randrange(5)
+            fixed[where] = _number(fixed[where], fixed_limits[where], random)
+        else:
+            segment, where = random.choice(segments), random.randrange(5)
+            segment[where] = _number(segment[where], limits[where], random)
+    if random.random() < 0.1:
+        segments = random.choice([[], segments * 2, segments[::-1], segments * 5000])[:5000]
+    body = struct.pack("<HHQQI16s", *fixed)
+    body += b"".join(struct.pack("<IHHBI", *segment) for segment in segments)
+    if random.random() < 0.1:
+        body = damage(body, random)
+    size = random.choice([len(body)] * 9 + [random.choice(NUMBERS) % 2**16])
+    chunks[number] = sign(
+        struct.pack("<H", size) + body + chunk[2 + struct.unpack_from("<H", chunk)[0] :]
+    )
+    return Case("head fields", source, pack(source.header, chunks), source.wanted)
+
+
+def _number(old: int, bits: int, random: Random) -> int:
+    return random.choice([old + 1, old - 1, old * 2, old ^ 128, *NUMBERS]) % 2**bits
+
+
+def words(source: Source, random: Random) -> Case:
+    """Words of a message changed, under right checksums."""
+    chunks = source.chunks
+    number = random.randrange(len(chunks))
+    head, message = unpack_chunk(chunks[number])
+    data = bytearray(damage(message.tobytes(), random))
+    data += bytes(-len(data) % 4)
+    chunks[number] = pack_or_sign(head, np.frombuffer(bytes(data), np.uint32))
+    return Case("words", source, pack(source.header, chunks), source.wanted)
+
+
+def pack_or_sign(head: Any, message: np.ndarray) -> bytes:
+    """`pack_chunk`, or where it refuses, a chunk that is refused alike."""
+    try:
+        return pack_chunk(head, message)
+    except container.FormatError:
+        return sign(b"\0" * 60)
+
+
+def wrong_checksum(source: Source, random: Random) -> Case:
+    """The checksum of the pixels, of a chunk or of the header is another."""
+    header, chunks = source.header, source.chunks
+    number = random.randrange(len(chunks))
+    match random.randrange(3):
+        case 0:
+            head, message = unpack_chunk(chunks[number])
+            other = bytearray(head.pixels_checksum)
+            other[random.randrange(16)] ^= 1 << random.randrange(8)
+            head = dataclasses.replace(head, pixels_checksum=bytes(other))
+            chunks[number] = pack_chunk(head, message)
+            data = pack(header, chunks)
+        case 1:
+            chunks[number] = chunks[number][:-8] + random.randbytes(8)
+            data = pack(header, chunks)
+        case _:
+            packed = pack(header, chunks)
+            data = packed[: header.size - 4] + random.randbytes(4) + packed[header.size :]
+    return Case("wrong checksum", source, data, source.wanted)
+
+
+def shuffled(source: Source, random: Random, others: list[Source]) -> Case:
+    """Chunks in another order, doubled, or of two files, under right checksums."""
+    chunks, wanted = source.chunks, source.wanted
+    numbers = list(range(len(chunks)))
+    entries = list(source.header.chunks)
+    if random.random() < 0.5:
+        random.shuffle(numbers)
+        if random.random() < 0.5:
+            numbers[random.randrange(len(numbers))] = random.choice(numbers)
+        taken = [chunks[number] for number in numbers]
+        entries = [entries[number] for number in numbers]
+    else:
+        # At its own place, a chunk of a file of the same model and seed is as good as any.
+        other = random.choice(others)
+        taken = list(chunks)
+        number = random.randrange(len(chunks))
+        there = number if random.random() < 0.7 else random.randrange(len(other.chunks))
+        there = min(there, len(other.chunks) - 1)
+        taken[number] = other.chunks[there]
+        entries[number] = dataclasses.replace(other.header.chunks[there])
+        same = other.header.seed == source.header.seed and other.loaded is source.loaded
+        if same and there == number:
+            wanted[number] = other.wanted[number]
+    header = dataclasses.replace(source.header, chunks=tuple(entries))
+    return Case("shuffled", source, pack(header, taken), wanted)
+
+
+def swapped_model(source: Source, random: Random, others: list[Source]) -> Case:
+    """A file that another model is said to have written."""
+    other = random.choice(others)
+    header = dataclasses.replace(
+        source.header, model=other.header.model, model_sha256=other.header.model_sha256
+    )
+    return Case("swapped model", source, pack(header, source.chunks), source.wanted)
+
+
+def rebuilt(
+    source: Source, number: int, change: Callable[[initial.Initial], initial.Initial]
+) -> bytes:
+    """A file with one chunk anew: all tiles in the prefix, other initial bits, right checksums."""
+    held, chunks = source.sets[number], source.chunks
+    side = source.loaded.tiles[0]
+    cut = runs.runs_of(held, source.loaded, side)
+    head, _ = unpack_chunk(chunks[number])
+    counts = [len(run.tiles) for run in cut]
+    prefix = initial.encode_prefix([run.tiles for run in cut], counts, source.loaded.binary)
+    manifest = held.manifest | {"binary": held.binary}
+    inner = payload.pack_payload(manifest, held.extra, source.users[number])
+    start = change(initial.Initial(inner, prefix))
+    segments = tuple(
+        dataclasses.replace(segment, classical=segment.count) for segment in head.segments
+    )
+    head = dataclasses.replace(
+        head,
+        pixels_checksum=pixel_checksum((run.tiles for run in cut), start.payload),
+        segments=segments,
+        payload_bytes=len(start.payload),
+        classical_bytes=len(start.prefix),
+        filler_bytes=start.filler,
+    )
+    chunks[number] = pack_or_sign(head, flatten(start.message(source.header.seed, number)))
+    return pack(source.header, chunks)
+
+
+def prefix(source: Source, random: Random) -> Case:
+    """The classical code damaged, of another method, or a bomb."""
+    number = random.randrange(len(source.sets))
+
+    def change(start: initial.Initial) -> initial.Initial:
+        code = start.prefix
+        side = source.loaded.tiles[0]
+        match random.randrange(6):
+            case 0 | 1:
+                code = damage(code, random)
+            case 2:
+                cut = runs.runs_of(source.sets[number], source.loaded, side)
+                method = random.choice(classical.METHODS)
+                parts = [classical._encode(method, r.tiles, source.loaded.binary) for r in cut]
+                made = [damage(p, random) for p in parts if p is not None]
+                code = b"".join(len(p).to_bytes(8, "little") + p for p in made)
+            case 3:
+                size = random.choice(NUMBERS)
+                code = size.to_bytes(8, "little") + code[8:]
+            case 4:
+                bomb = bytes([random.randrange(7)]) + random.choice(bombs())
+                code = len(bomb).to_bytes(8, "little") + bomb
+            case _:
+                code = code[:8] + bytes([random.randrange(256)]) + code[9:]
+        return dataclasses.replace(start, prefix=code)
+
+    return Case("prefix", source, rebuilt(source, number, change), source.wanted)
+
+
+@functools.cache
+def bombs() -> list[bytes]:
+    """Small data of each codec that would fill the memory; the first is LZMA2 of 768 MiB."""
+    packer = lzma.LZMACompressor(lzma.FORMAT_RAW, filters=[{"id": lzma.FILTER_LZMA2, "preset": 6}])
+    found = [b"".join(packer.compress(bytes(1 << 22)) for _ in range(192)) + packer.flush()]
+    for kind, mode, size in (
+        ("PNG", "L", 8000), ("TIFF", "1", 16000), ("WEBP", "RGB", 4000), ("PNG", "1", 16000)
+    ):  # fmt: skip
+        options = {"compression": "group4"} if kind == "TIFF" else {"lossless": True}
+        file = io.BytesIO()
+        Image.new(mode, (size, size)).save(file, kind, **options)
+        found.append(file.getvalue())
+    return found
+
+
+def inner(source: Source, random: Random) -> Case:
+    """The payload's framing damaged, or a part of it a bomb."""
+    number = random.randrange(len(source.sets))
+
+    def change(start: initial.Initial) -> initial.Initial:
+        data, filler = start.payload, 0
+        match random.randrange(5):
+            case 0 | 1:
+                data = damage(data, random)
+            case 2:
+                lengths = [_leb128(random.choice(NUMBERS)) for _ in range(2)]
+                data = b"".join(lengths) + data[random.randrange(4) :]
+            case 3:
+                bomb = bombs()[0]
+                parts = payload.unpack_payload(data)
+                text = json.dumps(parts[0]).encode()
+                bombed = _leb128(192 << 22) + _leb128(len(bomb)) + bomb
+                plain_parts = [_leb128(len(p)) * 2 + p for p in (text, *parts[1:])]
+                plain_parts[random.randrange(3)] = bombed
+                data = b"".join(plain_parts)
+            case _:
+                filler = random.choice([1, 2, 3, 4, 5, 1000])
+        return dataclasses.replace(start, payload=data, filler=filler)
+
+    return Case("payload", source, rebuilt(source, number, change), source.wanted, reshaped=True)
+
+
+def _leb128(value: int) -> bytes:
+    out = b""
+    while value > 127:
+        out += bytes([value & 127 | 128])
+        value >>= 7
+    return out + bytes([value])
+
+
+def manifest(source: Source, random: Random) -> Case:
+    """A manifest of other fields, or text that is none."""
+    number = random.randrange(len(source.sets))
+    held = source.sets[number]
+    fields: Any = json.loads(json.dumps(held.manifest | {"binary": held.binary}))
+    for _ in range(random.choice([1, 1, 1, 2, 3])):
+        key = random.choice([*fields, "kind", "shape", "names"])
+        old = fields.get(key)
+        match random.randrange(4):
+            case 0:
+                fields.pop(key, None)
+            case 1 if isinstance(old, list) and old:
+                place = random.randrange(len(old))
+                if isinstance(old[place], list) and old[place] and random.random() < 0.7:
+                    old[place][random.randrange(len(old[place]))] = random.choice(JUNK)
+                else:
+                    old[place] = random.choice(JUNK)
+            case 2 if isinstance(old, int) and not isinstance(old, bool):
+                fields[key] = old + random.choice([-1, 1])
+            case _:
+                fields[key] = random.choice(JUNK)
+    text = json.dumps(random.choice([fields] * 20 + JUNK)).encode()
+    if random.random() < 0.05:
+        text = random.choice([b"[" * 100_000, b"9" * 9000, b'{"a":1e999}', b"\xff", b"NaN", b""])
+    data = payload._pack_part(text) + payload._pack_part(held.extra)
+    data += payload._pack_part(source.users[number])
+    data = rebuilt(source, number, lambda start: dataclasses.replace(start, payload=data))
+    return Case("manifest", source, data, source.wanted, reshaped=True)
+
+
+def extra(source: Source, random: Random) -> Case:
+    """The other arrays of an .npz damaged, of strange types, or bombs."""
+    held = source.sets[0]
+    match random.randrange(5):
+        case 0 | 1 if held.extra:
+            arrays = damage(held.extra, random)
+        case 2:
+            shape = tuple(random.choice([0, 1, 3, 2**31, 2**62, -1]) for _ in range(2))
+            descr = random.choice(["<i8", "|O", "|S0", "|V0", "<U0", "|V1000000", "<f9", "M8[D]"])
+            file = io.BytesIO()
+            np.lib.format.write_array_header_1_0(
+                file, {"descr": descr, "fortran_order": False, "shape": shape}
+            )
+            methods = [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA]
+            made = io.BytesIO()
+            with zipfile.ZipFile(made, "w", random.choice(methods)) as archived:
+                archived.writestr("labels.npy", file.getvalue() + bytes(64))
+            arrays = made.getvalue()
+        case 3:
+            arrays = random.choice([zip_bomb(1), zip_bomb(60), held.extra, held.extra])
+        case _:
+            name = random.choice(["x", "a\0b", "../x", "x" * 70_000, "words", "labels", ""])
+            arrays = pack_arrays({name[:65_000]: np.arange(3), "labels": np.arange(9)})
+    fields: dict[str, Any] = held.manifest | {"binary": held.binary}
+    if held.manifest["kind"] == "npz" and random.random() < 0.5:
+        name = random.choice(["x", "x", "\ud800", "a\0b", "é" * 40_000, "labels"])
+        fields |= {"name": name, "names": [name, *_names(arrays)]}
+    data = payload._pack_part(json.dumps(fields).encode()) + payload._pack_part(arrays)
+    data += payload._pack_part(b"")
+    data = rebuilt(source, 0, lambda start: dataclasses.replace(start, payload=data))
+    return Case("extra arrays", source, data, source.wanted)
+
+
+def _names(arrays: bytes) -> list[str]:
+    with contextlib.suppress(zipfile.BadZipFile), zipfile.ZipFile(io.BytesIO(arrays)) as archived:
+        return [name.removesuffix(".npy") for name in archived.namelist()]
+    return ["labels", "words"]
+
+
+@functools.cache
+def zip_bomb(members: int) -> bytes:
+    """An .npz of members that unpack to 16 MiB each."""
+    file, big = io.BytesIO(), io.BytesIO()
+    np.save(big, np.zeros(1 << 24, np.uint8))
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archived:
+        for number in range(members):
+            archived.writestr(f"{number}.npy", big.getvalue())
+    return file.getvalue()
+
+
+def make(sources: list[Source], random: Random) -> Case:
+    """One hostile file."""
+    source = random.choice(sources)
+    makers: list[Callable[[Source, Random], Case]] = [
+        plain, plain, header_fields, index, head_fields, head_fields, words, words, words,
+        wrong_checksum, prefix, prefix, inner, manifest, manifest,
+        lambda s, r: extra(next(s for s in sources if s.name == "npz"), r),
+        lambda s, r: shuffled(s, r, sources), lambda s, r: swapped_model(s, r, sources),
+    ]  # fmt: skip
+    return random.choice(makers)(source, random)
+
+
+def untouched(sources: list[Source]) -> None:
+    """Raise unless every source decodes, and does so when it is rebuilt with nothing changed."""
+    for source in sources:
+        for number, chunk in enumerate(source.chunks):
+            seed, held = source.header.seed, source.sets[number]
+            found = decode_chunk(chunk, source.loaded, seed, number, len(held.pictures))
+            assert all(map(np.array_equal, found.images.pictures, held.pictures))
+            again = rebuilt(source, number, lambda start: start)
+            same = dataclasses.replace(source, data=again).chunks[number]
+            found = decode_chunk(same, source.loaded, seed, number, len(held.pictures))
+            assert all(map(np.array_equal, found.images.pictures, held.pictures))
