@@ -256,13 +256,14 @@ def train(
     output: Annotated[Path, typer.Option("-o", "--output", help="the model folder to write")],
     device: Device = "auto",
     seconds: Annotated[float | None, typer.Option(help="stop after this long")] = None,
+    start: Annotated[Path | None, typer.Option(help="a model folder to start from")] = None,
 ) -> None:
     """Train a model, or continue from the checkpoint in the output folder."""
     from .models import run
 
     with progress_bar() as progress:
         task = progress.add_task("train", total=None)
-        for report in run.run(config, data, output, device, seconds):
+        for report in run.run(config, data, output, device, seconds, start):
             rate = f"{report.bits_per_dim:.4f} bits/dim"
             progress.update(task, completed=report.update, total=report.updates, description=rate)
             if not errors.is_terminal:

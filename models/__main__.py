@@ -17,9 +17,12 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--seconds", type=float)
+    parser.add_argument("--start", type=Path, help="a model folder to start from")
     given = parser.parse_args()
     try:
-        for progress in run(given.config, given.data, given.output, given.device, given.seconds):
+        for progress in run(
+            given.config, given.data, given.output, given.device, given.seconds, given.start
+        ):
             print(
                 f"update {progress.update} of {progress.updates}: "
                 f"{progress.bits_per_dim:.4f} bits/dim, {progress.seconds_left:.0f} s left",

@@ -1,4 +1,4 @@
-"""From trained floats to the integers that code."""
+"""From trained floats to the integers that code, and back."""
 
 import numpy as np
 import torch
@@ -30,4 +30,22 @@ def export(config: DrawConfig, params: dict[str, Tensor]) -> Tensors:
     for name, (_, bits, limit) in initials(config).items():
         value = params[f"init/{name}"].detach().double().clamp(-limit, limit)
         found[f"init/{name}"] = torch.floor(value * 2.0**bits + 0.5).numpy().astype(np.int32)
+    return found
+
+
+def restore(config: DrawConfig, tensors: Tensors) -> dict[str, Tensor]:
+    """The floats that integers stand for: the inverse of `export`, but for what it rounded."""
+    found = {}
+    for name, layer in layers(config).items():
+        unit = torch.from_numpy(2.0 ** -tensors[f"{name}/exponent"].astype(np.float64))
+        for part, sources in layer.parts.items():
+            grid = torch.cat([torch.full((s.channels,), 2.0**s.bits) for s in sources])
+            whole = torch.from_numpy(tensors[f"{name}/{part}"].astype(np.float64))
+            scaled = whole * unit[:, None, None, None] * grid[None, :, None, None]
+            found[f"{name}/{part}"] = scaled.float()
+        bias = torch.from_numpy(tensors[f"{name}/bias"].astype(np.float64))
+        found[f"{name}/bias"] = (bias * unit).float()
+    for name, (_, bits, _) in initials(config).items():
+        value = torch.from_numpy(tensors[f"init/{name}"].astype(np.float64))
+        found[f"init/{name}"] = (value / 2.0**bits).float()
     return found

@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from . import data, engine, finish, training
+from . import data, engine, export, finish, store, training
 
 SAVE_SECONDS = 30.0
 
@@ -15,6 +15,7 @@ def run(
     output: Path,
     device: str = "auto",
     seconds: float | None = None,
+    start: Path | None = None,
 ) -> Iterator[training.Progress]:
     """Train the model of a TOML file; yields where it is, every 50 updates.
 
@@ -24,6 +25,8 @@ def run(
         output: the model folder; its `checkpoint` holds the state and metrics of the run, and is
             continued from if it is there.
         device: "auto", "cpu" or "cuda".
+        start: a model folder whose parameters a fresh run starts from, as far as they are of the
+            same names and shapes; the checkpoint, if there is one, is what counts.
         seconds: stop after this long, and export what has been reached; a later run goes on.
 
     Raises:
@@ -36,6 +39,9 @@ def run(
     checkpoint = output / "checkpoint"
     if (checkpoint / "log.json").exists():
         trainer.load(checkpoint)
+    elif start is not None:
+        config_of, tensors, _, _ = store.read(start)
+        trainer.begin(export.restore(config_of, tensors))
     saved = time.monotonic()
     for progress in trainer.run(seconds):
         if time.monotonic() - saved >= SAVE_SECONDS:

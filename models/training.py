@@ -152,6 +152,25 @@ class Trainer:
         self.snapshots: list[list[Tensor]] = []
         self.reverted: list[int] = []
 
+    def begin(self, params: dict[str, Tensor]) -> None:
+        """Start from these parameters, where they have a name and shape of the network's own.
+
+        Raises:
+            ModelError: none has.
+        """
+        names = list(self.network.named())
+        common = [
+            (p, mean, params[name])
+            for name, p, mean in zip(names, self.params, self.average, strict=True)
+            if name in params and params[name].shape == p.shape
+        ]
+        if not common:
+            raise ModelError("the model to start from has no parameters in common with this one")
+        with torch.no_grad():
+            for p, mean, value in common:
+                p.copy_(value)
+                mean.copy_(value)
+
     def rate(self) -> float:
         """The learning rate of this update: linear warm-up, then cosine decay."""
         warm = min(1.0, (self.update + 1) / max(1, self.train.warmup))

@@ -9,7 +9,8 @@ import sys
 import numpy as np
 import pytest
 import torch
-from bitsback.models import data, loss, training
+from bitsback.models import data, export, loss, store, training
+from bitsback.models import run as run_module
 from bitsback.models.config import DrawConfig
 from bitsback.models.training import TrainConfig, Trainer
 from conftest import SMALL
@@ -542,3 +543,33 @@ run.save(Path({str(tmp_path / "checkpoint")!r}))
     assert done.stderr == ""
     assert done.stdout == "[1]\n"
     assert (tmp_path / "checkpoint" / "log.json").exists()
+
+
+def test_a_run_starts_from_the_parameters_of_a_model_as_far_as_they_are_alike(tmp_path):
+    run = trainer()
+    advance(run, 12)
+    tensors = export.export(SMALL, run.averaged())
+    restored = export.restore(SMALL, tensors)
+    for name, value in export.export(SMALL, restored).items():
+        assert np.array_equal(value, tensors[name])
+    for name, value in run.averaged().items():
+        assert torch.allclose(restored[name], value, atol=2e-3)
+    wider = trainer(config=dataclasses.replace(SMALL, passes=4))
+    fresh = wider.network.named()["seen1/h"].detach().clone()
+    wider.begin(restored)
+    assert torch.equal(wider.network.named()["dec1/h"], restored["dec1/h"])
+    assert torch.equal(wider.averaged()["init/r"], restored["init/r"])
+    assert torch.equal(wider.network.named()["seen1/h"], fresh)
+    with pytest.raises(ModelError, match="in common"):
+        wider.begin({"dec1/h": torch.zeros(1)})
+    store.save(tmp_path / "m", SMALL, tensors, [np.zeros(2, np.int64)] * 2)
+    np.save(tmp_path / "x.npy", squares())
+    (tmp_path / "c.toml").write_text(
+        '[model]\nchannels = 1\nlikelihood = "bernoulli"\nsteps = 2\nmaps = 4\nlatents = 2\n'
+        "tile = 8\nbatch = 2\npasses = 4\n[training]\nupdates = 2\nlearning_rate = 1e-9\n"
+    )
+    words = (tmp_path / "c.toml", [tmp_path / "x.npy"], tmp_path / "out", "cpu", None)
+    list(run_module.run(*words, tmp_path / "m"))
+    config, found, _, _ = store.read(tmp_path / "out")
+    assert config.passes == 4
+    assert np.abs(found["dec1/h"].astype(int) - tensors["dec1/h"]).max() <= 1
