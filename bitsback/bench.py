@@ -92,9 +92,9 @@ class TimedModel:
     """A model that adds up the time spent in it: the network's share of coding."""
 
     def __init__(self, model: Model) -> None:
-        self.groups = model.groups
+        self.groups, self.passes = model.groups, model.passes
         self.seconds = 0.0
-        for name in ("start", "observe", "prior", "posterior", "step", "likelihood"):
+        for name in ("start", "observe", "prior", "posterior", "step", "likelihood", "reveal"):
             setattr(self, name, self._timed(getattr(model, name)))
 
     def _timed(self, call: Callable[..., Any]) -> Callable[..., Any]:

@@ -1,7 +1,8 @@
 """Bits-back coding of one link of a chain: a batch of images through a latent variable model.
 
 Encoding pops every latent under its posterior, forwards, pushes the images under the
-likelihood, and pushes the latents under their priors, backwards; decoding is the mirror. Both
+likelihood, its passes backwards, and pushes the latents under their priors, backwards; decoding
+is the mirror. Both
 walk the model with `walk`, so that they cannot drift apart.
 
 Source: Frey and Hinton (1997), bits-back; Townsend et al., arXiv:1901.04866 (BB-ANS);
@@ -9,7 +10,6 @@ Gregor et al., arXiv:1604.08772 (the model's recursion).
 """
 
 import dataclasses
-import functools
 from collections.abc import Callable
 
 import numpy as np
@@ -50,19 +50,15 @@ class Latents:
     coded: np.ndarray  # (C,) bool
     drawn: np.ndarray  # k of the channels that are not coded, (B, C - coded, h, w)
 
-    @functools.cached_property
+    @property
     def log_width(self) -> np.ndarray:
         """(C, 1, 1); the channels that are not coded lie on a grid of one sigma."""
         return np.where(self.coded, self.group.log_width, 0)[:, None, None]
 
-    @functools.cached_property
     def prior_rows(self) -> np.ndarray:
         """Rows of the prior table for the coded channels."""
-        return self.of_coded(grid.prior_rows(self.log_width, self.dither))
-
-    def of_coded(self, values: np.ndarray) -> np.ndarray:
-        """The coded channels of (B, C, h, w)."""
-        return values if self.coded.all() else values[:, self.coded]
+        rows = grid.prior_rows(self.log_width, self.dither)
+        return rows[:, self.coded]
 
     def complete(self, k: np.ndarray) -> np.ndarray:
         """k of all channels from k of the coded ones."""
@@ -162,7 +158,7 @@ class Posterior:
     def certain(self) -> np.ndarray:
         """k where q is uniform of the grid's width."""
         nearest = grid.nearest(self.q, self.latents.p, self.latents.log_width, self.latents.dither)
-        return self.latents.of_coded(nearest)
+        return nearest[:, self.latents.coded]
 
     def pop(self, message: Message, masks: np.random.Philox) -> np.ndarray:
         """Take k off the message."""
@@ -200,21 +196,22 @@ def posteriors(model: Model, memory: Memory) -> Callable[[int, State, Latents], 
         nonlocal memory
         q, memory = model.posterior(index, memory, state, latents.p)
         rows, base = grid.posterior_rows(q, latents.p, latents.log_width, latents.dither)
-        return Posterior(latents.of_coded(rows), latents.of_coded(base), q, latents)
+        coded = latents.coded
+        return Posterior(rows[:, coded], base[:, coded], q, latents)
 
     return ask
 
 
 def push_prior(message: Message, visit: Visit) -> None:
     """Push a group's k under its prior."""
-    rows = visit.latents.prior_rows
+    rows = visit.latents.prior_rows()
     codec = codecs.categorical(tables.prior_table(), rows, tables.PRECISION)
     codec.push(message, visit.k - tables.FIRST)
 
 
 def pop_prior(message: Message, latents: Latents) -> np.ndarray:
     """Pop a group's k under its prior."""
-    rows = latents.prior_rows
+    rows = latents.prior_rows()
     codec = codecs.categorical(tables.prior_table(), rows, tables.PRECISION)
     column: np.ndarray = codec.pop(message)[1]
     return column + tables.FIRST
@@ -247,9 +244,15 @@ def encode(message: Message, model: Model, link: Link, x: np.ndarray) -> LinkCos
         return k
 
     visits, state = walk(model, link, choose)
-    likelihood: Likelihood = model.likelihood(state, link.gray)
+    coded: list[tuple[Likelihood, np.ndarray]] = []
+    for number, where in enumerate(model.passes):
+        part = x[:, :, *where]
+        coded.append((model.likelihood(state, link.gray), part))
+        if number + 1 < len(model.passes):
+            state = model.reveal(state, part)
     held = message.bits
-    likelihood.push(message, x)
+    for likelihood, part in reversed(coded):
+        likelihood.push(message, part)
     likelihood_bits = message.bits - held
     costs = []
     for visit, q, lost in zip(*(reversed(v) for v in (visits, asked, popped)), strict=True):
@@ -257,14 +260,15 @@ def encode(message: Message, model: Model, link: Link, x: np.ndarray) -> LinkCos
         push_prior(message, visit)
         gained = message.bits - held
         costs.append(_cost(visit, q, lost, gained))
-    expected = float(likelihood.bits(x).sum())
+    expected = sum(float(likelihood.bits(part).sum()) for likelihood, part in coded)
     net = message.bits - before
     return LinkCost(link.batch, net, likelihood_bits, expected, tuple(reversed(costs)))
 
 
 def _cost(visit: Visit, q: Posterior, lost: float, gained: float) -> GroupCost:
-    rows = (q.rows, q.base, visit.latents.prior_rows)
-    kl = float(visit.latents.of_coded(grid.continuous_kl_bits(q.q, visit.latents.p)).sum())
+    coded = visit.latents.coded
+    rows = (q.rows, q.base, visit.latents.prior_rows())
+    kl = float(grid.continuous_kl_bits(q.q, visit.latents.p)[:, coded].sum())
     return GroupCost(visit.latents.group, lost, gained, rows, kl)
 
 
@@ -277,7 +281,16 @@ def draw(message: Message, model: Model, link: Link) -> tuple[list[Visit], np.nd
         The groups as they were walked through, and (B, C, H, W) uint8.
     """
     visits, state = walk(model, link, lambda index, state, latents: pop_prior(message, latents))
-    return visits, model.likelihood(state, link.gray).pop(message)
+    parts: list[np.ndarray] = []
+    for number in range(len(model.passes)):
+        likelihood: Likelihood = model.likelihood(state, link.gray)
+        parts.append(likelihood.pop(message))
+        if number + 1 < len(model.passes):
+            state = model.reveal(state, parts[-1])
+    x = np.empty((link.batch, parts[0].shape[1], link.height, link.width), np.uint8)
+    for where, part in zip(model.passes, parts, strict=True):
+        x[:, :, *where] = part
+    return visits, x
 
 
 def decode(message: Message, model: Model, link: Link) -> np.ndarray:

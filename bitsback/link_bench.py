@@ -23,7 +23,6 @@ from . import bits_back, fast, inputs, tiles
 from .ans import DEFAULT_HEADS, U64, Interval, Locate, Message
 from .errors import BitsbackError, InputError
 from .protocol import LoadedModel
-from .rates import Tally
 
 _WORDS = 1 << 20
 _SEED = 0
@@ -123,10 +122,8 @@ def images(loaded: LoadedModel, data: Path | None) -> np.ndarray:
     if data is None:
         side = loaded.tiles[-1]
         steps = np.add.outer(np.arange(side), np.arange(side))[:, :, None] * 2
-        shape = (loaded.batch, side, side, loaded.channels)
-        noise = np.random.default_rng(_SEED).integers(0, 32, shape)
-        levels = ((steps + noise) % 256).astype(np.uint8)
-        pictures = list(levels // (128 if loaded.binary else 1))
+        noise = np.random.default_rng(_SEED).integers(0, 32, (side, side, loaded.channels))
+        pictures = [((steps + noise) % 256).astype(np.uint8) // (128 if loaded.binary else 1)]
     else:
         some = inputs.read_images([data]).pictures[: loaded.batch]
         pictures = [p for p in some if p.shape[2] == loaded.channels]
@@ -157,7 +154,7 @@ def measure(loaded: LoadedModel, x: np.ndarray, repeats: int) -> list[LinkTime]:
             timed, model = _TimedMessage(message.heads, message.tail), _Network(loaded.model, clock)
             timed.clock = clock
             if action == "encode":
-                Tally().add(bits_back.encode(timed, model, link, x), x.size)
+                bits_back.encode(timed, model, link, x)
             else:
                 back = bits_back.decode(timed, model, link)
             clock.switch("tables")

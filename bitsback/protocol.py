@@ -16,6 +16,10 @@ from .grid import Gaussian
 
 State = Any
 Memory = Any
+Pixels = tuple[slice, slice]
+"""Rows and columns of a picture that are coded together."""
+
+ALL_PIXELS: tuple[Pixels, ...] = ((slice(None), slice(None)),)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,6 +52,11 @@ class Model(Protocol):
 
     groups: tuple[Group, ...]
 
+    @property
+    def passes(self) -> tuple[Pixels, ...]:
+        """Which pixels are coded one after another, each pass given those before it."""
+        ...
+
     def start(self, batch: int, height: int, width: int) -> State:
         """The state before the first group, for `batch` images of height x width pixels."""
         ...
@@ -71,7 +80,11 @@ class Model(Protocol):
         ...
 
     def likelihood(self, state: State, gray: bool) -> Likelihood:
-        """p(x | all latents); `gray` when all colour channels of x are equal."""
+        """p of the next pass's pixels; `gray` when all colour channels of x are equal."""
+        ...
+
+    def reveal(self, state: State, x: np.ndarray) -> State:
+        """The state once a pass's pixels, uint8 (B, C, H', W'), are known; not for the last."""
         ...
 
 

@@ -48,9 +48,9 @@ class _Recorder:
         self, model: DrawModel, ratios: list[list[np.ndarray]], costs: list[list[np.ndarray]]
     ) -> None:
         self.model, self.ratios, self.costs = model, ratios, costs
-        self.groups = model.groups
+        self.groups, self.passes = model.groups, model.passes
         self.start, self.observe, self.prior = model.start, model.observe, model.prior
-        self.step, self.likelihood = model.step, model.likelihood
+        self.step, self.likelihood, self.reveal = model.step, model.likelihood, model.reveal
 
     def posterior(
         self, index: int, memory: Memory, state: State, p: grid.Gaussian

@@ -38,6 +38,13 @@ class DrawModel:
             for group, widths in zip(self.order, log_widths, strict=True)
         )
 
+    @property
+    def passes(self) -> tuple[protocol.Pixels, ...]:
+        """All pixels at once, or every phase of the 2x2 blocks."""
+        if self.config.passes == 1:
+            return protocol.ALL_PIXELS
+        return tuple((slice(p // 2, None, 2), slice(p % 2, None, 2)) for p in draw.PHASES)
+
     def start(self, batch: int, height: int, width: int) -> draw.State:
         """The state before step 1."""
         return draw.start(self.ops, self.config, batch, height, width)
@@ -66,8 +73,14 @@ class DrawModel:
         return draw.step(self.ops, self.config, self.order[index], state, self.ops.tensor(z))
 
     def likelihood(self, state: draw.State, gray: bool) -> protocol.Likelihood:
-        """The codec of the pixels, from the canvas."""
-        return likelihood(self.config, self.ops.array(state.r).astype(np.int64), gray)
+        """The codec of the next pass's pixels, from the canvas."""
+        canvas = self.ops.array(draw.pixels(self.ops, self.config, state))
+        return likelihood(self.config, canvas.astype(np.int64), gray)
+
+    def reveal(self, state: draw.State, x: np.ndarray) -> draw.State:
+        """The state once a pass's pixels, uint8 (B, C, H', W'), are known."""
+        known = self.ops.tensor(to_network(self.config, x))
+        return draw.reveal(self.ops, self.config, state, known)
 
     def _gaussian(self, found: draw.Gaussians) -> grid.Gaussian:
         return grid.Gaussian(self.ops.array(found.mean), self.ops.array(found.log_scale))

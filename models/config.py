@@ -31,6 +31,8 @@ class DrawConfig:
             input, in units of the prior's sigma (the paper's section 3, first scheme).
         tile: side in pixels of the pictures that it is trained on.
         batch: tiles per link of the chain by default.
+        passes: 1, or 4: the pixels of every 2x2 block are coded one after another, each given
+            those before it in all blocks (our departure from the paper; needs stride 2).
         doublings: how often the side of a tile may be doubled to code larger pictures: the
             network is convolutional, and larger tiles have fewer edges.
     """
@@ -50,6 +52,7 @@ class DrawConfig:
     posterior: Posterior = "gaussian"
     tile: int = 28
     batch: int = 4
+    passes: int = 1
     doublings: int = 0
 
     def __post_init__(self) -> None:
@@ -72,6 +75,7 @@ class DrawConfig:
             or self.multiple < 1
             or self.tile % self.multiple != 0,
             "batch": not 1 <= self.batch <= 65535,
+            "passes": self.passes not in (1, 4) or (self.passes == 4 and self.stride != 2),
             "doublings": not 0 <= self.doublings <= 3,
         }
         wrong = [name for name, is_wrong in problems.items() if is_wrong]

@@ -31,6 +31,10 @@ class Ops(Protocol):
     def up(self, x: Array, factor: int) -> Array: ...
 
 
+# The pixels of a 2x2 block in the order in which passes code them: 2 dy + dx.
+PHASES = (0, 3, 1, 2)
+
+
 @dataclasses.dataclass(frozen=True)
 class Group:
     """Latents that are coded together: step t (from 1) and layer (1 or 2)."""
@@ -63,6 +67,8 @@ class State:
     hd2: Array | None = None
     cd2: Array | None = None
     up2: Array | None = None
+    seen: tuple[Array, ...] = ()  # of the passes so far: errors and pixels, on the pixel grid
+    shown: Array | None = None  # the canvas of the next pass's pixels
 
 
 @dataclasses.dataclass(frozen=True)
@@ -179,6 +185,40 @@ def step(ops: Ops, config: DrawConfig, group: Group, state: State, z: Array) -> 
         update = conv(ops, "canvas", [hd1])
     canvas = ops.add_canvas(state.r, ops.up(update, config.stride))
     return dataclasses.replace(state, hd1=hd1, cd1=cd1, r=canvas, means=_means(ops, config, canvas))
+
+
+def pixels(ops: Ops, config: DrawConfig, state: State) -> Array:
+    """The canvas of the pixels of the next pass, (B, channels of r, H', W')."""
+    if config.passes == 1:
+        return state.r
+    return _phase(ops, config, state) if state.shown is None else state.shown
+
+
+def reveal(ops: Ops, config: DrawConfig, state: State, x: Array) -> State:
+    """The state once the pixels of a pass are known.
+
+    The decoder takes one more step, which sees them and how far they lie from their means; what
+    it gives the canvas is for the pixels of the next pass alone.
+
+    Args:
+        x: (B, channels, H / 2, W / 2) on the pixel grid.
+
+    Source: the order of the pixels, Reed et al. (2017), Parallel Multiscale Autoregressive Density
+    Estimation; the rest is ours.
+    """
+    error = ops.error(x, ops.means(pixels(ops, config, state)))
+    state = dataclasses.replace(state, seen=(*state.seen, error, x))
+    number = len(state.seen) // 2
+    hd1, cd1 = ops.lstm(conv(ops, f"seen{number}", [*state.seen, state.hd1]), state.cd1)
+    update = conv(ops, f"pass{number}", [*state.seen, hd1])
+    shown = ops.add_canvas(_phase(ops, config, state), update)
+    return dataclasses.replace(state, hd1=hd1, cd1=cd1, shown=shown)
+
+
+def _phase(ops: Ops, config: DrawConfig, state: State) -> Array:
+    """What the latents alone say of the next pass's pixels."""
+    phase = PHASES[len(state.seen) // 2]
+    return ops.down(state.r, config.stride)[:, phase :: config.passes]
 
 
 def _heads(ops: Ops, config: DrawConfig, layer: int, hidden: Array) -> tuple[Array, ...]:

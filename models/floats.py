@@ -31,13 +31,15 @@ def parameters(config: DrawConfig, generator: torch.Generator) -> dict[str, Tens
     for name, layer in layers(config).items():
         fan_in = sum(s.channels for part in layer.parts.values() for s in part) * config.kernel**2
         gain = 0.3 if name == "canvas" or name[0] in "pq" else 1.0
+        if name.startswith("pass"):
+            gain = 0.1
         for part, sources in layer.parts.items():
             shape = (layer.out, sum(s.channels for s in sources), config.kernel, config.kernel)
             found[f"{name}/{part}"] = (
                 torch.randn(shape, generator=generator) * gain / math.sqrt(fan_in)
             )
         bias = torch.zeros(layer.out)
-        if name in ("enc1", "enc2", "dec1", "dec2"):
+        if name[:4] in ("enc1", "enc2", "dec1", "dec2", "seen"):
             bias[layer.out // 4 : layer.out // 2] = 1.0
         found[f"{name}/bias"] = bias
     for name, (channels, _, _) in initials(config).items():

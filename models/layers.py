@@ -78,6 +78,17 @@ def layers(config: DrawConfig) -> dict[str, Layer]:
             CANVAS_LIMIT,
         ),
     }
+    seen: tuple[Source, ...] = ()
+    for number in range(1, config.passes):
+        # The error of a pixel's mean, and the pixel itself.
+        seen += (
+            Source(config.channels, PIXEL_BITS, 2.0),
+            Source(config.channels, PIXEL_BITS, 1.0),
+        )
+        found[f"seen{number}"] = gates(config.maps, h=(*seen, hidden))
+        found[f"pass{number}"] = Layer(
+            {"h": (*seen, hidden)}, config.canvas, CANVAS_BITS, -CANVAS_LIMIT, CANVAS_LIMIT
+        )
     if config.posterior == "gaussian":
         found["q1_scale"] = scale(config.latents, hidden)
     if config.layers == 2:

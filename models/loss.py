@@ -47,7 +47,22 @@ def losses(ops: FloatOps, config: DrawConfig, levels: Tensor) -> Losses:
         z = q.mean + torch.exp2(q.log_scale) * torch.randn_like(q.mean)
         kl.append(gaussian_kl(q, p).flatten(1).sum(1))
         state = draw.step(ops, config, group, state, ops.latent(z))
-    return Losses(likelihood_nats(ops, config, state.r, levels), torch.stack(kl))
+    r = canvas(ops, config, state, x)
+    return Losses(likelihood_nats(ops, config, r, levels), torch.stack(kl))
+
+
+def canvas(ops: FloatOps, config: DrawConfig, state: draw.State, x: Tensor) -> Tensor:
+    """The canvas of all pixels, (B, channels of r, H, W), each pass given the pixels before it."""
+    if config.passes == 1:
+        r: Tensor = state.r
+        return r
+    small, found = ops.down(x, config.stride), {}
+    for number, phase in enumerate(draw.PHASES):
+        found[phase] = draw.pixels(ops, config, state)
+        if number + 1 < config.passes:
+            state = draw.reveal(ops, config, state, small[:, phase :: config.passes])
+    joined = torch.stack([found[phase] for phase in sorted(found)], 2).flatten(1, 2)
+    return ops.up(joined, config.stride)
 
 
 def to_network(config: DrawConfig, levels: Tensor) -> Tensor:

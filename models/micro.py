@@ -8,7 +8,7 @@ import numpy as np
 
 from bitsback.errors import ModelError
 from bitsback.grid import Gaussian
-from bitsback.protocol import Group, Likelihood, Memory, Model, State
+from bitsback.protocol import Group, Likelihood, Memory, Model, Pixels, State
 
 
 class MicroBatches:
@@ -29,6 +29,7 @@ class MicroBatches:
             raise ModelError(f"a micro-batch holds at least 1 image, not {most}")
         self.model, self.most = model, most
         self.groups: tuple[Group, ...] = model.groups
+        self.passes: tuple[Pixels, ...] = model.passes
 
     def start(self, batch: int, height: int, width: int) -> State:
         """The states before the first group."""
@@ -61,6 +62,11 @@ class MicroBatches:
     def likelihood(self, state: State, gray: bool) -> Likelihood:
         """One codec of the whole batch: it codes the images together, not one after another."""
         return _joined([self.model.likelihood(part, gray) for part in state])
+
+    def reveal(self, state: State, x: np.ndarray) -> State:
+        """The states once the pixels of a pass are known."""
+        parts = zip(state, self._split(x), strict=True)
+        return tuple(self.model.reveal(*part) for part in parts)
 
     def _split(self, values: np.ndarray) -> list[np.ndarray]:
         return [values[first : first + self.most] for first in range(0, len(values), self.most)]

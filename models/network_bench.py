@@ -103,14 +103,14 @@ def float_pass(ops: FloatOps, config: DrawConfig, levels: Tensor, noise: list[Te
     """Encoder, prior, posterior and decoder of all steps; gives the canvas r."""
     batch, _, height, width = levels.shape
     state = draw.start(ops, config, batch, height, width)
-    memory = draw.observe(ops, config, loss.to_network(config, levels))
+    x = loss.to_network(config, levels)
+    memory = draw.observe(ops, config, x)
     for group, eps in zip(draw.groups(config), noise, strict=True):
         p = draw.prior(ops, group, state)
         q, memory = draw.posterior(ops, config, group, memory, state, p)
         z = q.mean + torch.exp2(q.log_scale) * eps
         state = draw.step(ops, config, group, state, ops.latent(z))
-    r: Tensor = state.r
-    return r
+    return loss.canvas(ops, config, state, x)
 
 
 def integer_pass(model: DrawModel, x: np.ndarray, latents: list[np.ndarray]) -> object:
@@ -121,7 +121,11 @@ def integer_pass(model: DrawModel, x: np.ndarray, latents: list[np.ndarray]) -> 
         p = model.prior(index, state)
         _, memory = model.posterior(index, memory, state, p)
         state = model.step(index, state, z)
-    return model.likelihood(state, False)
+    for number, where in enumerate(model.passes):
+        codec = model.likelihood(state, False)
+        if number + 1 < len(model.passes):
+            state = model.reveal(state, x[:, :, *where])
+    return codec
 
 
 def best_of(runs: dict[str, Callable[[], object]]) -> dict[str, float]:

@@ -42,6 +42,8 @@ class Vae:
     height: int
     width: int
 
+    passes = protocol.ALL_PIXELS
+
     @property
     def groups(self) -> tuple[protocol.Group, ...]:
         """One group of latents, on a grid of one posterior sigma where that is half the prior's."""
@@ -84,6 +86,10 @@ class Vae:
         hidden = self._hidden("decode", state, grid.Z_BITS)
         logits = self._dense("logits", hidden, HIDDEN_BITS, 5)
         return pixels.Bernoulli(logits.reshape(len(state), 1, self.height, self.width))
+
+    def reveal(self, state: np.ndarray, x: np.ndarray) -> np.ndarray:
+        """Nothing: all pixels are coded at once."""
+        return state
 
     def _dense(self, name: str, x: np.ndarray, bits: int, out_bits: int) -> np.ndarray:
         """W x + b, from units of 2**-bits to units of 2**-out_bits, rounded half up."""

@@ -36,6 +36,7 @@ def cases(draw_):
         maps2=3 if layers == 2 else 0,
         latents2=1 if layers == 2 else 0,
         posterior=draw_(st.sampled_from(["gaussian", "constant"])),
+        passes=draw_(st.sampled_from([1, 4])),
     )
     height, width = (config.multiple * draw_(st.integers(1, 3)) for _ in range(2))
     gray = config.channels == 3 and draw_(st.booleans())
@@ -50,7 +51,7 @@ def cases(draw_):
     return config, link, draw_(st.booleans()), draw_(st.integers(0, 99))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(cases())
 def test_decoding_undoes_encoding(case):
     config, link, nil, seed = case

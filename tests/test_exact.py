@@ -28,6 +28,8 @@ CONFIGS = [
     dataclasses.replace(SMALL, likelihood="gaussian", kernel=5, posterior="constant"),
     COLOUR,
     dataclasses.replace(COLOUR, posterior="constant", likelihood="gaussian", mixtures=1, kernel=1),
+    dataclasses.replace(SMALL, passes=4),
+    dataclasses.replace(COLOUR, passes=4),
 ]
 
 
@@ -51,6 +53,7 @@ def drawn_config(seed):
         stride2=stride2,
         posterior=str(random.choice(["gaussian", "constant"])),
         tile=8,
+        passes=int(random.choice([1, 4])) if stride == 2 else 1,
     )
 
 
@@ -93,7 +96,12 @@ def outputs(config, ops, side=16, batch=32):
         shape = (32, *found[-1].shape[1:])
         z = random.integers(-128, 129, shape)[:batch]
         state = draw.step(ops, config, group, state, ops.tensor(z))
-    return [*found, ops.array(state.r)]
+    found.append(ops.array(state.r))
+    small = ops.down(ops.tensor(to_network(config, x)), config.stride)
+    for phase in draw.PHASES[: config.passes - 1]:
+        state = draw.reveal(ops, config, state, small[:, phase :: config.passes])
+        found.append(ops.array(draw.pixels(ops, config, state)))
+    return found
 
 
 def assert_exact(config, tensors, side=16):
@@ -121,7 +129,7 @@ def test_random_networks_equal_the_int64_reference(config):
     assert_exact(config, random_model(config, seed=3)[0])
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(8))
 def test_networks_of_drawn_configurations_equal_the_int64_reference(seed):
     config = drawn_config(seed)
     tensors, _ = random_model(config, seed)
@@ -146,7 +154,7 @@ def test_networks_near_all_their_limits_equal_the_int64_reference(config, sign):
             weights = random.choice([-1, 0, 1], shape, p=[share, 1 - 2 * share, share])
             tensors[f"{name}/{part}"] = weights.astype(np.int16)
         limits = np.full(layer.out, layer.high if sign > 0 else layer.low)
-        if name[:3] in ("enc", "dec"):
+        if name[:3] in ("enc", "dec", "see"):
             limits[: layer.out // 4 * 3] = layer.high
         limits *= random.uniform(0.92, 1.0, layer.out)
         tensors[f"{name}/bias"] = (limits * 2 ** (layer.bits + 2)).astype(np.int32)

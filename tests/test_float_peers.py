@@ -46,7 +46,8 @@ class FloatModel(DrawModel):
         return draw.step(self.ops, self.config, group, state, z)
 
     def likelihood(self, state, gray):
-        canvas = np.round(state.r.numpy().astype(np.float64) * 2**CANVAS_BITS)
+        canvas = draw.pixels(self.ops, self.config, state).numpy()
+        canvas = np.round(canvas.astype(np.float64) * 2**CANVAS_BITS)
         return coding.likelihood(self.config, canvas.astype(np.int64), gray)
 
     @staticmethod

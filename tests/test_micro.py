@@ -22,6 +22,7 @@ TINY = {
     "colour, two layers": dataclasses.replace(
         SMALL, channels=3, likelihood="logistic", mixtures=2, layers=2, maps2=3, latents2=2
     ),
+    "binary, passes": dataclasses.replace(SMALL, passes=4),
     "grey, constant posterior": dataclasses.replace(
         SMALL, likelihood="gaussian", posterior="constant"
     ),
@@ -51,9 +52,13 @@ def outputs(model, x):
         q, memory = model.posterior(index, memory, state, p)
         found += [p.mean, p.log_scale, q.mean, q.log_scale]
         state = model.step(index, state, random.integers(-128, 129, p.mean.shape))
-    codec = model.likelihood(state, False)
-    fields = [getattr(codec, field.name) for field in dataclasses.fields(codec)]
-    return [*found, *(value for value in fields if isinstance(value, np.ndarray))]
+    for number, where in enumerate(model.passes):
+        codec = model.likelihood(state, False)
+        fields = [getattr(codec, field.name) for field in dataclasses.fields(codec)]
+        found += [value for value in fields if isinstance(value, np.ndarray)]
+        if number + 1 < len(model.passes):
+            state = model.reveal(state, x[:, :, *where])
+    return found
 
 
 def coded(writer, reader, x):
