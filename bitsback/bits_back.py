@@ -2,14 +2,14 @@
 
 Encoding pops every latent under its posterior, forwards, pushes the images under the
 likelihood, its passes backwards, and pushes the latents under their priors, backwards; decoding
-is the mirror. Both
-walk the model with `walk`, so that they cannot drift apart.
+is the mirror. Both walk the model with `walk`, so that they cannot drift apart.
 
 Source: Frey and Hinton (1997), bits-back; Townsend et al., arXiv:1901.04866 (BB-ANS);
 Gregor et al., arXiv:1604.08772 (the model's recursion).
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable
 
 import numpy as np
@@ -50,15 +50,19 @@ class Latents:
     coded: np.ndarray  # (C,) bool
     drawn: np.ndarray  # k of the channels that are not coded, (B, C - coded, h, w)
 
-    @property
+    @functools.cached_property
     def log_width(self) -> np.ndarray:
         """(C, 1, 1); the channels that are not coded lie on a grid of one sigma."""
         return np.where(self.coded, self.group.log_width, 0)[:, None, None]
 
+    @functools.cached_property
     def prior_rows(self) -> np.ndarray:
         """Rows of the prior table for the coded channels."""
-        rows = grid.prior_rows(self.log_width, self.dither)
-        return rows[:, self.coded]
+        return self.of_coded(grid.prior_rows(self.log_width, self.dither))
+
+    def of_coded(self, values: np.ndarray) -> np.ndarray:
+        """The coded channels of (B, C, h, w)."""
+        return values if self.coded.all() else values[:, self.coded]
 
     def complete(self, k: np.ndarray) -> np.ndarray:
         """k of all channels from k of the coded ones."""
@@ -158,7 +162,7 @@ class Posterior:
     def certain(self) -> np.ndarray:
         """k where q is uniform of the grid's width."""
         nearest = grid.nearest(self.q, self.latents.p, self.latents.log_width, self.latents.dither)
-        return nearest[:, self.latents.coded]
+        return self.latents.of_coded(nearest)
 
     def pop(self, message: Message, masks: np.random.Philox) -> np.ndarray:
         """Take k off the message."""
@@ -196,22 +200,21 @@ def posteriors(model: Model, memory: Memory) -> Callable[[int, State, Latents], 
         nonlocal memory
         q, memory = model.posterior(index, memory, state, latents.p)
         rows, base = grid.posterior_rows(q, latents.p, latents.log_width, latents.dither)
-        coded = latents.coded
-        return Posterior(rows[:, coded], base[:, coded], q, latents)
+        return Posterior(latents.of_coded(rows), latents.of_coded(base), q, latents)
 
     return ask
 
 
 def push_prior(message: Message, visit: Visit) -> None:
     """Push a group's k under its prior."""
-    rows = visit.latents.prior_rows()
+    rows = visit.latents.prior_rows
     codec = codecs.categorical(tables.prior_table(), rows, tables.PRECISION)
     codec.push(message, visit.k - tables.FIRST)
 
 
 def pop_prior(message: Message, latents: Latents) -> np.ndarray:
     """Pop a group's k under its prior."""
-    rows = latents.prior_rows()
+    rows = latents.prior_rows
     codec = codecs.categorical(tables.prior_table(), rows, tables.PRECISION)
     column: np.ndarray = codec.pop(message)[1]
     return column + tables.FIRST
@@ -266,9 +269,8 @@ def encode(message: Message, model: Model, link: Link, x: np.ndarray) -> LinkCos
 
 
 def _cost(visit: Visit, q: Posterior, lost: float, gained: float) -> GroupCost:
-    coded = visit.latents.coded
-    rows = (q.rows, q.base, visit.latents.prior_rows())
-    kl = float(grid.continuous_kl_bits(q.q, visit.latents.p)[:, coded].sum())
+    rows = (q.rows, q.base, visit.latents.prior_rows)
+    kl = float(visit.latents.of_coded(grid.continuous_kl_bits(q.q, visit.latents.p)).sum())
     return GroupCost(visit.latents.group, lost, gained, rows, kl)
 
 

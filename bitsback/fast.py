@@ -33,7 +33,10 @@ def loops(module: str) -> ModuleType | None:
 
 def plain(values: ArrayLike, dtype: Any = np.int64) -> NDArray[Any]:
     """The values as the loops take them: of this dtype, contiguous and aligned."""
-    return np.require(values, dtype, ["C", "A"])
+    array = np.asarray(values, dtype)
+    flags = array.flags
+    # np.require does this too, ten times slower
+    return array if flags.c_contiguous and flags.aligned else array.copy()
 
 
 @functools.cache

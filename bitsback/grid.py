@@ -151,6 +151,14 @@ def latent(p: Gaussian, log_width: np.ndarray, k: np.ndarray, d: np.ndarray) -> 
     return np.clip((total + (1 << (_LATENT_SHIFT - 1))) >> _LATENT_SHIFT, -Z_LIMIT, Z_LIMIT)
 
 
+@functools.cache
+def _logs() -> tuple[np.ndarray, np.ndarray]:
+    """Sums of Q log2 Q of the posterior's rows, and log2 of the prior's frequencies, both flat."""
+    q = np.diff(tables.posterior_table().astype(np.float64))
+    p = np.diff(tables.prior_table().astype(np.float64))
+    return (q * np.log2(np.maximum(q, 1))).sum(1) / tables.TOTAL, np.log2(p).ravel()
+
+
 def kl_bits(rows: np.ndarray, base: np.ndarray, p_rows: np.ndarray) -> np.ndarray:
     """KL(q || p) on the grid, from the integer tables: sum_k Q log2(Q / P), bits per latent.
 
@@ -159,10 +167,14 @@ def kl_bits(rows: np.ndarray, base: np.ndarray, p_rows: np.ndarray) -> np.ndarra
         p_rows: of the prior; all of one shape.
 
     Returns:
-        float64 of that shape.
+        float64 of that shape; its last digits depend on whether there are compiled loops.
     """
-    flat_rows, flat_base, flat_p = (np.ravel(v) for v in (rows, base, p_rows))
+    flat_rows, flat_base, flat_p = (fast.plain(v).ravel() for v in (rows, base, p_rows))
     found = np.empty(len(flat_rows))
+    if (loops := fast.loops("row_loops")) is not None:
+        fixed = tables.posterior_table().ravel(), *_logs()
+        loops.kl_bits(*fixed, flat_rows, flat_base, flat_p, tables.posterior_radius(), found)
+        return found.reshape(np.shape(rows))
     radius_of = tables.posterior_radius()[flat_rows // FRACTIONS]
     posterior, prior = tables.posterior_table().ravel(), tables.prior_table().ravel()
     stride = tables.COLUMNS + 1

@@ -23,6 +23,7 @@ from . import bits_back, fast, inputs, tiles
 from .ans import DEFAULT_HEADS, U64, Interval, Locate, Message
 from .errors import BitsbackError, InputError
 from .protocol import LoadedModel
+from .rates import Tally
 
 _WORDS = 1 << 20
 _SEED = 0
@@ -83,7 +84,8 @@ class _Network:
     """A model whose every method is the network's time."""
 
     def __init__(self, model: Any, clock: _Clock) -> None:
-        self.model, self.clock, self.groups = model, clock, model.groups
+        self.model, self.clock = model, clock
+        self.groups, self.passes = model.groups, model.passes
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         return self.clock.timed("network", getattr(self.model, name))
@@ -122,8 +124,10 @@ def images(loaded: LoadedModel, data: Path | None) -> np.ndarray:
     if data is None:
         side = loaded.tiles[-1]
         steps = np.add.outer(np.arange(side), np.arange(side))[:, :, None] * 2
-        noise = np.random.default_rng(_SEED).integers(0, 32, (side, side, loaded.channels))
-        pictures = [((steps + noise) % 256).astype(np.uint8) // (128 if loaded.binary else 1)]
+        shape = (loaded.batch, side, side, loaded.channels)
+        noise = np.random.default_rng(_SEED).integers(0, 32, shape)
+        levels = ((steps + noise) % 256).astype(np.uint8)
+        pictures = list(levels // (128 if loaded.binary else 1))
     else:
         some = inputs.read_images([data]).pictures[: loaded.batch]
         pictures = [p for p in some if p.shape[2] == loaded.channels]
@@ -154,7 +158,7 @@ def measure(loaded: LoadedModel, x: np.ndarray, repeats: int) -> list[LinkTime]:
             timed, model = _TimedMessage(message.heads, message.tail), _Network(loaded.model, clock)
             timed.clock = clock
             if action == "encode":
-                bits_back.encode(timed, model, link, x)
+                Tally().add(bits_back.encode(timed, model, link, x), x.size)
             else:
                 back = bits_back.decode(timed, model, link)
             clock.switch("tables")

@@ -143,21 +143,22 @@ class Mixture:
             if c + 1 < self._coded:
                 weights = found.posterior_weights(x[:, c].ravel())
 
+    @functools.cached_property
+    def _plain(self) -> tuple[np.ndarray, ...]:
+        """Means, log-scales and coefficients as compiled loops take them, (B, M, _, H * W)."""
+        parameters = self.means, self.log_scales, self.coeffs
+        size = self.means.shape[3] * self.means.shape[4]
+        return tuple(fast.plain(v).reshape(*v.shape[:3], size) for v in parameters)
+
     def _levels(self, x: np.ndarray, c: int, weights: np.ndarray) -> "_Levels":
         table = tables.component_table(self.kind).reshape(-1)
         return _Levels(table, self._places(x, c), weights, x.shape[:1] + x.shape[2:])
 
     def _places(self, x: np.ndarray, c: int) -> np.ndarray:
         if (loops := fast.loops("row_loops")) is not None:
-            batch, components, _, height, width = self.means.shape
-            found = np.empty((components, batch * height * width), np.int64)
-            parameters = (self.means, self.log_scales, self.coeffs)
-            loops.places(
-                *(fast.plain(v).reshape(*v.shape[:3], height * width) for v in parameters),
-                fast.plain(x).reshape(*x.shape[:2], height * width),
-                c,
-                found,
-            )
+            earlier = fast.plain(x[:, :c]).reshape(len(x), c, x[0, 0].size)
+            found = np.empty((self.means.shape[1], x[:, 0].size), np.int64)
+            loops.places(*self._plain, earlier, c, found)
             return found
         means = self.means[:, :, c].astype(np.int64)
         first = c * (c - 1) // 2

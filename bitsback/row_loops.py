@@ -1,7 +1,8 @@
 """Compiled loops from a model's numbers to table rows: what `grid` and `pixels` do in NumPy.
 
-Imported through `fast.loops` only, since it needs numba. All numbers are int64, and every place
-that is looked up was clipped, so that none leaves its table, whatever the parameters are.
+Imported through `fast.loops` only, since it needs numba. Numbers are int64, and every place that
+is looked up was clipped, so that none leaves its table, whatever a model's numbers are; only
+`kl_bits` trusts its rows to be those of `posterior_rows`.
 """
 
 from __future__ import annotations
@@ -10,15 +11,25 @@ from typing import Any
 
 import numba
 import numpy as np
-from numba import int64, uint32, uint64, void
+from numba import float64, int64, uint32, uint64, void
 
 from bitsback import tables
-from bitsback.tables import FIRST, FRACTIONS, LAST, PIXEL_COLUMNS, PIXEL_FRACTIONS, PIXEL_TOTAL
+from bitsback.tables import (
+    COLUMNS,
+    FIRST,
+    FRACTIONS,
+    LAST,
+    PIXEL_COLUMNS,
+    PIXEL_FRACTIONS,
+    PIXEL_TOTAL,
+    TOTAL,
+)
 
 Array = np.ndarray[Any, Any]
 
 _U32 = numba.types.Array(uint32, 1, "C", readonly=True)
 _I64 = numba.types.Array(int64, 1, "C", readonly=True)
+_F64 = numba.types.Array(float64, 1, "C", readonly=True)
 _I64_2 = numba.types.Array(int64, 2, "C", readonly=True)
 _I64_3 = numba.types.Array(int64, 3, "C", readonly=True)
 _I64_4 = numba.types.Array(int64, 4, "C", readonly=True)
@@ -93,6 +104,34 @@ def latents(
         step = _scale(scales, log_scale[i] + per_width * log_width[i])
         halves = 2 * FRACTIONS * k[i] + 2 * dither[i] - (FRACTIONS - 1)
         z[i] = _clip(((mean[i] << shift) + step * halves + half) >> drop, -limit, limit)
+
+
+@numba.njit(void(_U32, _F64, _F64, _I64, _I64, _I64, _I64, float64[::1]), cache=True)
+def kl_bits(
+    posterior: Array,
+    negentropy: Array,
+    log_prior: Array,
+    rows: Array,
+    base: Array,
+    p_rows: Array,
+    radii: Array,
+    found: Array,
+) -> None:
+    """`grid.kl_bits`, into found.
+
+    Args:
+        posterior: its table, flat; negentropy: sum of Q log2 Q of each of its rows.
+        log_prior: log2 of the prior's frequencies, in rows of 256.
+    """
+    for i in range(len(rows)):
+        radius = radii[rows[i] // FRACTIONS]
+        q_at = rows[i] * (COLUMNS + 1) - FIRST
+        p_at = p_rows[i] * COLUMNS + base[i] - FIRST
+        cross = 0.0
+        for k in range(-radius, radius + 1):
+            freq = int64(posterior[q_at + k + 1]) - int64(posterior[q_at + k])
+            cross += freq * log_prior[p_at + k]
+        found[i] = negentropy[rows[i]] - cross / TOTAL
 
 
 @numba.njit(void(int64[:, ::1]), cache=True)

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.usefixtures("either_way")
 def test_every_part_has_its_time(build_model):
     loaded = build_model(channels=3, likelihood="logistic", mixtures=2)
     x = link_bench.images(loaded, None)
-    assert x.shape == (1, 3, 8, 8)
+    assert x.shape == (loaded.batch, 3, 8, 8)
     times = link_bench.measure(loaded, x, 2)
     assert [time.action for time in times] == ["encode", "decode"]
     for time in times:
