@@ -87,7 +87,8 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         temporary.mkdir()
         with _locked(temporary):
             yield temporary
-            if path.exists():
+            # Elsewhere a folder takes an empty one's name at once, whatever happens in between.
+            if os.name == "nt" and path.exists():
                 path.rmdir()
             temporary.rename(path)
 
