@@ -16,7 +16,7 @@ from typing import Any
 
 import numba
 import numpy as np
-from numba import int64, uint16, uint32, uint64
+from numba import float64, int64, uint16, uint32, uint64
 
 from bitsback.tables import COLUMNS, PIXEL_TOTAL, PRECISION
 
@@ -31,7 +31,21 @@ _MESSAGE = (uint64[::1], uint32[::1], int64)
 
 # mixing signed and unsigned integers makes floats in numba: all that meets a head is uint64
 _ONE, _TOP, _WORD_BITS, _LOW = uint64(1), uint64(63), uint64(32), uint64(1 << 31)
+_FLOAT_POWER = uint64(12)  # a head that is not full is below freq * 2**(63 - power)
+_SCANNED = 1025  # columns up to which a wrong guess is mended by single steps
 _LEVELS_TOTAL = 256 * PIXEL_TOTAL
+
+
+@numba.njit(inline="always")
+def _quotient(head: int, freq: int) -> int:
+    """head // freq for quotients below 2**51: floats are faster, and wrong by one at most."""
+    guess = int64(float64(int64(head)) / float64(int64(freq)))
+    rest = int64(head) - guess * int64(freq)
+    if rest < 0:
+        guess -= 1
+    elif rest >= int64(freq):
+        guess += 1
+    return uint64(guess)
 
 
 @numba.njit(inline="always")
@@ -40,7 +54,8 @@ def _push(head: int, start: int, freq: int, power: int, tail: Array, size: int) 
     tail[size] = uint32(head)  # counts only if the head is full: cheaper than to branch
     full = uint64(head >= freq << (_TOP - power))
     head >>= full << uint64(5)
-    return head + head // freq * ((_ONE << power) - freq) + start, size + int64(full)
+    quotient = _quotient(head, freq) if power >= _FLOAT_POWER else head // freq
+    return head + quotient * ((_ONE << power) - freq) + start, size + int64(full)
 
 
 @numba.njit(inline="always")
@@ -150,8 +165,12 @@ def pop_rows(
             cf = uint32(head & ((_ONE << power) - _ONE))
             first = rows[i] * columns
             at = first + int64(guide[(rows[i] << bits) + int64(uint64(cf) >> shift)])
-            if table[at] > cf or table[at + 1] <= cf:
+            if columns > _SCANNED and (table[at] > cf or table[at + 1] <= cf):
                 at = _search(table, first, columns - 1, cf)
+            while table[at] > cf:
+                at -= 1
+            while table[at + 1] <= cf:
+                at += 1
             symbols[i] = at - first
             start = uint64(table[at])
             freq = uint64(table[at + 1]) - start

@@ -129,6 +129,23 @@ def test_pushes_of_intervals(message, n, scalar, seed):
     same(push, message)
 
 
+@pytest.mark.parametrize("precision", [11, 12, 13, 16, 24])
+def test_quotients_at_their_edges(precision):
+    """Heads about multiples of freq up to the largest, where a float may round to the next one."""
+    rng = np.random.default_rng(precision)
+    freqs = rng.integers(1, 2**precision + 1, 6000)
+    most = 2 ** (63 - precision)
+    quotients = np.where(rng.random(6000) < 0.5, most - 1, rng.integers(most // 2, most, 6000))
+    heads = quotients * freqs + rng.choice([-1, 0, 1], 6000) * (freqs > 1)
+    message = Message(heads.astype(np.uint64), np.empty(0, np.uint32))
+
+    def push(message):
+        message.push(np.zeros(6000, int), freqs, precision)
+        return 0
+
+    same(push, message)
+
+
 @pytest.mark.parametrize("step", [1, 2])
 def test_a_part_of_the_heads(step):
     table = np.array([[0, 1, 5, 16]], np.uint32)
