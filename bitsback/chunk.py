@@ -42,9 +42,10 @@ _LENGTH = struct.Struct("<H")
 _FIXED = struct.Struct("<HHQQI16s")
 _SEGMENT = struct.Struct("<IHHBI")
 _DIGEST = 8
-# No set that anyone codes shrinks more than this; it bounds what a forged head can allocate.
-_MOST_PIXELS = 1 << 28
-_MOST_SHRINKAGE = 1 << 15
+# Pixels that any chunk may have, and how many more for every byte of its message: a short file
+# must not fill the memory. Where a code is smaller still, filler makes up for it.
+_MOST_PIXELS = 1 << 26
+_MOST_SHRINKAGE = 1 << 9
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,12 @@ def link_values(batch: int, segment: Segment) -> int:
     """Values that a link of `batch` tiles has in the network: gray tiles are taken as colour."""
     values = segment.height * segment.width * segment.channels * (3 if segment.gray else 1)
     return min(batch, segment.count) * values
+
+
+def fewest_bytes(segments: Iterable[Segment]) -> int:
+    """Bytes that the message of a chunk with so many pixels must have."""
+    pixels = sum(s.count * s.height * s.width * s.channels for s in segments)
+    return max(0, -(-(pixels - _MOST_PIXELS) // _MOST_SHRINKAGE))
 
 
 def pack_chunk(head: ChunkHead, words: NDArray[np.uint32]) -> bytes:
@@ -161,7 +168,6 @@ def _check_limits(head: ChunkHead, message_bytes: int) -> None:
         raise FormatError("its checksum has a wrong length")
     if head.batch < 1 or head.heads < 1 or not head.segments:
         raise FormatError("it has no tiles, no heads or an empty batch")
-    pixels = 0
     for s in head.segments:
         if min(s.count, s.height, s.width, s.channels) < 1 or s.channels > 127:
             raise FormatError("it has a segment without pixels")
@@ -169,8 +175,7 @@ def _check_limits(head: ChunkHead, message_bytes: int) -> None:
             raise FormatError("it has more classical tiles than tiles")
         if head.batch > 1 and link_values(head.batch, s) > MAX_LINK_VALUES:
             raise FormatError("it has more tiles side by side than are allowed")
-        pixels += s.count * s.height * s.width * s.channels
-    if pixels > _MOST_PIXELS + _MOST_SHRINKAGE * message_bytes:
+    if message_bytes < fewest_bytes(head.segments):
         raise FormatError("it promises more pixels than it can hold")
     # Initial bits are on the stack while tiles are coded and seldom outgrow the final message;
     # the factor leaves room for lucky payloads yet keeps a forged size from filling the memory.

@@ -11,7 +11,15 @@ import numpy as np
 from . import bits_back, initial, tiles
 from .ans import DEFAULT_HEADS, Message, flatten
 from .chain import Chain
-from .chunk import MAX_LINK_VALUES, ChunkHead, Segment, link_values, pack_chunk, pixel_checksum
+from .chunk import (
+    MAX_LINK_VALUES,
+    ChunkHead,
+    Segment,
+    fewest_bytes,
+    link_values,
+    pack_chunk,
+    pixel_checksum,
+)
 from .errors import EmptyMessageError, InputError
 from .heads import fold, unfold
 from .images import ImageSet
@@ -255,8 +263,8 @@ class _Job:
     def encode(self, count: int, need: int) -> Chunk:
         """The file with its first `count` tiles in the prefix and at least `need` initial bytes."""
         prefix = self.prefix(count)
-        if count == self.count:
-            return self.chain(count, initial.Initial(self.payload, prefix))
+        fewest = fewest_bytes(self.segments([0] * len(self.runs)))
+        need = fewest if count == self.count else max(need, fewest)
         while True:
             filler = max(0, need - len(self.payload) - len(prefix))
             try:

@@ -37,11 +37,11 @@ WORDS = np.arange(5, dtype=np.uint32) * np.uint32(0x1234567)
 def segments(draw):
     # Either many tiles or large ones: five such segments are within what a head may promise.
     large = draw(st.booleans())
-    count = draw(st.integers(1, 2**2 if large else 2**20))
+    count = draw(st.integers(1, 2**2 if large else 2**18))
     return Segment(
         count=count,
-        height=draw(st.integers(1, 2**10 if large else 4)),
-        width=draw(st.integers(1, 2**10 if large else 4)),
+        height=draw(st.integers(1, 2**9 if large else 4)),
+        width=draw(st.integers(1, 2**9 if large else 4)),
         channels=draw(st.integers(1, 12 if large else 3)),
         gray=draw(st.booleans()),
         classical=draw(st.integers(0, count)),

@@ -266,7 +266,7 @@ def test_an_index_of_more_pictures_than_tiles_is_refused_before_they_are_counted
 
 def test_a_payload_that_would_unpack_to_much_more_is_refused_unpacked(world):
     source = source_of(world, "blank")
-    bomb, size = fuzz_files.bombs()[0], 192 << 22
+    bomb, size = fuzz_files.bombs()[0], 96 << 22
     part = fuzz_files._leb128(size) + fuzz_files._leb128(len(bomb)) + bomb
 
     def change(start: initial.Initial) -> initial.Initial:
@@ -274,6 +274,27 @@ def test_a_payload_that_would_unpack_to_much_more_is_refused_unpacked(world):
 
     with pytest.raises(bitsback.FormatError, match="wrong length"):
         reader_of(source, fuzz_files.rebuilt(source, 0, change)).chunk(0)
+
+
+def test_a_short_chunk_cannot_promise_pixels_that_fill_the_memory(world):
+    head, words = unpack_chunk(source_of(world, "gray").chunks[0])
+
+    def promise(pixels):
+        count = pixels // 64
+        segment = dataclasses.replace(head.segments[0], count=count, classical=count)
+        return pack_chunk(dataclasses.replace(head, segments=(segment,)), words)
+
+    assert unpack_chunk(promise(1 << 26))
+    with pytest.raises(bitsback.FormatError, match="more pixels"):
+        promise((1 << 26) + (1 << 20))
+
+
+def test_a_large_blank_chunk_is_filled_up_to_what_its_pixels_ask_for(world):
+    blank = np.zeros((1, 10_240, 10_240), bool)
+    loaded = world.models["bits"]
+    data = bitsback.compress(blank, loaded)
+    assert len(data) > (blank.size - (1 << 26)) / 512
+    assert np.array_equal(bitsback.decompress(data, loaded), blank)
 
 
 @pytest.mark.parametrize("name", ["\ud800", "a\0b", "x" * 65_532])
