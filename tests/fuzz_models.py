@@ -56,8 +56,9 @@ def fields(folder: Path, random: Random) -> None:
             case 0 if random.random() < 0.3:
                 within.pop(key, None)
             case 1 if key == "log_widths" and within[key]:
-                row = random.choice(within[key])
-                row[random.randrange(len(row))] = random.choice([-48, 32, 33, 127, 128, *JUNK])
+                row = random.choice(list(within[key]))
+                if isinstance(row, list) and row:
+                    row[random.randrange(len(row))] = random.choice([-48, 32, 33, 127, 128, *JUNK])
             case 2:
                 within[key] = random.choice(JUNK)
             case _:
