@@ -13,6 +13,7 @@ from typing import Any
 
 import matplotlib
 import numpy as np
+from bitsback.models import coding
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
@@ -92,6 +93,7 @@ def encode(loaded: LoadedModel, pictures: np.ndarray) -> Run:
     """Encode pictures (B, H, W) as one link, and decode them again to see the canvases."""
     x = pictures[:, None]
     batch, _, height, width = x.shape
+    assert isinstance(loaded.model, coding.DrawModel)
     model, link = loaded.model, bits_back.Link(batch, height, width, seed=0, index=0)
     message = Message.random(DEFAULT_HEADS, 1 << 16, seed=0)
     before = message.copy()
@@ -104,7 +106,9 @@ def encode(loaded: LoadedModel, pictures: np.ndarray) -> Run:
     states = [visit.state for visit in visits] + [end]
     canvases = []
     for state in states:
-        likelihood = model.likelihood(state, gray=False)
+        # Of the latents alone, whatever the passes of the pixels add to it.
+        r = np.asarray(model.ops.array(state.r), np.int64)
+        likelihood = coding.likelihood(model.config, r, gray=False)
         assert isinstance(likelihood, pixels.Bernoulli)
         canvases.append(1 / (1 + np.exp(-likelihood.logits / LOGIT_UNIT)))
     assert np.array_equal(bits_back.decode(message, model, link), x)
