@@ -67,8 +67,8 @@ class DrawConfig:
             "maps": not 1 <= self.maps <= 1024,
             "latents": not 1 <= self.latents <= 256,
             "stride": self.stride not in (1, 2, 4, 8),
-            "maps2": (self.layers == 2) != (1 <= self.maps2 <= 1024),
-            "latents2": (self.layers == 2) != (1 <= self.latents2 <= 256),
+            "maps2": not (1 <= self.maps2 <= 1024 if self.layers == 2 else self.maps2 == 0),
+            "latents2": not (1 <= self.latents2 <= 256 if self.layers == 2 else self.latents2 == 0),
             "stride2": self.stride2 not in (1, 2, 4),
             "posterior": self.posterior not in ("gaussian", "constant"),
             "tile": not 1 <= self.tile <= 1024

@@ -95,7 +95,8 @@ def read(folder: Path) -> tuple[DrawConfig, Tensors, list[np.ndarray], dict[str,
         tensors = load_file(folder / "model.safetensors")
     except OSError as error:
         raise ModelError(f"{folder}: cannot be read: {error.strerror}") from error
-    except (ValueError, RecursionError, SafetensorError) as error:
+    # Types that NumPy has not, such as BF16, end in a TypeError or an AttributeError.
+    except (ValueError, TypeError, AttributeError, RecursionError, SafetensorError) as error:
         raise ModelError(f"{folder}: config.json or model.safetensors is damaged") from error
     with _named(folder / "config.json"):
         config = _config(fields)

@@ -152,6 +152,8 @@ def refuse(folder, match):
         (lambda f: f.update(config=[]), "config"),
         (lambda f: f["config"].update(maps=5), "enc1/x"),
         (lambda f: f["config"].update(maps=10**9), "maps"),
+        (lambda f: f["config"].update(maps2=2**32), "maps2"),
+        (lambda f: f["config"].update(latents2=2**32), "latents2"),
         (lambda f: f["config"].update(shell="rm"), "shell"),
         (lambda f: f["config"].update(steps="4"), "steps"),
         (lambda f: f.update(log_widths=[[0]]), "log_widths"),
@@ -479,3 +481,18 @@ def test_an_output_that_is_a_link_is_written_through_only_where_it_leads(world, 
     before = sorted(tmp_path.rglob("*"))
     assert command(source, source.data, tmp_path, "decompress", "-o", link)[0] == 2
     assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("kind", ["BF16", "F8_E4M3"])
+def test_weights_of_types_that_numpy_has_not_are_refused(folder, kind):
+    path = folder / "model.safetensors"
+    data = path.read_bytes()
+    size = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + size])
+    field = next(f for f in header.values() if f["dtype"] == "I16")
+    begin, end = field["data_offsets"]
+    field["dtype"] = kind
+    field["shape"] = [(end - begin) // (2 if kind == "BF16" else 1)]
+    text = json.dumps(header).encode()
+    path.write_bytes(len(text).to_bytes(8, "little") + text + data[8 + size :])
+    refuse(folder, "damaged")
