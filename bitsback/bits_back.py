@@ -254,8 +254,9 @@ def encode(message: Message, model: Model, link: Link, x: np.ndarray) -> LinkCos
         if number + 1 < len(model.passes):
             state = model.reveal(state, part)
     held = message.bits
+    expected = 0.0
     for likelihood, part in reversed(coded):
-        likelihood.push(message, part)
+        expected += float(likelihood.push(message, part).sum())
     likelihood_bits = message.bits - held
     costs = []
     for visit, q, lost in zip(*(reversed(v) for v in (visits, asked, popped)), strict=True):
@@ -263,7 +264,6 @@ def encode(message: Message, model: Model, link: Link, x: np.ndarray) -> LinkCos
         push_prior(message, visit)
         gained = message.bits - held
         costs.append(_cost(visit, q, lost, gained))
-    expected = sum(float(likelihood.bits(part).sum()) for likelihood, part in coded)
     net = message.bits - before
     return LinkCost(link.batch, net, likelihood_bits, expected, tuple(reversed(costs)))
 

@@ -38,7 +38,7 @@ _TILES_PER_BATCH = 256
 _CHAIN_BITS_PER_HEAD = 8000
 # A classical code of all tiles is tried unless, of so many values, it is so much larger than net;
 # where it is so much smaller than the model's code, the chain is not even tried.
-_SAMPLE_VALUES, _HOPELESS, _PLAIN = 1 << 18, 1.15, 0.5
+_SAMPLE_VALUES, _HOPELESS, _PLAIN = 1 << 18, 1.07, 0.5
 
 
 @dataclasses.dataclass(frozen=True)

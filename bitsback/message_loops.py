@@ -18,7 +18,7 @@ import numba
 import numpy as np
 from numba import float64, int64, uint16, uint32, uint64
 
-from bitsback.tables import COLUMNS, PIXEL_TOTAL, PRECISION
+from bitsback.tables import COLUMNS, PIXEL_COLUMNS, PIXEL_TOTAL, PRECISION
 
 Array = np.ndarray[Any, Any]
 
@@ -206,15 +206,28 @@ def pop_levels(
         for i in range(lo, min(lo + count, n)):
             head = heads[i - lo]
             cf = int64(head & ((_ONE << power) - _ONE))
-            low, start, end = 0, 0, _LEVELS_TOTAL + COLUMNS
-            span = COLUMNS // 2
-            while span:
-                edge = _edge(table, at, weights, i, low + span)
+            # Outwards from the mean of the likeliest component, in growing steps, then bisection:
+            # most levels are near it, and so are the places of the table.
+            best = 0
+            for m in range(1, len(at)):
+                if weights[m, i] > weights[best, i]:
+                    best = m
+            low, high, start, end = 0, COLUMNS, 0, _LEVELS_TOTAL + COLUMNS
+            middle, span = PIXEL_COLUMNS // 2 - at[best, i] % PIXEL_COLUMNS, 1
+            while high - low > 1:
+                middle = min(max(middle, low + 1), high - 1)
+                edge = _edge(table, at, weights, i, middle)
                 if edge <= cf:
-                    low, start = low + span, edge
+                    low, start = middle, edge
                 else:
-                    end = edge
-                span //= 2
+                    high, end = middle, edge
+                if low == 0:
+                    middle -= span
+                elif high == COLUMNS:
+                    middle += span
+                else:
+                    middle = (low + high) // 2
+                span *= 2
             levels[i] = low
             heads[i - lo], size = _pop(
                 head, uint64(cf - start), uint64(end - start), power, tail, size

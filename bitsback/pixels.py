@@ -42,18 +42,15 @@ class Bernoulli:
     def _codec(self) -> codecs.Codec[np.ndarray]:
         return codecs.categorical(_binary_table(), self._rows(), tables.PRECISION)
 
-    def push(self, message: Message, x: np.ndarray) -> None:
-        """Push x, uint8 (B, C, H, W) of 0 and 1."""
+    def push(self, message: Message, x: np.ndarray) -> np.ndarray:
+        """Push x, uint8 (B, C, H, W) of 0 and 1; gives every image's code length, (B,) bits."""
         self._codec().push(message, x)
+        ones = tables.bernoulli_table()[self._rows()].astype(np.int64)
+        return _bits(np.where(x == 1, ones, tables.TOTAL - ones), len(x))
 
     def pop(self, message: Message) -> np.ndarray:
         """Pop x, uint8 (B, C, H, W)."""
         return self._codec().pop(message)[1].astype(np.uint8)
-
-    def bits(self, x: np.ndarray) -> np.ndarray:
-        """Code length of every image, (B,) bits."""
-        ones = tables.bernoulli_table()[self._rows()].astype(np.int64)
-        return _bits(np.where(x == 1, ones, tables.TOTAL - ones)).reshape(len(x), -1).sum(1)
 
 
 @functools.cache
@@ -66,9 +63,10 @@ def _binary_table() -> np.ndarray:
     return found
 
 
-def _bits(freq: np.ndarray) -> np.ndarray:
+def _bits(freq: np.ndarray, images: int) -> np.ndarray:
+    """Code lengths of so many images, from the frequencies of all their pixels."""
     found: np.ndarray = tables.PRECISION - np.log2(freq.astype(np.float64))
-    return found
+    return found.reshape(images, -1).sum(1)
 
 
 @dataclass(frozen=True)
@@ -98,16 +96,28 @@ class Mixture:
     coeffs: np.ndarray
     gray: bool = False
 
-    def push(self, message: Message, x: np.ndarray) -> None:
+    def push(self, message: Message, x: np.ndarray) -> np.ndarray:
         """Push x, uint8 (B, C, H, W); the last channel first, so that it is popped last.
+
+        Returns:
+            Code length of every image, (B,) bits.
 
         Raises:
             InputError: `gray` is set but the channels of x differ.
+            ValueError: x is of another shape.
         """
+        batch, _, channels, height, width = self.means.shape
+        if x.shape != (batch, channels, height, width):
+            raise ValueError(f"{x.shape} is not the shape of the mixtures' pixels")
         if self.gray and not (x == x[:, :1]).all():
             raise InputError("pixels to be coded as gray have channels that differ")
+        bits = np.zeros(batch)
         for c, levels in reversed(list(enumerate(self._channels(x)))):
-            levels.codec().push(message, x[:, c])
+            symbols = x[:, c].ravel()
+            starts, freqs = levels.interval(symbols, slice(0, len(symbols)))
+            message.push(starts, freqs, tables.PRECISION)
+            bits += _bits(freqs, batch)
+        return bits
 
     def pop(self, message: Message) -> np.ndarray:
         """Pop x, uint8 (B, C, H, W)."""
@@ -118,14 +128,6 @@ class Mixture:
         if self.gray:
             x[:, 1:] = x[:, :1]
         return x
-
-    def bits(self, x: np.ndarray) -> np.ndarray:
-        """Code length of every image, (B,) bits."""
-        found = np.zeros(len(x))
-        for c, levels in enumerate(self._channels(x)):
-            freqs = levels.interval(x[:, c].ravel(), slice(0, x[:, c].size))[1]
-            found += _bits(freqs).reshape(len(x), -1).sum(1)
-        return found
 
     @property
     def _coded(self) -> int:

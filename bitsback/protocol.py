@@ -40,11 +40,11 @@ class Group:
 class Likelihood(Protocol):
     """p(x | all latents) as a codec over x, uint8 (B, C, H, W)."""
 
-    def push(self, message: Message, x: np.ndarray) -> None: ...
-    def pop(self, message: Message) -> np.ndarray: ...
-    def bits(self, x: np.ndarray) -> np.ndarray:
-        """Code length of every image, (B,), in bits."""
+    def push(self, message: Message, x: np.ndarray) -> np.ndarray:
+        """Push x; gives the code length of every image under the tables, (B,), in bits."""
         ...
+
+    def pop(self, message: Message) -> np.ndarray: ...
 
 
 class Model(Protocol):

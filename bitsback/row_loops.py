@@ -136,16 +136,19 @@ def kl_bits(
 
 @numba.njit(void(int64[:, ::1]), cache=True)
 def normalise(mass: Array) -> None:
-    """`pixels._normalised`, in place: (M, n) weights that sum to 256 over M."""
+    """`pixels._normalised`, in place: (M, n) weights that sum to 256 over M.
+
+    Mass is below 2**30 in all: a float64 quotient of integers below 2**53 has the right floor.
+    """
     for i in range(mass.shape[1]):
         total, largest = int64(0), 0
         for m in range(len(mass)):
             total += mass[m, i]
             if mass[m, i] > mass[largest, i]:
                 largest = m
-        rest = int64(_SUM)
+        rest, whole = int64(_SUM), float64(total)
         for m in range(len(mass)):
-            mass[m, i] = mass[m, i] * _SUM // total
+            mass[m, i] = int64(float64(mass[m, i] * _SUM) / whole)
             rest -= mass[m, i]
         mass[largest, i] += rest
 

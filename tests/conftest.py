@@ -10,7 +10,8 @@ from bitsback.models.config import DrawConfig
 from bitsback.models.floats import DrawNetwork
 
 from bitsback import fast
-from bitsback.protocol import LoadedModel
+from bitsback.ans import Message
+from bitsback.protocol import Likelihood, LoadedModel
 
 # Tiny tensors lose more to waiting threads than they gain.
 torch.set_num_threads(1)
@@ -43,6 +44,11 @@ def random_model(config: DrawConfig, seed: int = 0, nil: bool = False):
     if nil:
         widths[0][0] = 127
     return tensors, widths
+
+
+def code_length(likelihood: Likelihood, x: np.ndarray) -> np.ndarray:
+    """Bits of every image, (B,), as pushing them tells."""
+    return likelihood.push(Message.empty(4), x)
 
 
 @pytest.fixture

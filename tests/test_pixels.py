@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from conftest import code_length
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import special
@@ -39,8 +40,7 @@ def check_roundtrip(codec, x, seed):
     """What is pushed is popped, pops sample, and bits are what the message grows by."""
     message = Message.random(4, 2000, seed)
     before = message.copy()
-    codec.push(message, x)
-    bits = codec.bits(x)
+    bits = codec.push(message, x)
     assert bits.shape == (len(x),)
     assert message.bits - before.bits == pytest.approx(bits.sum(), abs=0.05 + 1e-4 * x.size)
     popped = codec.pop(message)
@@ -74,8 +74,9 @@ def test_bernoulli_costs_what_the_sigmoid_says():
     logits = np.arange(-320, 321).reshape(-1, 1, 1, 1)
     one = np.ones(logits.shape, np.uint8)
     exact = -np.log2(special.expit(logits.ravel() / 32))
-    assert pixels.Bernoulli(logits).bits(one) == pytest.approx(exact, rel=1e-2, abs=1e-6)
-    assert pixels.Bernoulli(logits).bits(1 - one) == pytest.approx(exact[::-1], rel=1e-2, abs=1e-6)
+    codec = pixels.Bernoulli(logits)
+    assert code_length(codec, one) == pytest.approx(exact, rel=1e-2, abs=1e-6)
+    assert code_length(codec, 1 - one) == pytest.approx(exact[::-1], rel=1e-2, abs=1e-6)
 
 
 @settings(max_examples=40, deadline=None)
@@ -86,7 +87,7 @@ def test_probabilities_of_all_levels_sum_to_one_and_none_is_0(seed, kind, compon
         kind,
         *(np.repeat(v, 256, 0) for v in (one.weights, one.means, one.log_scales, one.coeffs)),
     )
-    bits = every.bits(np.arange(256, dtype=np.uint8).reshape(256, 1, 1, 1))
+    bits = code_length(every, np.arange(256, dtype=np.uint8).reshape(256, 1, 1, 1))
     assert (2.0**-bits).sum() == pytest.approx(1.0, rel=1e-12)
     assert bits.max() <= 24
 
@@ -110,7 +111,7 @@ def test_levels_have_the_mass_of_the_distribution(seed, kind, components):
             for v in (codec.weights, codec.means, codec.log_scales, codec.coeffs)
         ),
     )
-    found = 2.0 ** -every.bits(np.arange(256, dtype=np.uint8).reshape(256, 1, 1, 1))
+    found = 2.0 ** -code_length(every, np.arange(256, dtype=np.uint8).reshape(256, 1, 1, 1))
     assert np.abs(found - exact).sum() <= 2 * components / 256 + 0.01
     if components == 1:
         assert np.abs(found - exact).max() < 3e-5
@@ -132,10 +133,8 @@ def test_later_channels_are_moved_by_the_earlier(seed, kind, components):
     moved = pixels.Mixture(
         kind, codec.weights, means.astype(np.int64), codec.log_scales, np.zeros_like(codec.coeffs)
     )
-    assert np.array_equal(codec.bits(x), moved.bits(x))
     one, other = (Message.random(4, 2000, seed) for _ in range(2))
-    codec.push(one, x)
-    moved.push(other, x)
+    assert np.array_equal(codec.push(one, x), moved.push(other, x))
     assert one == other
 
 
@@ -148,7 +147,7 @@ def test_a_gray_image_costs_its_first_channel(seed, kind, components):
     first = pixels.Mixture(
         kind, gray.weights, gray.means[:, :, :1], gray.log_scales[:, :, :1], gray.coeffs[:, :, :0]
     )
-    assert np.array_equal(gray.bits(x), first.bits(x[:, :1]))
+    assert np.array_equal(code_length(gray, x), code_length(first, x[:, :1]))
 
 
 @settings(max_examples=60, deadline=None)
@@ -186,3 +185,13 @@ def test_binary_pixels_are_coded_as_the_plain_codec_of_bits_does():
     mine, plain = Message.random(7, 50, 0), Message.random(7, 50, 0)
     pixels.Bernoulli(logits).push(mine, x.astype(np.uint8))
     assert codecs.bernoulli(ones, tables.PRECISION).push(plain, x) == mine
+
+
+def test_pixels_of_another_shape_are_refused():
+    codec = mixture(0, "logistic", (2, 3, 4, 5), 2)
+    message = Message.random(4, 100, 0)
+    before = message.copy()
+    for shape in ((2, 3, 5, 5), (3, 3, 4, 5), (2, 1, 4, 5)):
+        with pytest.raises(ValueError, match="shape"):
+            codec.push(message, np.zeros(shape, np.uint8))
+    assert message == before
