@@ -9,6 +9,7 @@ from bitsback import grid, pixels, protocol
 from . import draw
 from .config import DrawConfig
 from .grids import CANVAS_BITS, CANVAS_GAIN, PIXEL_BITS
+from .passes import passes
 from .reference import shift_right
 
 
@@ -40,10 +41,8 @@ class DrawModel:
 
     @property
     def passes(self) -> tuple[protocol.Pixels, ...]:
-        """All pixels at once, or every phase of the 2x2 blocks."""
-        if self.config.passes == 1:
-            return protocol.ALL_PIXELS
-        return tuple((slice(p // 2, None, 2), slice(p % 2, None, 2)) for p in draw.PHASES)
+        """Rows and columns of the pixels of each pass."""
+        return tuple(each.where for each in passes(self.config))
 
     def start(self, batch: int, height: int, width: int) -> draw.State:
         """The state before step 1."""

@@ -32,7 +32,8 @@ class DrawConfig:
         tile: side in pixels of the pictures that it is trained on.
         batch: tiles per link of the chain by default.
         passes: 1, or 4: the pixels of every 2x2 block are coded one after another, each given
-            those before it in all blocks (our departure from the paper; needs stride 2).
+            those before it in all blocks; 7 or 10: the first pixels are coded so themselves, on
+            one or two coarser levels (see `passes`; our departure from the paper; needs stride 2).
         doublings: how often the side of a tile may be doubled to code larger pictures: the
             network is convolutional, and larger tiles have fewer edges.
     """
@@ -75,7 +76,7 @@ class DrawConfig:
             or self.multiple < 1
             or self.tile % self.multiple != 0,
             "batch": not 1 <= self.batch <= 65535,
-            "passes": self.passes not in (1, 4) or (self.passes == 4 and self.stride != 2),
+            "passes": self.passes not in (1, 4, 7, 10) or (self.passes > 1 and self.stride != 2),
             "doublings": not 0 <= self.doublings <= 3,
         }
         wrong = [name for name, is_wrong in problems.items() if is_wrong]
@@ -85,7 +86,12 @@ class DrawConfig:
     @property
     def multiple(self) -> int:
         """A picture's sides, in pixels, are multiples of this."""
-        return self.stride * (self.stride2 if self.layers == 2 else 1)
+        return max(self.stride * (self.stride2 if self.layers == 2 else 1), 1 << self.levels)
+
+    @property
+    def levels(self) -> int:
+        """Levels of 2x2 blocks whose pixels are coded one after another."""
+        return (self.passes - 1) // 3
 
     @property
     def tiles(self) -> tuple[int, ...]:

@@ -10,6 +10,7 @@ import dataclasses
 from typing import Any, Protocol
 
 from .config import DrawConfig
+from .passes import PHASES, passes
 
 Array = Any
 
@@ -29,10 +30,7 @@ class Ops(Protocol):
     def add_scale(self, log_scale: Array, width: Array) -> Array: ...
     def down(self, x: Array, factor: int) -> Array: ...
     def up(self, x: Array, factor: int) -> Array: ...
-
-
-# The pixels of a 2x2 block in the order in which passes code them: 2 dy + dx.
-PHASES = (0, 3, 1, 2)
+    def join(self, channels: list[Array]) -> Array: ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,8 +65,11 @@ class State:
     hd2: Array | None = None
     cd2: Array | None = None
     up2: Array | None = None
-    seen: tuple[Array, ...] = ()  # of the passes so far: errors and pixels, on the pixel grid
+    done: int = 0  # passes whose pixels are known
+    seen: tuple[Array, ...] = ()  # of this level's passes: errors and pixels, on the pixel grid
     shown: Array | None = None  # the canvas of the next pass's pixels
+    hp: Array | None = None  # the decoder of this level's passes, and its cell
+    cp: Array | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -189,36 +190,49 @@ def step(ops: Ops, config: DrawConfig, group: Group, state: State, z: Array) -> 
 
 def pixels(ops: Ops, config: DrawConfig, state: State) -> Array:
     """The canvas of the pixels of the next pass, (B, channels of r, H', W')."""
-    if config.passes == 1:
-        return state.r
-    return _phase(ops, config, state) if state.shown is None else state.shown
+    return _shown(config, state) if state.shown is None else state.shown
 
 
 def reveal(ops: Ops, config: DrawConfig, state: State, x: Array) -> State:
     """The state once the pixels of a pass are known.
 
     The decoder takes one more step, which sees them and how far they lie from their means; what
-    it gives the canvas is for the pixels of the next pass alone.
+    it gives the canvas is for the pixels of the next pass alone. Each level begins with the
+    decoder of the latents; all pixels of a coarser level are the first ones of the next.
 
     Args:
-        x: (B, channels, H / 2, W / 2) on the pixel grid.
+        x: (B, channels, H', W') on the pixel grid.
 
-    Source: the order of the pixels, Reed et al. (2017), Parallel Multiscale Autoregressive Density
-    Estimation; the rest is ours.
+    Source: the order of the pixels, Reed et al. (2017); the rest is ours.
     """
     error = ops.error(x, ops.means(pixels(ops, config, state)))
-    state = dataclasses.replace(state, seen=(*state.seen, error, x))
-    number = len(state.seen) // 2
-    hd1, cd1 = ops.lstm(conv(ops, f"seen{number}", [*state.seen, state.hd1]), state.cd1)
-    update = conv(ops, f"pass{number}", [*state.seen, hd1])
-    shown = ops.add_canvas(_phase(ops, config, state), update)
-    return dataclasses.replace(state, hd1=hd1, cd1=cd1, shown=shown)
+    last, following = passes(config)[state.done : state.done + 2]
+    seen = (*state.seen, error, x)
+    if following.level < last.level:
+        seen = tuple(_joined(ops, seen[i::2]) for i in range(2))
+    hp, cp = state.hp, state.cp
+    if following.index == 1:
+        side = 1 << (following.level - 1)
+        hp, cp = ops.down(state.hd1, side), state.cd1
+        if side > 1:
+            cp = ops.zeros(config.maps, *hp.shape[:1], *hp.shape[2:])
+    state = dataclasses.replace(state, done=state.done + 1, seen=seen)
+    hp, cp = ops.lstm(conv(ops, f"seen{following.number}", [*seen, hp]), cp)
+    update = conv(ops, f"pass{following.number}", [*seen, hp])
+    shown = ops.add_canvas(_shown(config, state), update)
+    return dataclasses.replace(state, hp=hp, cp=cp, shown=shown)
 
 
-def _phase(ops: Ops, config: DrawConfig, state: State) -> Array:
+def _shown(config: DrawConfig, state: State) -> Array:
     """What the latents alone say of the next pass's pixels."""
-    phase = PHASES[len(state.seen) // 2]
-    return ops.down(state.r, config.stride)[:, phase :: config.passes]
+    return state.r[:, :, *passes(config)[state.done].where]
+
+
+def _joined(ops: Ops, phases: tuple[Array, ...]) -> Array:
+    """The picture (B, C, 2h, 2w) of its four phases (B, C, h, w), in the order of `PHASES`."""
+    channels = range(phases[0].shape[1])
+    order = [phases[PHASES.index(i)] for i in range(len(PHASES))]
+    return ops.up(ops.join([x[:, c : c + 1] for c in channels for x in order]), 2)
 
 
 def _heads(ops: Ops, config: DrawConfig, layer: int, hidden: Array) -> tuple[Array, ...]:

@@ -199,6 +199,9 @@ class FloatOps:
     def up(self, x: Tensor, factor: int) -> Tensor:
         return functional.pixel_shuffle(x, factor) if factor > 1 else x
 
+    def join(self, channels: list[Tensor]) -> Tensor:
+        return torch.cat(channels, 1)
+
     def latent(self, z: Tensor) -> Tensor:
         """A sample on the grid of latents."""
         return self.round(z, Z_BITS).clamp(-Z_LIMIT, Z_LIMIT)

@@ -172,3 +172,6 @@ class IntegerOps:
 
     def up(self, x: Tensor, factor: int) -> Tensor:
         return functional.pixel_shuffle(x, factor) if factor > 1 else x
+
+    def join(self, channels: list[Tensor]) -> Tensor:
+        return torch.cat(channels, 1)

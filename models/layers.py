@@ -22,6 +22,7 @@ from .grids import (
     Z_BITS,
     Z_LIMIT,
 )
+from .passes import passes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,15 +79,14 @@ def layers(config: DrawConfig) -> dict[str, Layer]:
             CANVAS_LIMIT,
         ),
     }
-    seen: tuple[Source, ...] = ()
-    for number in range(1, config.passes):
-        # The error of a pixel's mean, and the pixel itself.
-        seen += (
-            Source(config.channels, PIXEL_BITS, 2.0),
-            Source(config.channels, PIXEL_BITS, 1.0),
-        )
-        found[f"seen{number}"] = gates(config.maps, h=(*seen, hidden))
-        found[f"pass{number}"] = Layer(
+    # The error of a pixel's mean, and the pixel itself.
+    one_seen = (Source(config.channels, PIXEL_BITS, 2.0), Source(config.channels, PIXEL_BITS, 1.0))
+    for step in passes(config)[1:]:
+        seen = one_seen * step.index
+        side = 1 if step.index > 1 else 1 << (step.level - 1)
+        before = Source(config.maps * side**2, HIDDEN_BITS, 1.0)
+        found[f"seen{step.number}"] = gates(config.maps, h=(*seen, before))
+        found[f"pass{step.number}"] = Layer(
             {"h": (*seen, hidden)}, config.canvas, CANVAS_BITS, -CANVAS_LIMIT, CANVAS_LIMIT
         )
     if config.posterior == "gaussian":

@@ -11,6 +11,7 @@ from . import draw
 from .config import DrawConfig
 from .floats import FloatOps
 from .grids import CANVAS_GAIN
+from .passes import passes
 
 LN2 = math.log(2.0)
 
@@ -53,16 +54,13 @@ def losses(ops: FloatOps, config: DrawConfig, levels: Tensor) -> Losses:
 
 def canvas(ops: FloatOps, config: DrawConfig, state: draw.State, x: Tensor) -> Tensor:
     """The canvas of all pixels, (B, channels of r, H, W), each pass given the pixels before it."""
-    if config.passes == 1:
-        r: Tensor = state.r
-        return r
-    small, found = ops.down(x, config.stride), {}
-    for number, phase in enumerate(draw.PHASES):
-        found[phase] = draw.pixels(ops, config, state)
-        if number + 1 < config.passes:
-            state = draw.reveal(ops, config, state, small[:, phase :: config.passes])
-    joined = torch.stack([found[phase] for phase in sorted(found)], 2).flatten(1, 2)
-    return ops.up(joined, config.stride)
+    whole = state.r.new_empty(state.r.shape)
+    order = passes(config)
+    for each in order:
+        whole[:, :, *each.where] = draw.pixels(ops, config, state)
+        if each != order[-1]:
+            state = draw.reveal(ops, config, state, x[:, :, *each.where])
+    return whole
 
 
 def to_network(config: DrawConfig, levels: Tensor) -> Tensor:

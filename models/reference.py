@@ -112,3 +112,6 @@ class ReferenceOps:
         b, c, h, w = x.shape
         blocks = x.reshape(b, c // factor**2, factor, factor, h, w)
         return blocks.transpose(0, 1, 4, 2, 5, 3).reshape(b, -1, h * factor, w * factor)
+
+    def join(self, channels: list[np.ndarray]) -> np.ndarray:
+        return np.concatenate(channels, 1)

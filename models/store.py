@@ -25,6 +25,7 @@ from .coding import DrawModel, IntegerArithmetic, to_network
 from .config import DrawConfig
 from .exact import Tensors, check
 from .micro import MicroBatches
+from .passes import passes
 from .reference import ReferenceOps
 
 WEIGHTS = Path(__file__).parent / "weights"
@@ -155,10 +156,10 @@ def known_answer(config: DrawConfig, ops: IntegerArithmetic) -> str:
             found.update(ops.array(value).astype("<i4").tobytes())
         z = random.integers(-128, 129, p.mean.shape)
         state = draw.step(ops, config, group, state, ops.tensor(z))
-    small = ops.down(ops.tensor(to_network(config, x.astype(np.uint8))), config.stride)
-    for phase in draw.PHASES[: config.passes - 1]:
+    for each in passes(config)[:-1]:
         found.update(ops.array(draw.pixels(ops, config, state)).astype("<i4").tobytes())
-        state = draw.reveal(ops, config, state, small[:, phase :: config.passes])
+        known = to_network(config, x[:, :, *each.where].astype(np.uint8))
+        state = draw.reveal(ops, config, state, ops.tensor(known))
     found.update(ops.array(draw.pixels(ops, config, state)).astype("<i4").tobytes())
     return found.hexdigest()
 

@@ -36,7 +36,7 @@ def cases(draw_):
         maps2=3 if layers == 2 else 0,
         latents2=1 if layers == 2 else 0,
         posterior=draw_(st.sampled_from(["gaussian", "constant"])),
-        passes=draw_(st.sampled_from([1, 4])),
+        passes=draw_(st.sampled_from([1, 4, 7])),
     )
     height, width = (config.multiple * draw_(st.integers(1, 3)) for _ in range(2))
     gray = config.channels == 3 and draw_(st.booleans())

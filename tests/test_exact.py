@@ -14,6 +14,7 @@ from bitsback.models.config import DrawConfig
 from bitsback.models.direct import direct
 from bitsback.models.integers import IntegerOps
 from bitsback.models.layers import initials, layers
+from bitsback.models.passes import passes
 from bitsback.models.reference import ReferenceOps
 from conftest import SMALL, random_model
 from safetensors.numpy import save_file
@@ -30,6 +31,7 @@ CONFIGS = [
     dataclasses.replace(COLOUR, posterior="constant", likelihood="gaussian", mixtures=1, kernel=1),
     dataclasses.replace(SMALL, passes=4),
     dataclasses.replace(COLOUR, passes=4),
+    dataclasses.replace(COLOUR, passes=10),
 ]
 
 
@@ -53,7 +55,7 @@ def drawn_config(seed):
         stride2=stride2,
         posterior=str(random.choice(["gaussian", "constant"])),
         tile=8,
-        passes=int(random.choice([1, 4])) if stride == 2 else 1,
+        passes=int(random.choice([1, 4, 7])) if stride == 2 else 1,
     )
 
 
@@ -97,9 +99,9 @@ def outputs(config, ops, side=16, batch=32):
         z = random.integers(-128, 129, shape)[:batch]
         state = draw.step(ops, config, group, state, ops.tensor(z))
     found.append(ops.array(state.r))
-    small = ops.down(ops.tensor(to_network(config, x)), config.stride)
-    for phase in draw.PHASES[: config.passes - 1]:
-        state = draw.reveal(ops, config, state, small[:, phase :: config.passes])
+    for each in passes(config)[:-1]:
+        known = ops.tensor(to_network(config, x[:, :, *each.where]))
+        state = draw.reveal(ops, config, state, known)
         found.append(ops.array(draw.pixels(ops, config, state)))
     return found
 

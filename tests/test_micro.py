@@ -23,6 +23,7 @@ TINY = {
         SMALL, channels=3, likelihood="logistic", mixtures=2, layers=2, maps2=3, latents2=2
     ),
     "binary, passes": dataclasses.replace(SMALL, passes=4),
+    "binary, passes on levels": dataclasses.replace(SMALL, passes=10),
     "grey, constant posterior": dataclasses.replace(
         SMALL, likelihood="gaussian", posterior="constant"
     ),

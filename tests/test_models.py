@@ -43,6 +43,7 @@ CASES = {
     ),
     "colour": (COLOUR, PLAN),
     "colour, pixels in passes": (dataclasses.replace(COLOUR, passes=4), PLAN),
+    "colour, passes on two levels": (dataclasses.replace(COLOUR, passes=7), PLAN),
 }
 
 

@@ -1,0 +1,87 @@
+"""The passes take every pixel once, coarse levels first; each sees what was before it only."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from bitsback.models import draw
+from bitsback.models.coding import to_network
+from bitsback.models.integers import IntegerOps
+from bitsback.models.passes import passes
+from bitsback.models.reference import ReferenceOps
+from conftest import SMALL, random_model
+
+from bitsback.errors import ModelError
+
+TWO_LEVELS = """
+0525
+6464
+3515
+6464
+"""
+
+
+def numbers(count):
+    """The number of each pixel's pass, 8 x 8."""
+    found = np.full((8, 8), -1)
+    for number, each in enumerate(passes(dataclasses.replace(SMALL, passes=count))):
+        assert (found[each.where] == -1).all()
+        found[each.where] = number
+    return found
+
+
+@pytest.mark.parametrize("count", [1, 4, 7, 10])
+def test_every_pixel_is_in_one_pass(count):
+    assert sorted(set(numbers(count).ravel())) == list(range(count))
+
+
+def test_the_order_of_two_levels_is_the_one_in_the_documentation():
+    wanted = np.array([list(map(int, row)) for row in TWO_LEVELS.split()])
+    assert np.array_equal(numbers(7), np.tile(wanted, (2, 2)))
+
+
+def test_layers_of_a_level_have_the_same_names_however_many_levels_there_are():
+    four, seven = (dataclasses.replace(SMALL, passes=count) for count in (4, 7))
+    assert [each.number for each in passes(seven)[4:]] == [each.number for each in passes(four)[1:]]
+
+
+@pytest.mark.parametrize(("count", "sides"), [(4, 8), (7, 8), (10, 8)])
+def test_sides_are_multiples_of_the_coarsest_block(count, sides):
+    config = dataclasses.replace(SMALL, passes=count, tile=sides)
+    assert config.multiple == 1 << config.levels
+    with pytest.raises(ModelError, match="tile"):
+        dataclasses.replace(config, tile=sides + config.multiple // 2)
+
+
+@pytest.mark.parametrize("make", [ReferenceOps, lambda *a: IntegerOps(*a, torch.device("cpu"))])
+@pytest.mark.parametrize("count", [4, 7, 10])
+def test_a_pass_depends_on_the_pixels_before_it_and_on_no_others(make, count):
+    """What a pass is shown changes with each earlier pass near it, never with itself or later."""
+    config = dataclasses.replace(
+        SMALL, channels=3, likelihood="logistic", mixtures=2, passes=count, maps=6
+    )
+    ops = make(config, random_model(config, seed=3)[0])
+    order = passes(config)
+
+    def shown(x):
+        state = draw.start(ops, config, 1, 8, 8)
+        for group in draw.groups(config):
+            prior = draw.prior(ops, group, state)
+            z = ops.tensor(np.ones(tuple(prior.mean.shape), np.int64))
+            state = draw.step(ops, config, group, state, z)
+        found = [ops.array(draw.pixels(ops, config, state))]
+        for each in order[:-1]:
+            known = ops.tensor(to_network(config, x[:, :, *each.where]))
+            state = draw.reveal(ops, config, state, known)
+            found.append(ops.array(draw.pixels(ops, config, state)))
+        return found
+
+    x = np.random.default_rng(0).integers(0, 256, (1, 3, 8, 8)).astype(np.uint8)
+    first = shown(x)
+    for number, each in enumerate(order):
+        other = x.copy()
+        other[:, :, *each.where] = 255 - x[:, :, *each.where]
+        same = [np.array_equal(*pair) for pair in zip(first, shown(other), strict=True)]
+        assert all(same[: number + 1])
+        assert not any(same[number + 1 :])
