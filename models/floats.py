@@ -157,17 +157,29 @@ class FloatOps:
         like = self.params["init/r"]
         return like.new_zeros((batch, channels, height, width))
 
-    def partial(self, layer: str, part: str, sources: list[Tensor]) -> Tensor:
+    def convolve(self, sources: list[Tensor], weight: Tensor, bias: Tensor | None) -> Tensor:
         x = torch.cat(sources, 1) if len(sources) > 1 else sources[0]
-        return functional.conv2d(x, self.params[f"{layer}/{part}"], padding="same")
+        return functional.conv2d(x, weight, bias, padding=self.config.kernel // 2)
 
+    def partial(self, layer: str, part: str, sources: list[Tensor]) -> Tensor:
+        first = part == next(iter(self.layers[layer].parts))
+        bias = self.params[f"{layer}/bias"] if first else None
+        return self.convolve(sources, self.params[f"{layer}/{part}"], bias)
+
+    # hardtanh clamps; its gradient is one operation, that of clamp four.
     def finish(self, layer: str, accumulated: Tensor) -> Tensor:
         kind = self.layers[layer]
-        x = accumulated + self.params[f"{layer}/bias"][None, :, None, None]
-        return self.round(x, kind.bits).clamp(kind.low, kind.high)
+        return functional.hardtanh(self.round(accumulated, kind.bits), kind.low, kind.high)
 
     def several(self, layers: tuple[str, ...], sources: list[Tensor]) -> list[Tensor]:
-        return [self.finish(layer, self.partial(layer, "h", sources)) for layer in layers]
+        found = self.convolve(sources, *self.fused(layers))
+        pieces = torch.split(found, [self.layers[layer].out for layer in layers], 1)
+        return [self.finish(layer, piece) for layer, piece in zip(layers, pieces, strict=True)]
+
+    def fused(self, layers: tuple[str, ...]) -> tuple[Tensor, Tensor]:
+        """Weights and biases of layers of the same sources as those of one convolution."""
+        weights = torch.cat([self.params[f"{layer}/h"] for layer in layers])
+        return weights, torch.cat([self.params[f"{layer}/bias"] for layer in layers])
 
     def lstm(self, gates: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
         i, f, o, g = gates.chunk(4, 1)

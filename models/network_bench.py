@@ -20,7 +20,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from bitsback.errors import BitsbackError
 
@@ -62,41 +61,22 @@ class Found:
 class Bare(FloatOps):
     """The floats of training, made as fast as the integers.
 
-    Biases are added by the convolutions, layers of the same sources are one convolution, and
-    limits are applied in place.
+    Weights lie in one memory format, those of layers of the same sources are put together once,
+    and limits are applied in place.
     """
 
     def __init__(
         self, config: DrawConfig, params: dict[str, Tensor], form: torch.memory_format
     ) -> None:
-        super().__init__(config, params)
-        self.weights = {
-            f"{name}/{part}": (
-                params[f"{name}/{part}"].contiguous(memory_format=form),
-                params[f"{name}/bias"] if index == 0 else None,
-            )
-            for name, layer in self.layers.items()
-            for index, part in enumerate(layer.parts)
+        laid_out = {
+            name: value.contiguous(memory_format=form) if value.ndim == 4 else value
+            for name, value in params.items()
         }
-        self.fused: dict[tuple[str, ...], tuple[Tensor, Tensor]] = {}
-
-    def convolve(self, sources: list[Tensor], weight: Tensor, bias: Tensor | None) -> Tensor:
-        x = torch.cat(sources, 1) if len(sources) > 1 else sources[0]
-        return functional.conv2d(x, weight, bias, padding=self.config.kernel // 2)
-
-    def partial(self, layer: str, part: str, sources: list[Tensor]) -> Tensor:
-        return self.convolve(sources, *self.weights[f"{layer}/{part}"])
+        super().__init__(config, laid_out)
+        self.fused = functools.cache(super().fused)  # type: ignore[method-assign]
 
     def finish(self, layer: str, accumulated: Tensor) -> Tensor:
         return accumulated.clamp_(self.layers[layer].low, self.layers[layer].high)
-
-    def several(self, layers: tuple[str, ...], sources: list[Tensor]) -> list[Tensor]:
-        if layers not in self.fused:
-            weights, biases = zip(*(self.weights[f"{layer}/h"] for layer in layers), strict=True)
-            self.fused[layers] = torch.cat(weights), torch.cat(biases)
-        found = self.convolve(sources, *self.fused[layers])
-        pieces = torch.split(found, [self.layers[layer].out for layer in layers], 1)
-        return [self.finish(layer, piece) for layer, piece in zip(layers, pieces, strict=True)]
 
 
 def float_pass(ops: FloatOps, config: DrawConfig, levels: Tensor, noise: list[Tensor]) -> Tensor:
