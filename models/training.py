@@ -40,6 +40,8 @@ class TrainConfig:
         learning_rate: Adam's, after warm-up, before the cosine decay to a twentieth.
         warmup: steps of linear warm-up.
         beta: weight of the likelihood in the objective (eq. 11).
+        kl_warmup: steps over which the weight of the KL rises to 1: pixels in passes are learned
+            sooner than latents, which else may never be used.
         clip: largest global norm of the gradient.
         ema: decay of the averaged parameters, which are the ones exported.
         quantise_from: share of the updates after which the network runs on its integer grids.
@@ -55,6 +57,7 @@ class TrainConfig:
     learning_rate: float = 5e-4
     warmup: int = 100
     beta: float = 1.0
+    kl_warmup: int = 0
     clip: float = 5.0
     ema: float = 0.998
     quantise_from: float = 0.9
@@ -70,6 +73,7 @@ class TrainConfig:
             "learning_rate": not 0 < self.learning_rate < math.inf,
             "warmup": self.warmup < 0,
             "beta": not 0 < self.beta < math.inf,
+            "kl_warmup": self.kl_warmup < 0,
             "clip": not self.clip > 0,
             "ema": not 0 <= self.ema < 1,
             "quantise_from": not 0 <= self.quantise_from <= 1,
@@ -191,7 +195,8 @@ class Trainer:
         with autocast:
             found = loss.losses(self.network.ops(quantised), self.model, levels.float())
         kl, likelihood = found.kl.sum(0).mean(), found.likelihood.mean()
-        total = (train.beta * likelihood + kl) / self.pictures.dims
+        rising = min(1.0, (self.update + 1) / max(1, train.kl_warmup))
+        total = (train.beta * likelihood + rising * kl) / self.pictures.dims
         self.adam.zero_grad(set_to_none=True)
         total.backward()  # type: ignore[no-untyped-call]
         norm = float(torch.nn.utils.clip_grad_norm_(self.params, train.clip))

@@ -14,7 +14,7 @@ from PIL import Image
 PHOTOS = ("imagenet176_a.npz", "imagenet176_b.npz", "bsd200_half.npz")
 TESTS = ("kodak", "mcmaster", "set14")
 # Mean difference of 8 x 8 thumbnails, in levels: one picture at half the size and coded as JPEG
-# is below 2 from itself, the nearest two different photographs of these sets are 14 apart.
+# is below 1 from itself, the nearest two different photographs of these sets are 14 apart.
 NEAR = 5.0
 
 

@@ -227,6 +227,25 @@ def test_training_lowers_the_loss(config, beta):
     assert run.reverted == []
 
 
+def test_the_weight_of_the_kl_rises_to_one(monkeypatch):
+    """Gradients of an update are those of likelihood + min(1, (update + 1) / kl_warmup) * KL."""
+    run = trainer(dataclasses.replace(PLAN, kl_warmup=4, clip=1e9))
+
+    def gradients(update, kl_warmup):
+        run.train = dataclasses.replace(run.train, kl_warmup=kl_warmup)
+        run.update = update
+        monkeypatch.setattr(run.adam, "step", lambda: None)
+        run.one_update()
+        return torch.cat([p.grad.flatten() for p in run.params]).clone()
+
+    for update, weight in ((0, 0.25), (2, 0.75), (3, 1.0), (9, 1.0)):
+        rising = gradients(update, 4)
+        # Linear in the weight: between the gradients of 1 and of 1/2.
+        whole, half = gradients(update, 0), gradients(update, 2 * (update + 1))
+        wanted = whole + (whole - half) * 2 * (weight - 1)
+        assert torch.allclose(rising, wanted, atol=1e-4 * float(wanted.abs().max()))
+
+
 def test_a_larger_beta_spends_more_on_latents_and_less_on_pixels():
     ends = []
     for beta in (0.2, 5.0):
