@@ -264,10 +264,10 @@ def train(
     with progress_bar() as progress:
         task = progress.add_task("train", total=None)
         for report in run.run(config, data, output, device, seconds, start):
-            rate = f"{report.bits_per_dim:.4f} bits/dim"
-            progress.update(task, completed=report.update, total=report.updates, description=rate)
+            now = {"completed": report.update, "total": report.updates}
+            progress.update(task, description=report.rate, **now)
             if not errors.is_terminal:
-                errors.print(f"update {report.update} of {report.updates}: {rate}")
+                errors.print(f"update {report.update} of {report.updates}: {report.rate}")
 
 
 @app.command()

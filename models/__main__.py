@@ -25,7 +25,7 @@ def main() -> None:
         ):
             print(
                 f"update {progress.update} of {progress.updates}: "
-                f"{progress.bits_per_dim:.4f} bits/dim, {progress.seconds_left:.0f} s left",
+                f"{progress.rate}, {progress.seconds_left:.0f} s left",
                 flush=True,
             )
     except (BitsbackError, OSError) as error:

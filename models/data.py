@@ -35,6 +35,16 @@ class Pictures:
         """Dimensions of one crop."""
         return self.crop * self.crop * int(self.arrays[0].shape[-1])
 
+    def parts(self) -> "tuple[Pictures, Pictures | None]":
+        """What to train on, and the last fiftieth of each array, held out; None if that is nil."""
+        sizes = [len(array) // 50 for array in self.arrays]
+        train = [array[: len(array) - n] for array, n in zip(self.arrays, sizes, strict=True)]
+        held = [array[len(array) - n :] for array, n in zip(self.arrays, sizes, strict=True) if n]
+        return (
+            dataclasses.replace(self, arrays=tuple(train)),
+            dataclasses.replace(self, arrays=tuple(held)) if held else None,
+        )
+
     def batch(self, size: int, seed: int, index: int) -> Tensor:
         """(size, C, crop, crop) uint8: batch number `index` of the run, the same on every call."""
         random = np.random.default_rng([seed, index])

@@ -34,8 +34,8 @@ def run(
         ModelError: the configuration is impossible, or the checkpoint is not its own.
     """
     model, plan = training.read_config(config)
-    pictures = data.load(inputs, model)
-    trainer = training.Trainer(model, plan, pictures, str(engine.device_of(device)))
+    pictures, held = data.load(inputs, model).parts()
+    trainer = training.Trainer(model, plan, pictures, str(engine.device_of(device)), held)
     checkpoint = output / "checkpoint"
     if (checkpoint / "log.json").exists():
         trainer.load(checkpoint)

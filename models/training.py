@@ -24,10 +24,12 @@ from torch import Tensor
 from bitsback.errors import InputError, ModelError
 from bitsback.files import atomic_write
 
-from . import loss
+from . import loss, validation
 from .config import DrawConfig
 from .data import Pictures
 from .floats import DrawNetwork
+
+VALIDATE_EVERY = 500
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,7 +127,11 @@ def read_config(path: Path) -> tuple[DrawConfig, TrainConfig]:
 
 @dataclasses.dataclass(frozen=True)
 class Progress:
-    """What the trainer reports: where it is, and how well it codes."""
+    """What the trainer reports: where it is, and how well it codes.
+
+    held_out: bits/dim of the averaged parameters on pictures that are not trained on, every
+        `VALIDATE_EVERY` updates and at the end.
+    """
 
     update: int
     updates: int
@@ -133,15 +139,27 @@ class Progress:
     kl_bits_per_dim: float
     pictures_per_second: float
     seconds_left: float
+    held_out: float | None = None
+
+    @property
+    def rate(self) -> str:
+        """The rates as text."""
+        held = "" if self.held_out is None else f", held out {self.held_out:.4f}"
+        return f"{self.bits_per_dim:.4f} bits/dim{held}"
 
 
 class Trainer:
     """Owns all state of a run: parameters, their average, Adam's moments, random streams."""
 
     def __init__(
-        self, model: DrawConfig, train: TrainConfig, pictures: Pictures, device: str
+        self,
+        model: DrawConfig,
+        train: TrainConfig,
+        pictures: Pictures,
+        device: str,
+        held: Pictures | None = None,
     ) -> None:
-        self.model, self.train, self.pictures = model, train, pictures
+        self.model, self.train, self.pictures, self.held = model, train, pictures, held
         self.device = torch.device(device)
         torch.manual_seed(train.seed)
         self.network = DrawNetwork(model, train.seed).to(self.device)
@@ -186,7 +204,7 @@ class Trainer:
     def one_update(self) -> tuple[float, float]:
         """One optimiser step; returns nats per picture, in all and of the latents alone."""
         train = self.train
-        quantised = self.update >= train.quantise_from * train.updates
+        quantised = self.quantised()
         levels = self.pictures.batch(train.batch, train.seed, self.update).to(self.device)
         autocast = torch.autocast(
             self.device.type, torch.bfloat16, enabled=train.bf16 and not quantised
@@ -263,7 +281,9 @@ class Trainer:
             self.seconds = before + spent
             speed = (self.update - first) / spent
             late = seconds is not None and spent >= seconds
-            if self.update % log_every == 0 or late or self.update == self.train.updates:
+            ended = late or self.update == self.train.updates
+            if self.update % log_every == 0 or ended:
+                held = self.validate() if self.update % VALIDATE_EVERY == 0 or ended else None
                 total, kl = (float(v) for v in np.mean(nats or [(math.nan, math.nan)], 0))
                 progress = Progress(
                     self.update,
@@ -272,21 +292,36 @@ class Trainer:
                     kl * to_bits,
                     speed * self.train.batch,
                     (self.train.updates - self.update) / speed,
+                    held,
                 )
                 if nats:  # JSON has no NaN
-                    self.history.append(
-                        {
-                            "update": self.update,
-                            "seconds": round(self.seconds, 1),
-                            "nats": round(total, 4),
-                            "kl_nats": round(kl, 4),
-                            "bits_per_dim": round(total * to_bits, 5),
-                        }
-                    )
+                    record = {
+                        "update": self.update,
+                        "seconds": round(self.seconds, 1),
+                        "nats": round(total, 4),
+                        "kl_nats": round(kl, 4),
+                        "bits_per_dim": round(total * to_bits, 5),
+                    }
+                    if held is not None and math.isfinite(held):
+                        record["held_out_bits_per_dim"] = round(held, 5)
+                    self.history.append(record)
                     nats.clear()
                 yield progress
             if late:
                 break
+
+    def validate(self) -> float | None:
+        """Bits/dim of the averaged parameters on the held-out pictures, if there are any."""
+        if self.held is None:
+            return None
+        params = dict(zip(self.network.named(), self.average, strict=True))
+        return validation.bits_per_dim(
+            self.model, params, self.quantised(), self.held, self.train.seed
+        )
+
+    def quantised(self) -> bool:
+        """Whether this update is on the integer grids."""
+        return self.update >= self.train.quantise_from * self.train.updates
 
     def averaged(self) -> dict[str, Tensor]:
         """The averaged parameters by name: the ones to export."""

@@ -227,6 +227,34 @@ def test_training_lowers_the_loss(config, beta):
     assert run.reverted == []
 
 
+def test_the_last_fiftieth_of_every_array_is_held_out():
+    random = np.random.default_rng(0)
+    arrays = tuple(
+        random.integers(0, 256, (n, 9, 9, 1)).astype(np.uint8) for n in (100, 49, 1, 260)
+    )
+    train, held = data.Pictures(arrays, 8).parts()
+    assert [len(a) for a in train.arrays] == [98, 49, 1, 255]
+    assert [len(a) for a in held.arrays] == [2, 5]
+    assert np.array_equal(np.concatenate([train.arrays[0], held.arrays[0]]), arrays[0])
+    assert data.Pictures(arrays[1:3], 8).parts()[1] is None
+
+
+def test_held_out_rates_are_of_the_averages_and_change_nothing(monkeypatch):
+    monkeypatch.setattr(training, "VALIDATE_EVERY", 12)
+    plan = dataclasses.replace(PLAN, quantise_from=0.75)
+    plain, watched = trainer(plan), trainer(plan)
+    watched.held = data.Pictures((squares(60)[:9],), 8, sample=True)
+    advance(plain, 24)
+    advance(watched, 24)
+    assert same(state_of(plain), state_of(watched))
+    held = [record.get("held_out_bits_per_dim") for record in watched.history]
+    assert [value is None for value in held] == [True, False, True, False]
+    assert held[3] == pytest.approx(watched.validate(), abs=1e-5)
+    for mean in watched.average:
+        mean.add_(0.3)
+    assert abs(watched.validate() - held[3]) > 0.01
+
+
 def test_the_weight_of_the_kl_rises_to_one(monkeypatch):
     """Gradients of an update are those of likelihood + min(1, (update + 1) / kl_warmup) * KL."""
     run = trainer(dataclasses.replace(PLAN, kl_warmup=4, clip=1e9))
