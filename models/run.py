@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from . import data, engine, export, finish, store, training
+from . import data, engine, export, finish, plan, store, training
 
 SAVE_SECONDS = 30.0
 
@@ -33,9 +33,9 @@ def run(
         InputError: the configuration or the pictures cannot be read.
         ModelError: the configuration is impossible, or the checkpoint is not its own.
     """
-    model, plan = training.read_config(config)
+    model, schedule = plan.read_config(config)
     pictures, held = data.load(inputs, model).parts()
-    trainer = training.Trainer(model, plan, pictures, str(engine.device_of(device)), held)
+    trainer = training.Trainer(model, schedule, pictures, str(engine.device_of(device)), held)
     checkpoint = output / "checkpoint"
     if (checkpoint / "log.json").exists():
         trainer.load(checkpoint)

@@ -15,7 +15,8 @@ from bitsback.models.config import DrawConfig
 from bitsback.models.floats import DrawNetwork, FloatOps
 from bitsback.models.grids import CANVAS_BITS, Z_BITS
 from bitsback.models.integers import IntegerOps
-from bitsback.models.training import TrainConfig, Trainer
+from bitsback.models.plan import TrainConfig
+from bitsback.models.training import Trainer
 from conftest import SMALL, code_length
 from torch.distributions import Normal, kl_divergence
 

@@ -12,7 +12,8 @@ import torch
 from bitsback.models import data, export, loss, store, training
 from bitsback.models import run as run_module
 from bitsback.models.config import DrawConfig
-from bitsback.models.training import TrainConfig, Trainer
+from bitsback.models.plan import TrainConfig, read_config
+from bitsback.models.training import Trainer
 from conftest import SMALL
 from PIL import Image
 
@@ -298,7 +299,7 @@ updates = 10
 
 def test_a_configuration_file_gives_its_fields(tmp_path):
     (tmp_path / "c.toml").write_text(CONFIG + "bf16 = false\nlearning_rate = 1\nema = 0.5\n")
-    model, plan = training.read_config(tmp_path / "c.toml")
+    model, plan = read_config(tmp_path / "c.toml")
     assert model == DrawConfig(channels=1, likelihood="bernoulli", tile=8)
     assert plan == TrainConfig(updates=10, bf16=False, learning_rate=1, ema=0.5)
 
@@ -308,7 +309,7 @@ def test_every_shipped_configuration_can_be_read():
     names = {path.stem for path in folder.glob("*.toml")}
     assert names >= {"mnist", "omniglot", "photo"}
     for name in names:
-        model, plan = training.read_config(folder / f"{name}.toml")
+        model, plan = read_config(folder / f"{name}.toml")
         assert model.tile % model.multiple == 0
         assert plan.updates > 0
 
@@ -344,14 +345,14 @@ def test_a_wrong_configuration_file_is_refused_and_the_field_named(tmp_path, tex
     path = tmp_path / "c.toml"
     path.write_bytes(text.encode(errors="surrogatepass"))
     with pytest.raises(error, match=word):
-        training.read_config(path)
+        read_config(path)
 
 
 def test_a_configuration_file_that_cannot_be_read_is_refused(tmp_path):
     with pytest.raises(InputError, match="no such file"):
-        training.read_config(tmp_path / "missing.toml")
+        read_config(tmp_path / "missing.toml")
     with pytest.raises(InputError, match="cannot be read"):
-        training.read_config(tmp_path)
+        read_config(tmp_path)
 
 
 def test_arrays_archives_and_folders_give_the_same_pictures(tmp_path):
@@ -579,10 +580,10 @@ import sys
 for name in ("typer", "rich", "scipy", "PIL", "click", "skimage", "imagecodecs", "constriction"):
     sys.modules[name] = None
 from pathlib import Path
-from bitsback.models import config, data, training
+from bitsback.models import config, data, plan, training
 model = config.DrawConfig(**{SMALL.to_dict()!r})
 pictures = data.load([Path({str(tmp_path / "a.npy")!r})], model)
-run = training.Trainer(model, training.TrainConfig(updates=1, batch=2), pictures, "cpu")
+run = training.Trainer(model, plan.TrainConfig(updates=1, batch=2), pictures, "cpu")
 print([progress.update for progress in run.run()])
 run.save(Path({str(tmp_path / "checkpoint")!r}))
 """
