@@ -1,16 +1,15 @@
 """Why the network is in integers: in floats, as in BB-ANS, Bit-Swap and HiLLoC, it is not portable.
 
-The same coder, the same weights and the same chain are decoded by a machine that evaluates the
-network one image at a time where the writer evaluated eight: nothing else differs.
+The same coder, the weights of a shipped model and the same chain are decoded by a machine that
+evaluates the network one image at a time where the writer evaluated eight: nothing else differs.
 """
 
 import numpy as np
 import pytest
 import torch
-from bitsback.models import coding, draw, export
+from bitsback.models import coding, draw, export, store
 from bitsback.models.coding import DrawModel
-from bitsback.models.config import DrawConfig
-from bitsback.models.floats import DrawNetwork, FloatOps
+from bitsback.models.floats import FloatOps
 from bitsback.models.grids import CANVAS_BITS, LOG_SCALE_BITS, MEAN_BITS, Z_BITS
 from bitsback.models.integers import IntegerOps
 from bitsback.models.micro import MicroBatches
@@ -20,18 +19,20 @@ from bitsback.ans import Message
 from bitsback.bits_back import Link
 from bitsback.errors import BitsbackError
 
-CONFIG = DrawConfig(
-    channels=1, likelihood="logistic", mixtures=2, steps=4, maps=32, latents=2, tile=28, batch=8
-)
-LINKS = 12
+BATCH, LINKS = 8, 12
 
 
 class FloatModel(DrawModel):
     """The network in float32; its outputs are rounded only where the coder takes them."""
 
+    def pixels(self, x):
+        return torch.from_numpy(coding.to_network(self.config, x)).float() / 128
+
     def observe(self, x):
-        levels = torch.from_numpy(coding.to_network(self.config, x)).float()
-        return draw.observe(self.ops, self.config, levels / 128)
+        return draw.observe(self.ops, self.config, self.pixels(x))
+
+    def reveal(self, state, x):
+        return draw.reveal(self.ops, self.config, state, self.pixels(x))
 
     def prior(self, index, state):
         return self.rounded(draw.prior(self.ops, self.order[index], state))
@@ -61,17 +62,18 @@ class FloatModel(DrawModel):
 
 @pytest.fixture(scope="module")
 def setting():
-    network = DrawNetwork(CONFIG, 0)
-    widths = [np.zeros(CONFIG.latents, np.int64) for _ in draw.groups(CONFIG)]
+    """A shipped model, and noisy ramps for it."""
+    config, tensors, widths, _ = store.read(store.folder_of("mnist"))
     random = np.random.default_rng(0)
-    images = random.integers(0, 256, (LINKS, CONFIG.batch, 1, 28, 28)).astype(np.uint8)
-    return network, widths, images
+    ramps = np.multiply.outer(random.random((LINKS, BATCH)) * 8, np.arange(28))
+    levels = ramps[:, :, None, None] + random.integers(0, 30, (LINKS, BATCH, 1, 28, 28))
+    return config, tensors, widths, levels.astype(np.uint8)
 
 
 def decoded_by_another(writer, reader, images):
     """Whether a chain of the writer's is given back by the reader."""
     message = Message.random(64, 1 << 16, 0)
-    links = [Link(CONFIG.batch, 28, 28, 0, index) for index in range(LINKS)]
+    links = [Link(BATCH, 28, 28, 0, index) for index in range(LINKS)]
     for link, x in zip(links, images, strict=True):
         bits_back.encode(message, writer, link, x)
     try:
@@ -82,23 +84,23 @@ def decoded_by_another(writer, reader, images):
 
 
 def test_files_of_a_float_network_do_not_decode_at_another_batch_size(setting):
-    network, widths, images = setting
+    config, tensors, widths, images = setting
 
     def model(size):
-        return MicroBatches(FloatModel(CONFIG, FloatOps(CONFIG, network.named()), widths), size)
+        ops = FloatOps(config, export.restore(config, tensors))
+        return MicroBatches(FloatModel(config, ops, widths), size)
 
     with torch.inference_mode():
-        assert decoded_by_another(model(CONFIG.batch), model(CONFIG.batch), images)
-        assert not decoded_by_another(model(CONFIG.batch), model(1), images)
+        assert decoded_by_another(model(BATCH), model(BATCH), images)
+        assert not decoded_by_another(model(BATCH), model(1), images)
 
 
 def test_files_of_the_integer_network_do(setting):
-    network, widths, images = setting
-    tensors = export.export(CONFIG, network.named())
+    config, tensors, widths, images = setting
 
     def model(size):
-        ops = IntegerOps(CONFIG, tensors, torch.device("cpu"))
-        return MicroBatches(DrawModel(CONFIG, ops, widths), size)
+        ops = IntegerOps(config, tensors, torch.device("cpu"))
+        return MicroBatches(DrawModel(config, ops, widths), size)
 
-    assert decoded_by_another(model(CONFIG.batch), model(1), images)
-    assert decoded_by_another(model(3), model(CONFIG.batch), images)
+    assert decoded_by_another(model(BATCH), model(1), images)
+    assert decoded_by_another(model(3), model(BATCH), images)
