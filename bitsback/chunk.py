@@ -8,7 +8,8 @@
 
 All integers are little-endian and unsigned. The head:
 
-    2   batch: tiles coded side by side
+    2   batch: the most tiles coded side by side
+    2   ramp: after n tiles, at most 1 + n // ramp are; 0 if the batch is whole from the first
     2   heads of the ANS stack
     8   payload_bytes: bytes of the payload at the bottom of the stack
     8   classical_bytes: bytes of the classical prefix that lies above it
@@ -39,7 +40,7 @@ from bitsback.errors import ChecksumError, FormatError
 MAX_LINK_VALUES = 1 << 20
 
 _LENGTH = struct.Struct("<H")
-_FIXED = struct.Struct("<HHQQI16s")
+_FIXED = struct.Struct("<HHHQQI16s")
 _SEGMENT = struct.Struct("<IHHBI")
 _DIGEST = 8
 # Pixels that any chunk may have, and how many more for every byte of its message: a short file
@@ -66,6 +67,7 @@ class ChunkHead:
 
     segments: tuple[Segment, ...]
     batch: int
+    ramp: int
     heads: int
     payload_bytes: int
     classical_bytes: int
@@ -116,6 +118,7 @@ def pack_chunk(head: ChunkHead, words: NDArray[np.uint32]) -> bytes:
     try:
         body = _FIXED.pack(
             head.batch,
+            head.ramp,
             head.heads,
             head.payload_bytes,
             head.classical_bytes,
@@ -166,7 +169,7 @@ def _digest(data: bytes) -> bytes:
 def _check_limits(head: ChunkHead, message_bytes: int) -> None:
     if len(head.pixels_checksum) != 16:
         raise FormatError("its checksum has a wrong length")
-    if head.batch < 1 or head.heads < 1 or not head.segments:
+    if head.batch < 1 or head.ramp < 0 or head.heads < 1 or not head.segments:
         raise FormatError("it has no tiles, no heads or an empty batch")
     for s in head.segments:
         if min(s.count, s.height, s.width, s.channels) < 1 or s.channels > 127:

@@ -58,7 +58,7 @@ def decode_chunk(
     try:
         if left:
             message = unfold(message, head.heads)
-            for place in reversed(Chain(segments, head.batch, seed, number)):
+            for place in reversed(Chain(segments, head.batch, seed, number, head.ramp)):
                 x = bits_back.decode(message, loaded.model, place.link).transpose(0, 2, 3, 1)
                 channels = segments[place.segment].channels
                 runs[place.segment].tiles[place.where] = x[..., :channels]

@@ -5,6 +5,7 @@ segments one after another, on one message. See `bits_back` for a link, `chunk` 
 """
 
 import dataclasses
+import math
 
 import numpy as np
 
@@ -31,11 +32,11 @@ from .runs import Run, runs_of, tile_side
 
 _MARGIN_WORDS = 16
 _FEWEST_HEADS, _MOST_HEADS = 8, 512
-# A link's latents must lie on the message before its first pop: short chains use small links.
-_TILES_PER_BATCH = 256
 # More heads are faster, but each takes about 52 bits off the message before the first pop. Initial
-# bits are worth less than they cost by a third or so: at 8,000 bits of chain a head, 0.2 %.
-_CHAIN_BITS_PER_HEAD = 8000
+# bits are worth less than they cost by a third or so: at 16,000 bits of chain a head, 0.1 %.
+_CHAIN_BITS_PER_HEAD = 16000
+# Links grow as the message does, with a little to spare for tiles that add less to it than others.
+_RAMP_MARGIN, _MOST_RAMP = 1.25, 65535
 # A classical code of all tiles is tried unless, of so many values, it is so much larger than net;
 # where it is so much smaller than the model's code, the chain is not even tried.
 _SAMPLE_VALUES, _HOPELESS, _PLAIN = 1 << 18, 1.07, 0.5
@@ -47,7 +48,7 @@ class Coding:
 
     Args:
         loaded: the model.
-        batch: tiles per link; if None the model's default, less for short chains.
+        batch: the most tiles per link; the model's default if None.
         seed: of the file's dither.
         heads: of the stack; 8 to 512 by the length of the chain if None.
         always_chain: code through the model even where a classical code is smaller, to
@@ -94,7 +95,6 @@ def encode_chunk(
     loaded = coding.loaded
     side = tile_side(images, loaded)
     runs = runs_of(images, loaded, side)
-    count = sum(len(run.tiles) for run in runs)
     job = _Job(
         images,
         runs,
@@ -102,19 +102,22 @@ def encode_chunk(
         loaded,
         number,
         pack_payload(images.manifest | {"binary": images.binary}, images.extra, payload),
-        coding.batch or max(1, min(loaded.batch, count // _TILES_PER_BATCH)),
+        coding.batch or loaded.batch,
+        1,
         coding.seed,
         coding.heads or DEFAULT_HEADS,
         progress,
     )
     job.check_batch()
-    classical, modelled = job.sample()
+    classical, modelled, borrowed = job.sample()
     if classical < _PLAIN * modelled and not coding.always_chain:
         return job.encode(job.count, 0)
-    need, net_per_tile = job.probe()
-    if coding.heads is None and (better := heads_for(net_per_tile * job.count)) != DEFAULT_HEADS:
-        job = dataclasses.replace(job, heads=better)
-        need, net_per_tile = job.probe()
+    job = dataclasses.replace(
+        job,
+        ramp=min(max(1, math.ceil(_RAMP_MARGIN * borrowed / modelled)), _MOST_RAMP),
+        heads=coding.heads or heads_for(modelled * job.count),
+    )
+    need = job.probe()
     first = job.prefix_for(need)
     if first is not None:
         chained = job.encode(first, need)
@@ -157,6 +160,7 @@ class _Job:
     number: int
     payload: bytes
     batch: int
+    ramp: int
     seed: int
     heads: int
     progress: Progress | None
@@ -174,7 +178,7 @@ class _Job:
 
     def chain_of(self, segments: tuple[Segment, ...]) -> Chain:
         """The links of these segments."""
-        return Chain(segments, self.batch, self.seed, self.number)
+        return Chain(segments, self.batch, self.seed, self.number, self.ramp)
 
     def split(self, count: int) -> list[int]:
         """How the first `count` tiles divide among the segments."""
@@ -205,8 +209,12 @@ class _Job:
             [run.tiles for run in self.runs], self.split(count), self.loaded.binary
         )
 
-    def sample(self) -> tuple[float, float]:
-        """Bits per tile of a classical code, and of the model, over tiles from all parts."""
+    def sample(self) -> tuple[float, float, float]:
+        """Bits per tile over tiles from all parts.
+
+        Returns:
+            Of a classical code; of the model; and those that a tile's latents take first.
+        """
         wanted = -(-_SAMPLE_VALUES // self.runs[0].tiles[0].size)
         spread = [_spread(len(r.tiles), wanted * len(r.tiles) // self.count) for r in self.runs]
         counts = [len(where) for where in spread]
@@ -215,16 +223,15 @@ class _Job:
         longest = int(np.argmax(counts))
         few = spread[longest][:: max(1, counts[longest] // self.batch)][: self.batch]
         link = bits_back.Link(len(few), self.side, self.side, self.seed, 0, self.runs[longest].gray)
-        cost, _ = self.trial(link, self.runs[longest].batch(few))
-        return 8 * len(code) / sum(counts), cost.net / len(few)
+        cost, used = self.trial(link, self.runs[longest].batch(few))
+        return 8 * len(code) / sum(counts), cost.net / len(few), 32 * used / len(few)
 
-    def probe(self) -> tuple[int, float]:
-        """Code the first link on an ample message: bytes that it needs, net bits per tile."""
+    def probe(self) -> int:
+        """Bytes that the first link needs, found by coding it on an ample message."""
         place = next(iter(self.chain_of(self.segments([0] * len(self.runs)))))
-        cost, used = self.trial(place.link, self.runs[place.segment].batch(place.where))
+        _, used = self.trial(place.link, self.runs[place.segment].batch(place.where))
         # Unfolding takes 52 bits a head on average; where that is too little, `encode` adds.
-        need = used + 13 * self.heads // 8 + _MARGIN_WORDS
-        return 4 * need, cost.net / place.link.batch
+        return 4 * (used + 13 * self.heads // 8 + _MARGIN_WORDS)
 
     def trial(self, link: bits_back.Link, x: np.ndarray) -> tuple[bits_back.LinkCost, int]:
         """Code a link on an ample message: what it costs, and how many words it takes first."""
@@ -296,6 +303,7 @@ class _Job:
         head = ChunkHead(
             segments=segments,
             batch=self.batch,
+            ramp=self.ramp,
             heads=self.heads,
             payload_bytes=len(start.payload),
             classical_bytes=len(start.prefix),

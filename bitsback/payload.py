@@ -3,16 +3,28 @@
 Three parts one after another: the manifest (compact JSON in ASCII, how to rebuild what was read),
 the extra arrays and the caller's own bytes. Each part is its length, its stored length (both
 LEB128) and its stored bytes; where the stored length is smaller than the length, the bytes are a
-raw LZMA2 stream (preset 6, no container around it).
+raw LZMA2 stream (preset 6, no container around it), or, of a part of at most 256 bytes, a raw
+DEFLATE stream whose window begins with `_WORDS`: a short chain should not pay for what most
+manifests have in common.
 """
 
 import json
+import zlib
 from typing import Any
 
 from bitsback import xz
 from bitsback.errors import FormatError
 
 _PRESET = 6
+_SHORT = 256
+# Part of the format. What is likeliest comes last, where a match is cheapest.
+_WORDS = (
+    b'{"binary":false,"kind":"folder","modes":["L","RGB"],"names":[".png"],"shapes":[[512,768,3]]}'
+    b'{"arrays":["train","test","images","labels"],"dtype":"bool","kind":"npz","name":"'
+    b'"shape":[1000,32,32,3]}"shape":[10000,28,28]}'
+    b'{"binary":true,"dtype":"uint8","kind":"array","shape":['
+    b'{"binary":false,"dtype":"uint8","kind":"array","shape":['
+)
 
 
 def pack_payload(manifest: dict[str, Any], extra: bytes, user: bytes) -> bytes:
@@ -59,7 +71,7 @@ def unpack_payload(payload: bytes) -> tuple[dict[str, Any], bytes, bytes]:
 
 
 def _pack_part(part: bytes) -> bytes:
-    packed = xz.compress(part, _PRESET)
+    packed = _deflate(part) if len(part) <= _SHORT else xz.compress(part, _PRESET)
     stored = packed if len(packed) < len(part) <= _most(len(packed)) else part
     return _leb128(len(part)) + _leb128(len(stored)) + stored
 
@@ -73,10 +85,26 @@ def _unpack_part(payload: bytes, position: int) -> tuple[bytes, int]:
     stored = payload[position:end]
     if stored_size == size:
         return stored, end
-    part = xz.decompress(stored, size)
+    part = _inflate(stored, size) if size <= _SHORT else xz.decompress(stored, size)
     if part is None:
         raise FormatError("its payload is damaged: a part cannot be decompressed to its length")
     return part, end
+
+
+def _deflate(part: bytes) -> bytes:
+    packer = zlib.compressobj(9, wbits=-15, zdict=_WORDS)
+    return packer.compress(part) + packer.flush()
+
+
+def _inflate(stored: bytes, size: int) -> bytes | None:
+    """`size` bytes, or None if the stream is damaged or holds more, less or something else."""
+    unpacker = zlib.decompressobj(wbits=-15, zdict=_WORDS)
+    try:
+        part = unpacker.decompress(stored, size + 1)
+    except zlib.error:
+        return None
+    whole = unpacker.eof and not unpacker.unused_data and len(part) == size
+    return part if whole else None
 
 
 def _most(stored: int) -> int:

@@ -253,19 +253,19 @@ def head_fields(source: Source, random: Random) -> Case:
     number = random.randrange(len(chunks))
     chunk = chunks[number][:-8]
     (size,) = struct.unpack_from("<H", chunk)
-    fixed = list(struct.unpack_from("<HHQQI16s", chunk, 2))
-    segments = [list(s) for s in struct.iter_unpack("<IHHBI", chunk[42 : 2 + size])]
-    fixed_limits, limits = [16, 16, 64, 64, 32], [32, 16, 16, 8, 32]
+    fixed = list(struct.unpack_from("<HHHQQI16s", chunk, 2))
+    segments = [list(s) for s in struct.iter_unpack("<IHHBI", chunk[44 : 2 + size])]
+    fixed_limits, limits = [16, 16, 16, 64, 64, 32], [32, 16, 16, 8, 32]
     for _ in range(random.choice([1, 1, 2])):
         if random.random() < 0.4:
-            where = random.randrange(5)
+            where = random.randrange(len(fixed_limits))
             fixed[where] = _number(fixed[where], fixed_limits[where], random)
         else:
             segment, where = random.choice(segments), random.randrange(5)
             segment[where] = _number(segment[where], limits[where], random)
     if random.random() < 0.1:
         segments = random.choice([[], segments * 2, segments[::-1], segments * 5000])[:5000]
-    body = struct.pack("<HHQQI16s", *fixed)
+    body = struct.pack("<HHHQQI16s", *fixed)
     body += b"".join(struct.pack("<IHHBI", *segment) for segment in segments)
     if random.random() < 0.1:
         body = damage(body, random)

@@ -24,6 +24,7 @@ from bitsback.errors import ChecksumError, FormatError
 HEAD = ChunkHead(
     segments=(Segment(7, 32, 48, 3, False, 2), Segment(1, 32, 48, 1, True, 0)),
     batch=4,
+    ramp=3,
     heads=64,
     payload_bytes=300,
     classical_bytes=20,
@@ -55,6 +56,7 @@ def heads(draw):
     return ChunkHead(
         segments=found,
         batch=draw(st.integers(1, max(1, min(most, 2**16 - 1)))),
+        ramp=draw(st.integers(0, 2**16 - 1)),
         heads=draw(st.integers(1, 2**16 - 1)),
         payload_bytes=draw(st.integers(0, 2**14)),
         classical_bytes=draw(st.integers(0, 2**14)),
@@ -75,12 +77,12 @@ def test_what_is_packed_is_unpacked(head, words):
 def test_the_layout_is_the_documented_one():
     data = pack_chunk(HEAD, WORDS)
     (n,) = struct.unpack_from("<H", data)
-    assert n == 40 + 2 * 13
-    assert data[2:42] == struct.pack("<HHQQI", 4, 64, 300, 20, 4) + bytes(range(16))
-    assert data[42:55] == struct.pack("<IHHBI", 7, 32, 48, 3, 2)
-    assert data[55:68] == struct.pack("<IHHBI", 1, 32, 48, 129, 0)
-    assert data[68:88] == b"".join(int(word).to_bytes(4, "little") for word in WORDS)
-    assert data[88:] == hashlib.blake2b(data[:88], digest_size=8).digest()
+    assert n == 42 + 2 * 13
+    assert data[2:44] == struct.pack("<HHHQQI", 4, 3, 64, 300, 20, 4) + bytes(range(16))
+    assert data[44:57] == struct.pack("<IHHBI", 7, 32, 48, 3, 2)
+    assert data[57:70] == struct.pack("<IHHBI", 1, 32, 48, 129, 0)
+    assert data[70:90] == b"".join(int(word).to_bytes(4, "little") for word in WORDS)
+    assert data[90:] == hashlib.blake2b(data[:90], digest_size=8).digest()
 
 
 def test_every_flip_of_a_byte_or_bit_is_noticed():
@@ -115,6 +117,8 @@ def test_every_truncation_and_every_addition_is_noticed():
         {"filler_bytes": 2**31},
         {"payload_bytes": 2**60},
         {"batch": 0},
+        {"ramp": -1},
+        {"ramp": 2**16},
         {"heads": 2**16},
         {"pixels_checksum": b"short"},
     ],
@@ -131,13 +135,13 @@ def signed(data):
 
 def test_a_forged_head_with_a_good_checksum_is_refused():
     data = bytearray(pack_chunk(HEAD, WORDS)[:-8])
-    data[42:50] = struct.pack("<IHH", 2**32 - 1, 2**16 - 1, 2**16 - 1)
+    data[44:52] = struct.pack("<IHH", 2**32 - 1, 2**16 - 1, 2**16 - 1)
     data[2:4] = struct.pack("<H", 1)
     with pytest.raises(FormatError, match="more pixels"):
         unpack_chunk(signed(data))
 
 
-@pytest.mark.parametrize("size", [0, 39, 41, 52, 2**16 - 1])
+@pytest.mark.parametrize("size", [0, 41, 43, 54, 2**16 - 1])
 def test_a_forged_length_with_a_good_checksum_is_refused(size):
     data = bytearray(pack_chunk(HEAD, WORDS)[:-8])
     data[:2] = struct.pack("<H", size)

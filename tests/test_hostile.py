@@ -328,7 +328,7 @@ def command(source, data, folder, verb, *words):
     with pytest.MonkeyPatch.context() as patch:
         err = io.StringIO()
         patch.setattr(sys, "stderr", err)
-        patch.setattr(cli.errors, "file", err)
+        patch.setattr(cli.errors, "_file", err)
         patch.setattr("bitsback.api.load_model", lambda *_: source.loaded)
         patch.setattr(sys, "argv", ["bitsback", verb, str(file), *map(str, words)])
         try:
