@@ -5,7 +5,7 @@
 The float peer is the network of `floats.py` as an evaluation of the bound runs it: float32, no
 gradients, the same pictures and batch, in whichever memory layout is faster. The integer network
 is timed through the coder's own protocol: conversions from and to NumPy and the parameters of
-the pixels are its own. In the table of parts, the squashing of floats is in the LSTMs' cells.
+the pixels are its own. Given pictures, it also tells the rate of both. In the table of parts, the squashing of floats is in the LSTMs' cells.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from torch import Tensor
 
 from bitsback.errors import BitsbackError
 
-from . import data, draw, loss, store
+from . import data, draw, export, loss, store, validation
 from .coding import DrawModel
 from .config import DrawConfig
 from .floats import FloatOps, parameters
@@ -184,6 +184,17 @@ def bench(name: str, x: np.ndarray) -> Found:
     return Found(seconds[layout] / len(x), seconds["integers"] / len(x), layout, *per_image)
 
 
+def rates(name: str, pictures: data.Pictures) -> tuple[float, float]:
+    """KL-based bits/dim of a model's float network, and of the same on the integer grids."""
+    config, tensors = store.read(store.folder_of(name))[:2]
+    params = export.restore(config, tensors)
+    floats, integers = (
+        validation.bits_per_dim(config, params, quantised, pictures, 0)
+        for quantised in (False, True)
+    )
+    return floats, integers
+
+
 def shapes(config: DrawConfig, x: np.ndarray) -> list[tuple[int, ...]]:
     """Shapes of the groups of latents of pictures (B, C, H, W)."""
     found: list[tuple[int, ...]] = []
@@ -221,13 +232,20 @@ def main() -> None:
     try:
         config = store.read(store.folder_of(given.model))[0]
         batch = given.batch or config.batch
-        if given.data:
-            x = data.load([given.data], config).batch(batch, 0, 0).numpy()
+        pictures = data.load([given.data], config) if given.data else None
+        if pictures:
+            x = pictures.batch(batch, 0, 0).numpy()
         else:
             high = 2 if config.likelihood == "bernoulli" else 256
             shape = (batch, config.channels, config.tile, config.tile)
             x = np.random.default_rng(0).integers(0, high, shape).astype(np.uint8)
         print(report(bench(given.model, x), x.shape))
+        if pictures:
+            floats, integers = rates(given.model, pictures)
+            print(f"bits/dim of {validation.COUNT} crops: float network {floats:.5f}")
+            print(
+                f"on the same noise: integer network {integers:.5f}, {integers / floats - 1:+.3%}"
+            )
     except BitsbackError as error:
         print(f"bitsback: {error}", file=sys.stderr)
         sys.exit(2)

@@ -78,6 +78,9 @@ def test_it_prints_both_rates_their_ratio_and_the_parts(monkeypatch, capsys, tmp
     assert ratio == pytest.approx(integers / floats, rel=0.01)
     for kind in network_bench.PARTS.values():
         assert kind in printed
+    floats, integers = (float(rate) for rate in re.findall(r"network (\d+\.\d{5})", printed))
+    assert floats == pytest.approx(integers, rel=0.05)
+    assert floats != integers
 
 
 def test_an_unknown_model_is_one_line(monkeypatch, capsys):
