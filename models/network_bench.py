@@ -5,7 +5,8 @@
 The float peer is the network of `floats.py` as an evaluation of the bound runs it: float32, no
 gradients, the same pictures and batch, in whichever memory layout is faster. The integer network
 is timed through the coder's own protocol: conversions from and to NumPy and the parameters of
-the pixels are its own. Given pictures, it also tells the rate of both. In the table of parts, the squashing of floats is in the LSTMs' cells.
+the pixels are its own. In the table of parts, the squashing of floats is in the LSTMs' cells.
+Given pictures, it also tells the rate of both.
 """
 
 import argparse

@@ -1,0 +1,68 @@
+"""Changes of a configuration are trained one after another, each with its own schedule."""
+
+import sys
+
+import numpy as np
+import pytest
+from bitsback.models import ablation
+from bitsback.models.plan import TrainConfig
+from conftest import SMALL
+
+from bitsback.errors import InputError, ModelError
+
+CONFIG = """
+[model]
+channels = 1
+likelihood = "logistic"
+steps = 1
+maps = 4
+tile = 8
+[training]
+updates = 5
+batch = 4
+learning_rate = 1e-2
+bf16 = false
+"""
+
+
+def test_fields_are_set_wherever_they_belong():
+    model, plan = ablation.changed(
+        SMALL, TrainConfig(updates=5), "maps=7 likelihood=gaussian learning_rate=2e-3 bf16=false"
+    )
+    assert (model.maps, model.likelihood, model.steps) == (7, "gaussian", SMALL.steps)
+    assert (plan.learning_rate, plan.bf16, plan.updates) == (2e-3, False, 5)
+    assert ablation.changed(SMALL, plan, "") == (SMALL, plan)
+
+
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        ("nothing=3", InputError),
+        ("maps=0", ModelError),
+        ("maps", ModelError),
+        ("ema=2", ModelError),
+    ],
+)
+def test_impossible_changes_are_refused(change, error):
+    with pytest.raises(error):
+        ablation.changed(SMALL, TrainConfig(updates=5), change)
+
+
+def test_a_table_has_a_row_for_the_configuration_and_each_change(tmp_path, monkeypatch, capsys):
+    random = np.random.default_rng(0)
+    ramps = (np.arange(8) * 20 + random.integers(0, 9, (100, 8, 8))).astype(np.uint8)
+    np.save(tmp_path / "x.npy", ramps)
+    (tmp_path / "c.toml").write_text(CONFIG)
+    words = [tmp_path / "c.toml", "--data", tmp_path / "x.npy", "--seconds", "0.5"]
+    words += ["--change", "maps=6", "--device", "cpu"]
+    monkeypatch.setattr(sys, "argv", ["ablation", *map(str, words)])
+    ablation.main()
+    rows = [row.strip("| ").split(" | ") for row in capsys.readouterr().out.splitlines()[2:]]
+    assert [row[0] for row in rows] == ["none", "maps=6"]
+    assert int(rows[1][1]) > int(rows[0][1])
+    assert all(int(row[2]) > 1 and 2 < float(row[3]) < 14 for row in rows)
+    np.save(tmp_path / "x.npy", ramps[:40])
+    with pytest.raises(SystemExit) as stop:
+        ablation.main()
+    assert stop.value.code == 2
+    assert "50 pictures" in capsys.readouterr().err
