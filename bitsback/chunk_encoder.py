@@ -48,7 +48,7 @@ class Coding:
 
     Args:
         loaded: the model.
-        batch: the most tiles per link; the model's default if None.
+        batch: the most tiles per link; if None the model's default, in pixels, of the largest tile.
         seed: of the file's dither.
         heads: of the stack; 8 to 512 by the length of the chain if None.
         always_chain: code through the model even where a classical code is smaller, to
@@ -102,15 +102,16 @@ def encode_chunk(
         loaded,
         number,
         pack_payload(images.manifest | {"binary": images.binary}, images.extra, payload),
-        coding.batch or loaded.batch,
+        coding.batch or loaded.batch * (loaded.tiles[-1] // side) ** 2,
         1,
         coding.seed,
         coding.heads or DEFAULT_HEADS,
         progress,
     )
     job.check_batch()
-    classical, modelled, borrowed = job.sample()
-    if classical < _PLAIN * modelled and not coding.always_chain:
+    modelled, borrowed = job.sample()
+    classical = math.inf if coding.always_chain else job.classical_sample()
+    if classical < _PLAIN * modelled:
         return job.encode(job.count, 0)
     job = dataclasses.replace(
         job,
@@ -119,18 +120,13 @@ def encode_chunk(
     )
     need = job.probe()
     first = job.prefix_for(need)
-    if first is not None:
-        chained = job.encode(first, need)
-        if coding.always_chain:
-            return chained
-        if classical > _HOPELESS * chained.report.net_bits / chained.report.chained_images:
-            return chained
-        return min(chained, job.encode(job.count, 0), key=lambda c: len(c.data))
-    if coding.always_chain:
-        return job.encode(0, need)
-    return min(
-        (job.encode(n, need) for n in (job.count, 0)), key=lambda candidate: len(candidate.data)
-    )
+    if first is None:
+        counts = (0,) if coding.always_chain else (job.count, 0)
+        return min((job.encode(n, need) for n in counts), key=lambda c: len(c.data))
+    chained = job.encode(first, need)
+    if classical > _HOPELESS * chained.report.net_bits / chained.report.chained_images:
+        return chained
+    return min(chained, job.encode(job.count, 0), key=lambda c: len(c.data))
 
 
 def heads_for(chain_bits: float) -> int:
@@ -209,22 +205,24 @@ class _Job:
             [run.tiles for run in self.runs], self.split(count), self.loaded.binary
         )
 
-    def sample(self) -> tuple[float, float, float]:
-        """Bits per tile over tiles from all parts.
-
-        Returns:
-            Of a classical code; of the model; and those that a tile's latents take first.
-        """
+    def classical_sample(self) -> float:
+        """Bits per tile of a classical code, over tiles from all parts."""
         wanted = -(-_SAMPLE_VALUES // self.runs[0].tiles[0].size)
         spread = [_spread(len(r.tiles), wanted * len(r.tiles) // self.count) for r in self.runs]
-        counts = [len(where) for where in spread]
         some = [run.tiles[where] for run, where in zip(self.runs, spread, strict=True)]
-        code = initial.encode_prefix(some, counts, self.loaded.binary)
-        longest = int(np.argmax(counts))
-        few = spread[longest][:: max(1, counts[longest] // self.batch)][: self.batch]
-        link = bits_back.Link(len(few), self.side, self.side, self.seed, 0, self.runs[longest].gray)
-        cost, used = self.trial(link, self.runs[longest].batch(few))
-        return 8 * len(code) / sum(counts), cost.net / len(few), 32 * used / len(few)
+        counts = [len(where) for where in spread]
+        return 8 * len(initial.encode_prefix(some, counts, self.loaded.binary)) / sum(counts)
+
+    def sample(self) -> tuple[float, float]:
+        """Bits per tile of the model, and those that a tile's latents take first.
+
+        From a link of tiles that are spread over the longest run.
+        """
+        run = max(self.runs, key=lambda r: len(r.tiles))
+        few = np.arange(0, len(run.tiles), max(1, len(run.tiles) // self.batch))[: self.batch]
+        link = bits_back.Link(len(few), self.side, self.side, self.seed, 0, run.gray)
+        cost, used = self.trial(link, run.batch(few))
+        return cost.net / len(few), 32 * used / len(few)
 
     def probe(self) -> int:
         """Bytes that the first link needs, found by coding it on an ample message."""

@@ -4,6 +4,7 @@ import io
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -14,6 +15,10 @@ from .api import DEFAULT_MODEL, load_model
 from .display import bar, print_report
 
 PICTURES = ("astronaut.png", "coffee.png", "chelsea.png")
+PEERS: dict[str, dict[str, Any]] = {
+    "PNG": {"optimize": True},
+    "WEBP": {"lossless": True, "quality": 100, "method": 6},
+}
 
 
 def main() -> int:
@@ -46,14 +51,17 @@ def main() -> int:
             back = np.asarray(Image.open(Path(name) / "back" / path.name))
             same &= np.array_equal(back, np.asarray(Image.open(path)))
         print_report(packed.report, console)
-        for kind, options in (("PNG", {"optimize": True}), ("WEBP", {"lossless": True, "quality": 100, "method": 6})):
+        for kind, options in (
+            ("PNG", {"optimize": True}),
+            ("WEBP", {"lossless": True, "quality": 100, "method": 6}),
+        ):
             size = sum(_size(picture, kind, options) for picture in found.pictures)
             console.print(f"{kind}: {8 * size / packed.report.dims:.4f} bits/dim")
     console.print(f"{len(found.pictures)} pictures, every pixel the same: {same}")
     return 0 if same and packed.report.check().passed else 1
 
 
-def _size(picture: np.ndarray, kind: str, options: dict[str, bool]) -> int:
+def _size(picture: np.ndarray, kind: str, options: dict[str, Any]) -> int:
     buffer = io.BytesIO()
     Image.fromarray(picture).save(buffer, kind, **options)
     return buffer.tell()

@@ -99,7 +99,7 @@ class LoadedModel:
         channels: colour channels of its images, 1 or 3.
         binary: whether its pixels are 0 or 1.
         tiles: sides of the square tiles that it codes, in pixels, the smallest first.
-        batch: tiles per link of the chain, by default.
+        batch: tiles per link of the chain, by default, if they are of the largest size.
     """
 
     name: str
