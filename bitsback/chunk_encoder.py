@@ -30,7 +30,7 @@ from .protocol import LoadedModel
 from .rates import RateReport, Tally
 from .runs import Run, runs_of, tile_side
 
-_MARGIN_WORDS = 16
+_MARGIN_WORDS = 4
 _FEWEST_HEADS, _MOST_HEADS = 8, 512
 # More heads are faster, but each takes about 52 bits off the message before the first pop. Initial
 # bits are worth less than they cost by a third or so: at 16,000 bits of chain a head, 0.1 %.
