@@ -252,14 +252,12 @@ class _Job:
 
         if enough(0):
             return 0
-        low, high = 0, 1
+        most = self.count - 1  # a chain has a tile at least
+        low, high = 0, min(1, most)
         while not enough(high):
-            low, high = high, high * 2
-            if high >= self.count:
-                high = self.count - 1
-                if high <= low or not enough(high):
-                    return None
-                break
+            if high == most:
+                return None
+            low, high = high, min(2 * high, most)
         while high - low > max(1, high // 64):
             middle = (low + high) // 2
             low, high = (low, middle) if enough(middle) else (middle, high)

@@ -55,6 +55,16 @@ def test_a_batch_larger_than_decoders_allow_is_refused(loaded):
         bitsback.compress(images, loaded, batch=2**15)
 
 
+@pytest.mark.parametrize("count", [1, 2, 3])
+@pytest.mark.parametrize("always_chain", [False, True])
+def test_few_tiles_whose_first_one_fills_the_initial_bits(build_model, count, always_chain):
+    loaded = build_model(channels=3, likelihood="logistic", mixtures=2, tile=16)
+    images = np.random.default_rng(0).integers(0, 256, (count, 16, 16, 3)).astype(np.uint8)
+    packed = archive.compress_set(from_array(images), loaded, always_chain=always_chain)
+    assert np.array_equal(bitsback.decompress(packed.data, loaded), images)
+    assert not always_chain or packed.report.chained_images >= 1
+
+
 def test_where_a_classical_code_is_far_smaller_the_chain_is_not_tried(loaded):
     calls = []
 
