@@ -8,6 +8,9 @@ from bitsback.errors import ModelError
 Likelihood = Literal["bernoulli", "gaussian", "logistic"]
 Posterior = Literal["gaussian", "constant"]
 
+# Levels of 2x2 blocks by the number of passes.
+_LEVELS = {1: 0, 4: 1, 7: 2, 10: 3}
+
 
 @dataclasses.dataclass(frozen=True)
 class DrawConfig:
@@ -77,7 +80,7 @@ class DrawConfig:
             or self.multiple < 1
             or self.tile % self.multiple != 0,
             "batch": not 1 <= self.batch <= 65535,
-            "passes": self.passes not in (1, 4, 7, 10) or (self.passes > 1 and self.stride != 2),
+            "passes": self.passes not in _LEVELS or (self.passes > 1 and self.stride != 2),
             "doublings": not 0 <= self.doublings <= 3,
         }
         wrong = [name for name, is_wrong in problems.items() if is_wrong]
@@ -92,7 +95,7 @@ class DrawConfig:
     @property
     def levels(self) -> int:
         """Levels of 2x2 blocks whose pixels are coded one after another."""
-        return (self.passes - 1) // 3
+        return _LEVELS.get(self.passes, 0)
 
     @property
     def tiles(self) -> tuple[int, ...]:

@@ -54,6 +54,12 @@ def test_sides_are_multiples_of_the_coarsest_block(count, sides):
         dataclasses.replace(config, tile=sides + config.multiple // 2)
 
 
+@pytest.mark.parametrize("count", [-(10**12), -2, 0, 5, 13, 10**12])
+def test_other_numbers_of_passes_are_refused(count):
+    with pytest.raises(ModelError, match="passes"):
+        dataclasses.replace(SMALL, passes=count)
+
+
 @pytest.mark.parametrize("make", [ReferenceOps, lambda *a: IntegerOps(*a, torch.device("cpu"))])
 @pytest.mark.parametrize("count", [4, 7, 10])
 def test_a_pass_depends_on_the_pixels_before_it_and_on_no_others(make, count):
