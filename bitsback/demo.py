@@ -51,10 +51,7 @@ def main() -> int:
             back = np.asarray(Image.open(Path(name) / "back" / path.name))
             same &= np.array_equal(back, np.asarray(Image.open(path)))
         print_report(packed.report, console)
-        for kind, options in (
-            ("PNG", {"optimize": True}),
-            ("WEBP", {"lossless": True, "quality": 100, "method": 6}),
-        ):
+        for kind, options in PEERS.items():
             size = sum(_size(picture, kind, options) for picture in found.pictures)
             console.print(f"{kind}: {8 * size / packed.report.dims:.4f} bits/dim")
     console.print(f"{len(found.pictures)} pictures, every pixel the same: {same}")

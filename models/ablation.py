@@ -18,7 +18,7 @@ from typing import Any
 
 from bitsback.errors import BitsbackError, InputError
 
-from . import data, engine, validation
+from . import data, engine
 from .config import DrawConfig
 from .plan import TrainConfig, read_config
 from .training import Trainer
@@ -89,12 +89,10 @@ def ablate(
         for _ in range(_FIRST):
             probe.one_update()
         updates = max(1, int(seconds * _FIRST / (time.monotonic() - began)))
-        trainer = Trainer(model, dataclasses.replace(plan, updates=updates), pictures, where)
-        for _ in trainer.run():
-            pass
-        params = {name: value.to(trainer.device) for name, value in trainer.averaged().items()}
-        rate = validation.bits_per_dim(model, params, True, held, plan.seed)
-        yield Row(change, updates, sum(p.numel() for p in trainer.params), rate)
+        trainer = Trainer(model, dataclasses.replace(plan, updates=updates), pictures, where, held)
+        *_, last = trainer.run()
+        assert last.held_out is not None  # a run ends with it
+        yield Row(change, updates, sum(p.numel() for p in trainer.params), last.held_out)
 
 
 def main() -> None:
