@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from .progress import Progress
     from .protocol import LoadedModel
     from .rates import RateReport
-    from .reader import Reader
+    from .reader import LoadModel, Reader
 
 DEFAULT_MODEL = "photo"
 
@@ -20,6 +20,7 @@ def load_model(
     device: str = "auto",
     engine: str = "torch",
     micro_batch: int | None = None,
+    sha256: bytes = b"",
 ) -> "LoadedModel":
     """A shipped model by name, or one in a folder.
 
@@ -28,13 +29,15 @@ def load_model(
         engine: "torch", or "numpy": needs no torch, gives the same bits, and is slow.
         micro_batch: the most images that the network is given at once, however many a link of
             the chain holds: less memory, the same bits.
+        sha256: of a shipped model, which of the weights that have shipped under its name, by its
+            first bytes; today's if there are none such.
 
     Raises:
         ModelError: unknown, damaged, or not exact on this device.
     """
     from .models import store
 
-    return store.load(str(name_or_folder), device, engine, micro_batch)
+    return store.load(str(name_or_folder), device, engine, micro_batch, sha256)
 
 
 def as_model(model: "str | Path | LoadedModel") -> "LoadedModel":
@@ -126,13 +129,20 @@ def open(path: str | Path, model: "str | Path | LoadedModel | None" = None) -> "
     """
     from .reader import open_path
 
-    return open_path(path, lambda name: as_model(name if model is None else model))
+    return open_path(path, _finder(model))
 
 
 def _reader(data: bytes, model: "str | Path | LoadedModel | None") -> "Reader":
     from .reader import Reader
 
-    return Reader(io.BytesIO(data), lambda name: as_model(name if model is None else model))
+    return Reader(io.BytesIO(data), _finder(model))
+
+
+def _finder(model: "str | Path | LoadedModel | None") -> "LoadModel":
+    """How a reader finds its file's model, unless one is given."""
+    if model is None:
+        return lambda name, sha256: load_model(name, sha256=sha256)
+    return lambda name, sha256: as_model(model)
 
 
 def rate(

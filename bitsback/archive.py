@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from . import rates, tables
+from . import container, rates, tables
 from .chunk_encoder import Coding, encode_chunk
 from .container import Entry, Header, pack_header
 from .errors import InputError
@@ -58,8 +58,8 @@ def compress_to(
     bounds = chunk_bounds(picture_sizes(images.manifest), chunk, most)
     header = Header(
         model=coding.loaded.name,
-        model_sha256=coding.loaded.sha256,
-        tables_sha256=bytes.fromhex(tables.TABLES_SHA256)[:8],
+        model_sha256=coding.loaded.sha256[: container.MODEL_BYTES],
+        tables_sha256=bytes.fromhex(tables.TABLES_SHA256)[: container.TABLES_BYTES],
         seed=coding.seed,
         chunks=tuple(Entry(end - begin, 0) for begin, end in bounds),
     )

@@ -130,7 +130,7 @@ def run(
     encoded = time.perf_counter() - began
     share = timed.seconds / encoded
     began = time.perf_counter()
-    reader = Reader(io.BytesIO(packed.data), lambda _: measured)
+    reader = Reader(io.BytesIO(packed.data), lambda *_: measured)
     restored = [picture for part in reader.restored() for picture in part.pictures]
     decoded = time.perf_counter() - began
     _compare("bitsback", list(images.pictures), restored)

@@ -4,6 +4,10 @@ Encoding pops every latent under its posterior, forwards, pushes the images unde
 likelihood, its passes backwards, and pushes the latents under their priors, backwards; decoding
 is the mirror. Both walk the model with `walk`, so that they cannot drift apart.
 
+A link may code the latents of its first groups only: those of the others lie at the means of their
+priors, which costs what they would have told, but takes no bits off the message. So the first links
+of a chain are coded, when there is little on the message yet.
+
 Source: Frey and Hinton (1997), bits-back; Townsend et al., arXiv:1901.04866 (BB-ANS);
 Gregor et al., arXiv:1604.08772 (the model's recursion).
 """
@@ -30,6 +34,7 @@ class Link:
         seed: of the file's dither and of the latents that are never coded.
         index: number of the link in the file.
         gray: whether the images are gray but the model has three channels.
+        coded: how many of the first groups have latents that are coded; None for all.
     """
 
     batch: int
@@ -38,6 +43,7 @@ class Link:
     seed: int
     index: int
     gray: bool = False
+    coded: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,8 +130,14 @@ class LinkCost:
 
 
 def prepare(link: Link, index: int, group: Group, p: grid.Gaussian) -> Latents:
-    """The grid of a group: dither and latents that are not coded come from the seed."""
+    """The grid of a group: dither and latents that are not coded come from the seed.
+
+    Of a group that the link does not code, all latents are their prior's means.
+    """
     shape = p.mean.shape
+    if link.coded is not None and index >= link.coded:
+        middle = np.full(shape, grid.MIDDLE)
+        return Latents(group, p, middle, np.zeros(shape[1], np.bool_), np.zeros(shape, np.int64))
     dither = grid.dither(link.seed, link.index, index, shape)
     coded = group.log_width != grid.NIL
     if coded.all():
@@ -247,16 +259,8 @@ def encode(message: Message, model: Model, link: Link, x: np.ndarray) -> LinkCos
         return k
 
     visits, state = walk(model, link, choose)
-    coded: list[tuple[Likelihood, np.ndarray]] = []
-    for number, where in enumerate(model.passes):
-        part = x[:, :, *where]
-        coded.append((model.likelihood(state, link.gray), part))
-        if number + 1 < len(model.passes):
-            state = model.reveal(state, part)
     held = message.bits
-    expected = 0.0
-    for likelihood, part in reversed(coded):
-        expected += float(likelihood.push(message, part).sum())
+    expected = float(push_images(message, model, link, state, x).sum())
     likelihood_bits = message.bits - held
     costs = []
     for visit, q, lost in zip(*(reversed(v) for v in (visits, asked, popped)), strict=True):
@@ -266,6 +270,36 @@ def encode(message: Message, model: Model, link: Link, x: np.ndarray) -> LinkCos
         costs.append(_cost(visit, q, lost, gained))
     net = message.bits - before
     return LinkCost(link.batch, net, likelihood_bits, expected, tuple(reversed(costs)))
+
+
+def push_images(
+    message: Message, model: Model, link: Link, state: State, x: np.ndarray
+) -> np.ndarray:
+    """Push images given all latents; every image's code length under the tables, (B,) bits."""
+    coded: list[tuple[Likelihood, np.ndarray]] = []
+    for number, where in enumerate(model.passes):
+        part = x[:, :, *where]
+        coded.append((model.likelihood(state, link.gray), part))
+        if number + 1 < len(model.passes):
+            state = model.reveal(state, part)
+    bits = np.zeros(len(x))
+    for likelihood, part in reversed(coded):
+        bits += likelihood.push(message, part)
+    return bits
+
+
+def pop_images(message: Message, model: Model, link: Link, state: State) -> np.ndarray:
+    """Inverse of `push_images`: (B, C, H, W) uint8."""
+    parts: list[np.ndarray] = []
+    for number in range(len(model.passes)):
+        likelihood: Likelihood = model.likelihood(state, link.gray)
+        parts.append(likelihood.pop(message))
+        if number + 1 < len(model.passes):
+            state = model.reveal(state, parts[-1])
+    x = np.empty((link.batch, parts[0].shape[1], link.height, link.width), np.uint8)
+    for where, part in zip(model.passes, parts, strict=True):
+        x[:, :, *where] = part
+    return x
 
 
 def _cost(visit: Visit, q: Posterior, lost: float, gained: float) -> GroupCost:
@@ -283,16 +317,7 @@ def draw(message: Message, model: Model, link: Link) -> tuple[list[Visit], np.nd
         The groups as they were walked through, and (B, C, H, W) uint8.
     """
     visits, state = walk(model, link, lambda index, state, latents: pop_prior(message, latents))
-    parts: list[np.ndarray] = []
-    for number in range(len(model.passes)):
-        likelihood: Likelihood = model.likelihood(state, link.gray)
-        parts.append(likelihood.pop(message))
-        if number + 1 < len(model.passes):
-            state = model.reveal(state, parts[-1])
-    x = np.empty((link.batch, parts[0].shape[1], link.height, link.width), np.uint8)
-    for where, part in zip(model.passes, parts, strict=True):
-        x[:, :, *where] = part
-    return visits, x
+    return visits, pop_images(message, model, link, state)
 
 
 def decode(message: Message, model: Model, link: Link) -> np.ndarray:

@@ -1,18 +1,20 @@
 """The links of a chunk, in the order of encoding: the segments' tiles, a batch at a time.
 
 The latents of a link must lie on the message before its first pop, those of n tiles n times those
-of one. So a chain may begin with links of one tile, and let them grow as the message does: the
-initial bits are then those of one tile.
+of one. So a chain may begin with links of one tile, and let them grow as the message does. Its
+first links may code the latents of the first groups only, from none to all as the message grows:
+they are the initial bits of the others.
 
 Places are computed when they are asked for, so that a forged number of tiles costs nothing.
 """
 
 import dataclasses
 import functools
+import itertools
 from collections.abc import Iterator
 
 from .bits_back import Link
-from .chunk import Segment
+from .chunk_head import Segment
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,14 +28,17 @@ class Place:
 
 @dataclasses.dataclass(frozen=True)
 class Chain:
-    """All links of a chunk; tiles in the classical prefix have none.
+    """All links of a chunk; tiles in a classical code have none.
 
     Args:
         segments: runs of equal tiles.
         batch: the most tiles per link; the last link of a segment may have fewer.
         seed: of the file's dither.
         chunk: number of the chunk in the file, so that no two share their dither.
-        ramp: after n tiles a link has at most 1 + n // ramp; 0 for `batch` from the first one.
+        ramp: n tiles after the partial links a link has at most 1 + n // ramp; 0 for `batch` from
+            the first one.
+        partial: how many links, of one tile each, code the latents of 0, 1, 2, ... groups; they
+            come before those of all groups.
     """
 
     segments: tuple[Segment, ...]
@@ -41,23 +46,39 @@ class Chain:
     seed: int
     chunk: int = 0
     ramp: int = 0
+    partial: tuple[int, ...] = ()
 
     def __len__(self) -> int:
-        return len(self._growing) + sum(self._lengths)
+        return self.begins + len(self._growing) + sum(self._lengths)
 
     def __iter__(self) -> Iterator[Place]:
-        return (self._place(number) for number in range(len(self)))
+        return self.places(range(len(self)))
 
-    def __reversed__(self) -> Iterator[Place]:
-        return (self._place(number) for number in reversed(range(len(self))))
+    def places(self, numbers: range) -> Iterator[Place]:
+        """The links of these numbers."""
+        return (self._place(number) for number in numbers)
+
+    @property
+    def begins(self) -> int:
+        """Number of the first link that codes the latents of all groups."""
+        return min(sum(self.partial), sum(run.count - run.classical for run in self.segments))
+
+    @functools.cached_property
+    def _after(self) -> list[int]:
+        """The first tile of each segment that is in no partial link."""
+        found, left = [], self.begins
+        for run in self.segments:
+            taken = min(left, run.count - run.classical)
+            found.append(run.classical + taken)
+            left -= taken
+        return found
 
     @functools.cached_property
     def _growing(self) -> list[tuple[int, int, int]]:
-        """Segment, first tile and end of the links before those of a whole batch."""
+        """Segment, first tile and end of the links between the partial and the whole ones."""
         found: list[tuple[int, int, int]] = []
         done = 0
-        for segment, run in enumerate(self.segments):
-            begin = run.classical
+        for segment, (run, begin) in enumerate(zip(self.segments, self._after, strict=True)):
             while begin < run.count:
                 size = 1 + done // self.ramp if self.ramp else self.batch
                 if size >= self.batch:
@@ -69,9 +90,9 @@ class Chain:
         return found
 
     @functools.cached_property
-    def _begins(self) -> list[int]:
+    def _whole(self) -> list[int]:
         """The first tile of each segment that lies in a link of a whole batch."""
-        found = [run.classical for run in self.segments]
+        found = list(self._after)
         for segment, _, end in self._growing:
             found[segment] = end
         return found
@@ -79,19 +100,35 @@ class Chain:
     @functools.cached_property
     def _lengths(self) -> list[int]:
         """Links of a whole batch in each segment."""
-        pairs = zip(self.segments, self._begins, strict=True)
+        pairs = zip(self.segments, self._whole, strict=True)
         return [-(-(run.count - begin) // self.batch) for run, begin in pairs]
 
     def _place(self, number: int) -> Place:
-        if number < len(self._growing):
-            segment, begin, end = self._growing[number]
+        coded = None
+        if number < self.begins:
+            ends = itertools.accumulate(self.partial)
+            coded = next(groups for groups, end in enumerate(ends) if number < end)
+            firsts = [run.classical for run in self.segments]
+            lengths = [after - first for after, first in zip(self._after, firsts, strict=True)]
+            segment, within = _locate(lengths, number)
+            begin = firsts[segment] + within
+            end = begin + 1
+        elif number < self.begins + len(self._growing):
+            segment, begin, end = self._growing[number - self.begins]
         else:
-            within, segment = number - len(self._growing), 0
-            while within >= self._lengths[segment]:
-                within, segment = within - self._lengths[segment], segment + 1
-            begin = self._begins[segment] + within * self.batch
+            segment, within = _locate(self._lengths, number - self.begins - len(self._growing))
+            begin = self._whole[segment] + within * self.batch
             end = min(self.segments[segment].count, begin + self.batch)
         run = self.segments[segment]
         index = (self.chunk << 32) + number
-        link = Link(end - begin, run.height, run.width, self.seed, index, run.gray)
+        link = Link(end - begin, run.height, run.width, self.seed, index, run.gray, coded)
         return Place(segment, slice(begin, end), link)
+
+
+def _locate(lengths: list[int], number: int) -> tuple[int, int]:
+    """The part that holds item `number` of parts of these lengths, and its place within it."""
+    for part, length in enumerate(lengths):
+        if number < length:
+            return part, number
+        number -= length
+    raise IndexError(number)

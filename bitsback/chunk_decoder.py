@@ -6,8 +6,9 @@ import numpy as np
 
 from . import bits_back, initial, tiles
 from .ans import unflatten
-from .chain import Chain
-from .chunk import ChunkHead, pixel_checksum, unpack_chunk
+from .chain import Chain, Place
+from .chunk import pixel_checksum, unpack_chunk
+from .chunk_head import ChunkHead
 from .errors import ChecksumError, EmptyMessageError, FormatError
 from .heads import fold, unfold
 from .images import ImageSet, check_manifest, picture_shapes
@@ -27,6 +28,7 @@ class Restored:
 
 def decode_chunk(
     data: bytes,
+    version: int,
     loaded: LoadedModel,
     seed: int,
     number: int,
@@ -37,6 +39,7 @@ def decode_chunk(
 
     Args:
         data: the bytes of a chunk.
+        version: of the file's format.
         loaded: the model that wrote it.
         seed: of the file's dither.
         number: of the chunk in its file.
@@ -47,25 +50,32 @@ def decode_chunk(
         FormatError: the chunk is damaged.
         ChecksumError: it was altered, or the decoded pixels are not those that were coded.
     """
-    head, words = unpack_chunk(data)
+    head, words = unpack_chunk(data, version)
     _check_tiles(head, loaded)
     segments = head.segments
     message = unflatten(words, 1)
     runs = [
         Run(np.empty((s.count, s.height, s.width, s.channels), np.uint8), s.gray) for s in segments
     ]
-    total, left = sum(s.count for s in segments), sum(s.count - s.classical for s in segments)
+    total, done = sum(s.count for s in segments), 0
+
+    def put(place: Place, x: np.ndarray) -> None:
+        nonlocal done
+        channels = segments[place.segment].channels
+        runs[place.segment].tiles[place.where] = x.transpose(0, 2, 3, 1)[..., :channels]
+        done += place.link.batch
+        if progress is not None:
+            progress(done, total)
+
+    chain = Chain(segments, head.batch, seed, number, head.ramp, head.partial)
     try:
-        if left:
+        if chain.begins < len(chain):
             message = unfold(message, head.heads)
-            for place in reversed(Chain(segments, head.batch, seed, number, head.ramp)):
-                x = bits_back.decode(message, loaded.model, place.link).transpose(0, 2, 3, 1)
-                channels = segments[place.segment].channels
-                runs[place.segment].tiles[place.where] = x[..., :channels]
-                left -= place.link.batch
-                if progress is not None:
-                    progress(total - left, total)
+            for place in chain.places(range(chain.begins, len(chain))[::-1]):
+                put(place, bits_back.decode(message, loaded.model, place.link))
             message = fold(message)
+        for place in chain.places(range(chain.begins)[::-1]):
+            put(place, bits_back.decode(message, loaded.model, place.link))
     except EmptyMessageError as error:
         raise FormatError("its message is too short") from error
     except ValueError as error:
@@ -75,7 +85,8 @@ def decode_chunk(
     prefix = initial.decode_prefix(start.prefix, segments, loaded.binary)
     for run, part in zip(runs, prefix, strict=True):
         run.tiles[: len(part)] = part
-    if pixel_checksum((run.tiles for run in runs), start.payload) != head.pixels_checksum:
+    size = len(head.pixels_checksum)
+    if pixel_checksum((run.tiles for run in runs), start.payload, size) != head.pixels_checksum:
         raise ChecksumError("its decoded pixels and payload do not have its checksum")
     return _restore(runs, start.payload, pictures)
 

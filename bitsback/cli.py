@@ -15,6 +15,7 @@ from .display import bar, errors, print_bench, print_report, progress_bar
 from .errors import BitsbackError, FormatError
 
 if TYPE_CHECKING:
+    from .protocol import LoadedModel
     from .reader import Damage, Reader
 
 app = typer.Typer(
@@ -79,7 +80,10 @@ def open_reader(
     from .api import load_model
     from .reader import open_path
 
-    return open_path(path, lambda name: load_model(model or name, device, engine, micro_batch))
+    def find(name: str, sha256: bytes) -> "LoadedModel":
+        return load_model(model or name, device, engine, micro_batch, sha256)
+
+    return open_path(path, find)
 
 
 @app.command()

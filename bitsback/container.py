@@ -1,4 +1,4 @@
-"""The bitsback file, version 2, field by field. All integers are little-endian and unsigned.
+"""The bitsback file, version 3, field by field. All integers are little-endian and unsigned.
 
     offset    size  field
     0         8     magic: 89 42 42 4B 0D 0A 1A 0A ("\\x89BBK\\r\\n\\x1a\\n")
@@ -9,14 +9,14 @@
 
 The header is also the index: where a chunk begins follows from the sizes of those before it.
 
-    2   format version (2)
-    32  SHA-256 of the model's weights
-    8   first bytes of the SHA-256 of the frequency tables
-    8   seed of the dither
-    1   length of the model's name in bytes, then the name in UTF-8
+    2       format version (3)
+    8       first bytes of the SHA-256 of the model's weights
+    4       first bytes of the SHA-256 of the frequency tables
+    LEB128  seed of the dither
+    1       length of the model's name in bytes, then the name in UTF-8
     then for each chunk:
-    4   pictures in it
-    8   its size in bytes
+    LEB128  pictures in it
+    5       its size in bytes
 
 A chunk is decoded with nothing but the header and its own bytes, so that any range of pictures
 can be had from the chunks that hold it, and damage to one chunk leaves the others whole.
@@ -28,14 +28,17 @@ import zlib
 from dataclasses import dataclass
 from typing import BinaryIO
 
+from bitsback import leb128, version2
 from bitsback.errors import ChecksumError, FormatError
 
 MAGIC = b"\x89BBK\r\n\x1a\n"
-VERSION = 2
+VERSION = 3
 
 _LENGTH = struct.Struct("<I")
-_FIXED = struct.Struct("<H32s8sQB")
-_ENTRY = struct.Struct("<IQ")
+_VERSION = struct.Struct("<H")
+MODEL_BYTES, TABLES_BYTES = 8, 4
+_SIZE = 5
+_WHOSE = "the file's header"
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,14 @@ class Entry:
 
 @dataclass(frozen=True)
 class Header:
-    """What all chunks of a file share, and where they lie."""
+    """What all chunks of a file share, and where they lie.
+
+    Args:
+        model: its name.
+        model_sha256: the first 8 bytes, or in a file of version 2 all 32.
+        tables_sha256: the first 4 bytes, or 8.
+        seed: of the dither.
+    """
 
     model: str
     model_sha256: bytes
@@ -59,9 +69,10 @@ class Header:
 
     @property
     def size(self) -> int:
-        """Bytes before the first chunk; they depend only on the name and the number of chunks."""
-        body = _FIXED.size + len(self.model.encode()) + len(self.chunks) * _ENTRY.size
-        return len(MAGIC) + _LENGTH.size + body + _LENGTH.size
+        """Bytes before the first chunk; they do not depend on the chunks' sizes."""
+        if self.format_version == version2.VERSION:
+            return version2.header_size(self.model, len(self.chunks))
+        return len(pack_header(self))
 
     @property
     def file_size(self) -> int:
@@ -94,18 +105,12 @@ def pack_header(header: Header) -> bytes:
     """
     _check(header)
     name = header.model.encode()
-    try:
-        body = _FIXED.pack(
-            header.format_version,
-            header.model_sha256,
-            header.tables_sha256,
-            header.seed,
-            len(name),
-        )
-        body += name
-        body += b"".join(_ENTRY.pack(entry.pictures, entry.size) for entry in header.chunks)
-    except struct.error as error:
-        raise FormatError(f"a header field does not fit the format: {error}") from error
+    if len(name) > 255 or any(entry.size >= 1 << 8 * _SIZE for entry in header.chunks):
+        raise FormatError("a header field does not fit the format: the name or a chunk's size")
+    body = _VERSION.pack(VERSION) + header.model_sha256 + header.tables_sha256
+    body += leb128.pack(header.seed) + bytes([len(name)]) + name
+    for entry in header.chunks:
+        body += leb128.pack(entry.pictures) + entry.size.to_bytes(_SIZE, "little")
     head = MAGIC + _LENGTH.pack(len(body)) + body
     return head + _LENGTH.pack(zlib.crc32(head))
 
@@ -157,27 +162,54 @@ def _cut() -> FormatError:
 
 
 def _read_body(body: bytes) -> Header:
-    if len(body) < 2:
+    if len(body) < _VERSION.size:
         raise FormatError("the file's header is too short")
-    (version,) = struct.unpack_from("<H", body)
-    if version != VERSION:
+    (version,) = _VERSION.unpack_from(body)
+    if version == version2.VERSION:
+        fields = version2.unpack_header(body)
+    elif version == VERSION:
+        fields = _unpack_header(body)
+    else:
         raise FormatError(
-            f"the file has format version {version}, this bitsback reads version {VERSION}"
+            f"the file has format version {version}, this bitsback reads versions "
+            f"{version2.VERSION} and {VERSION}"
         )
+    name, model_sha, tables_sha, seed, entries = fields
+    chunks = tuple(itertools.starmap(Entry, entries))
+    return Header(name, model_sha, tables_sha, seed, chunks, version)
+
+
+def _unpack_header(body: bytes) -> version2.HeaderFields:
+    model_sha, rest = _split(
+        memoryview(body)[_VERSION.size :], MODEL_BYTES
+    )  # of which parts are no copies
+    tables_sha, rest = _split(rest, TABLES_BYTES)
+    seed, position = leb128.unpack(rest, 0, _WHOSE)
+    length, rest = _split(rest[position:], 1)
+    name, rest = _split(rest, length[0])
+    entries = []
+    while rest:
+        pictures, position = leb128.unpack(rest, 0, _WHOSE)
+        size, rest = _split(rest[position:], _SIZE)
+        entries.append((pictures, int.from_bytes(size, "little")))
     try:
-        _, model_sha, tables_sha, seed, length = _FIXED.unpack_from(body)
-        position = _FIXED.size + length
-        model = body[_FIXED.size : position].decode()
-        chunks = tuple(itertools.starmap(Entry, _ENTRY.iter_unpack(body[position:])))
-    except (struct.error, UnicodeDecodeError) as error:
+        return bytes(name).decode(), bytes(model_sha), bytes(tables_sha), seed, entries
+    except UnicodeDecodeError as error:
         raise FormatError("the file's header is malformed") from error
-    if len(body) < position:
-        raise FormatError("the file's header is malformed")
-    return Header(model, model_sha, tables_sha, seed, chunks, version)
+
+
+def _split(data: memoryview, size: int) -> tuple[memoryview, memoryview]:
+    if len(data) < size:
+        raise FormatError(f"{_WHOSE} is malformed")
+    return data[:size], data[size:]
 
 
 def _check(header: Header) -> None:
-    if (len(header.model_sha256), len(header.tables_sha256)) != (32, 8):
+    old = header.format_version == version2.VERSION
+    sizes = (32, 8) if old else (MODEL_BYTES, TABLES_BYTES)
+    if (len(header.model_sha256), len(header.tables_sha256)) != sizes:
         raise FormatError("the header's checksums have wrong lengths")
-    if not header.chunks or any(entry.pictures < 1 for entry in header.chunks):
-        raise FormatError("the header has no chunks, or a chunk without pictures")
+    if not 0 <= header.seed < 2**64:
+        raise FormatError("the header's seed is out of range")
+    if not header.chunks or any(not 1 <= entry.pictures < 2**32 for entry in header.chunks):
+        raise FormatError("the header has no chunks, or one without pictures or with too many")

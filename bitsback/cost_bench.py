@@ -87,7 +87,7 @@ def child(what: str, source: str, target: str, model: str, chunk: str) -> None:
             images = inputs.read_images([Path(source)])
             archive.compress_to(file, images, Coding(loaded), chunk=int(chunk) or None)
     else:
-        with reader.open_path(source, lambda _: loaded) as found:
+        with reader.open_path(source, lambda *_: loaded) as found:
             outputs.write_images(found.restored(), len(found), Path(target))
     print(json.dumps([time.perf_counter() - began, peak_memory()]))
 

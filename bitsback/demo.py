@@ -43,7 +43,7 @@ def main() -> int:
             )
         file = Path(name) / "pictures.bb"
         files.atomic_write(file, packed.data)
-        with bar("decompress") as progress, reader.open_path(file, lambda _: model) as opened:
+        with bar("decompress") as progress, reader.open_path(file, lambda *_: model) as opened:
             parts = opened.restored(progress)
             outputs.write_images(parts, len(opened), Path(name) / "back")
             same = opened.payload == b"demo"

@@ -53,7 +53,7 @@ def print_report(report: "RateReport", console: Console) -> None:
     console.print(table)
     parts = {
         "payload": report.payload_bits,
-        "classical prefix": report.classical_bits,
+        "first images": report.first_bits,
         "filler": report.filler_bits,
         "net": report.net_bits,
         "header": report.header_bits,

@@ -20,6 +20,7 @@ MEAN_BITS = 8  # a mean is in units of 2**-8
 Z_BITS = 6  # a latent is in units of 2**-6
 Z_LIMIT = 512
 STEPS = 64  # of a Gaussian's log-scale in an octave
+MIDDLE = FRACTIONS // 2  # the dither of no shift, but for 1/64
 NIL = 127  # the log-width of a channel that is not coded
 
 _FIXED = 20  # fractional bits of the tables of scales below

@@ -1,8 +1,9 @@
 """What lies at the bottom of the stack: the initial bits, useful ones first.
 
-From the bottom: the payload, then the first tiles in a classical lossless code, then, only where
-nothing useful is left, pseudo-random filler. All of it is whitened with the file's seed: q must
-find bits that look uniform, or the latents would not follow it.
+From the bottom: the payload, then all tiles if a classical lossless code makes them smallest (in
+files of version 2 as many first ones as a chain needs), then, only where nothing useful is left,
+pseudo-random filler; links of few groups may follow (see `chain`). All of it is whitened with the
+file's seed: q must find bits that look uniform, or the latents would not follow it.
 """
 
 import dataclasses
@@ -11,7 +12,7 @@ import numpy as np
 
 from . import classical
 from .ans import Message
-from .chunk import ChunkHead, Segment
+from .chunk_head import ChunkHead, Segment
 from .errors import FormatError
 
 _LANE = 0x62696E69  # counter word that keeps these streams apart from the dither's

@@ -12,11 +12,12 @@ import json
 import zlib
 from typing import Any
 
-from bitsback import xz
+from bitsback import leb128, xz
 from bitsback.errors import FormatError
 
 _PRESET = 6
 _SHORT = 256
+_WHOSE = "its payload is damaged: it"
 # Part of the format. What is likeliest comes last, where a match is cheapest.
 _WORDS = (
     b'{"binary":false,"kind":"folder","modes":["L","RGB"],"names":[".png"],"shapes":[[512,768,3]]}'
@@ -73,12 +74,12 @@ def unpack_payload(payload: bytes) -> tuple[dict[str, Any], bytes, bytes]:
 def _pack_part(part: bytes) -> bytes:
     packed = _deflate(part) if len(part) <= _SHORT else xz.compress(part, _PRESET)
     stored = packed if len(packed) < len(part) <= _most(len(packed)) else part
-    return _leb128(len(part)) + _leb128(len(stored)) + stored
+    return leb128.pack(len(part)) + leb128.pack(len(stored)) + stored
 
 
 def _unpack_part(payload: bytes, position: int) -> tuple[bytes, int]:
-    size, position = _read_leb128(payload, position)
-    stored_size, position = _read_leb128(payload, position)
+    size, position = leb128.unpack(payload, position, _WHOSE)
+    stored_size, position = leb128.unpack(payload, position, _WHOSE)
     end = position + stored_size
     if end > len(payload) or stored_size > size or size > _most(stored_size):
         raise FormatError("its payload is damaged: a part has a wrong length")
@@ -110,25 +111,3 @@ def _inflate(stored: bytes, size: int) -> bytes | None:
 def _most(stored: int) -> int:
     """What so many stored bytes may unpack to, so that a forged part cannot fill the memory."""
     return (1 << 26) + (stored << 8)
-
-
-def _leb128(value: int) -> bytes:
-    out = bytearray()
-    while value > 127:
-        out.append(value & 127 | 128)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
-
-
-def _read_leb128(data: bytes, position: int) -> tuple[int, int]:
-    value = 0
-    for shift in range(0, 49, 7):
-        if position >= len(data):
-            raise FormatError("its payload is damaged: it ends inside a length")
-        byte = data[position]
-        position += 1
-        value |= (byte & 127) << shift
-        if byte < 128:
-            return value, position
-    raise FormatError("its payload is damaged: a length is too large")

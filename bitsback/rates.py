@@ -96,12 +96,13 @@ class RateReport:
     Args:
         images: pictures in the file.
         dims: their values (pixels times channels).
-        chained_images: tiles that the chain coded, the others being in the classical prefix.
+        chained_images: tiles that the chain coded, the others being initial bits.
         chained_dims: values of the pictures in those tiles.
         likelihood_bits: what pushing the images added to the message.
         steps: the latents' bits by step and layer.
         links: by link of the chain.
-        payload_bits, classical_bits, filler_bits: what the initial bits consist of.
+        payload_bits, first_bits, filler_bits: what the initial bits consist of; first_bits are
+            those of links that do not code all groups, or of tiles in a classical code.
         header_bits: of the headers and checksums of file and chunks.
         head_bits: of the stacks' last heads and of rounding to whole words.
     """
@@ -114,7 +115,7 @@ class RateReport:
     steps: tuple[GroupRate, ...]
     links: tuple[LinkRate, ...]
     payload_bits: int
-    classical_bits: int
+    first_bits: float
     filler_bits: int
     header_bits: int
     head_bits: float
@@ -130,9 +131,9 @@ class RateReport:
         return sum(link.kl_bits for link in self.links)
 
     @property
-    def initial_bits(self) -> int:
+    def initial_bits(self) -> float:
         """Bits on the stack before the first pop."""
-        return self.payload_bits + self.classical_bits + self.filler_bits
+        return self.payload_bits + self.first_bits + self.filler_bits
 
     @property
     def overhead_bits(self) -> float:
@@ -199,7 +200,7 @@ class RateReport:
             "initial_bits": self.initial_bits,
             "initial": {
                 "payload_bits": self.payload_bits,
-                "classical_bits": self.classical_bits,
+                "first_bits": self.first_bits,
                 "filler_bits": self.filler_bits,
             },
             "overhead_bits": self.overhead_bits,
@@ -250,7 +251,7 @@ def join(reports: Sequence[RateReport], header_bits: int) -> RateReport:
         steps=tuple(groups.values()),
         links=tuple(link for r in reports for link in r.links),
         payload_bits=sum(r.payload_bits for r in reports),
-        classical_bits=sum(r.classical_bits for r in reports),
+        first_bits=sum(r.first_bits for r in reports),
         filler_bits=sum(r.filler_bits for r in reports),
         header_bits=header_bits + sum(r.header_bits for r in reports),
         head_bits=sum(r.head_bits for r in reports),

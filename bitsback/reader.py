@@ -12,15 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import container, tables
-from .chunk import ChunkHead, unpack_chunk
+from .chunk import unpack_chunk
 from .chunk_decoder import Restored, decode_chunk
+from .chunk_head import ChunkHead
 from .errors import FormatError, InputError, ModelError
 from .images import ImageSet, part, to_stack
 from .outputs import Lost
 from .progress import Progress
 from .protocol import LoadedModel
 
-LoadModel = Callable[[str], LoadedModel]
+LoadModel = Callable[[str, bytes], LoadedModel]
+"""A model by its name and the first bytes of its SHA-256."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,7 +143,7 @@ class Reader:
         Raises:
             FormatError: the chunk is damaged.
         """
-        return unpack_chunk(self._bytes(number))[0]
+        return unpack_chunk(self._bytes(number), self.header.format_version)[0]
 
     def chunk(self, number: int, progress: Progress | None = None) -> Restored:
         """Pictures and payload of a chunk.
@@ -173,7 +175,10 @@ class Reader:
             if progress is not None:
                 progress(first + entry.pictures * done // total, count)
 
-        found = decode_chunk(data, loaded, self.header.seed, number, entry.pictures, tell)
+        header = self.header
+        found = decode_chunk(
+            data, header.format_version, loaded, header.seed, number, entry.pictures, tell
+        )
         tell(1, 1)
         self._last = number, found
         return found
@@ -217,13 +222,14 @@ def _matching_model(header: container.Header, load_model: LoadModel) -> LoadedMo
         ModelError: it is missing or another; the sentence says which is needed.
         FormatError: the file's tables are not this version's.
     """
-    if header.tables_sha256 != bytes.fromhex(tables.TABLES_SHA256)[:8]:
+    if not bytes.fromhex(tables.TABLES_SHA256).startswith(header.tables_sha256):
         raise FormatError("the file was written with other frequency tables than this version's")
-    needed = f"model {header.model!r} with SHA-256 {header.model_sha256.hex()}"
+    needed = f"model {header.model!r} with SHA-256 {header.model_sha256.hex()}..."
     try:
-        loaded = load_model(header.model)
+        loaded = load_model(header.model, header.model_sha256)
     except ModelError as error:
         raise ModelError(f"the file needs {needed}: {error}") from error
-    if loaded.sha256 != header.model_sha256:
-        raise ModelError(f"the file needs {needed}, but this one has {loaded.sha256.hex()}")
+    if not loaded.sha256.startswith(header.model_sha256):
+        has = loaded.sha256[: len(header.model_sha256)].hex()
+        raise ModelError(f"the file needs {needed}, but this one has {has}...")
     return loaded

@@ -10,7 +10,7 @@ import numpy as np
 from . import bits_back
 from .ans import DEFAULT_HEADS, Message
 from .chain import Chain
-from .chunk import Segment
+from .chunk_head import Segment
 from .classical import mosaic
 from .errors import EmptyMessageError, InputError
 from .progress import Progress

@@ -8,6 +8,8 @@ from bitsback.errors import ModelError
 Likelihood = Literal["bernoulli", "gaussian", "logistic"]
 Posterior = Literal["gaussian", "constant"]
 
+# Fields that earlier models lack: their SHA-256, which every file names, must stay as it was.
+_LATER = ("pass_maps", "blocks")
 # Levels of 2x2 blocks by the number of passes.
 _LEVELS = {1: 0, 4: 1, 7: 2, 10: 3}
 
@@ -38,6 +40,9 @@ class DrawConfig:
         passes: 1, or 4: the pixels of every 2x2 block are coded one after another, each given
             those before it in all blocks; 7 or 10: the first pixels are coded so themselves, on
             one or two coarser levels (see `passes`; our departure from the paper; needs stride 2).
+        pass_maps: feature maps of the passes' LSTMs; 0: as many as `maps`, and each level of passes
+            begins with the decoder's own maps.
+        blocks: residual blocks after each pass's LSTM.
         doublings: how often the side of a tile may be doubled to code larger pictures: the
             network is convolutional, and larger tiles have fewer edges.
     """
@@ -58,6 +63,8 @@ class DrawConfig:
     tile: int = 28
     batch: int = 4
     passes: int = 1
+    pass_maps: int = 0
+    blocks: int = 0
     doublings: int = 0
 
     def __post_init__(self) -> None:
@@ -81,6 +88,10 @@ class DrawConfig:
             or self.tile % self.multiple != 0,
             "batch": not 1 <= self.batch <= 65535,
             "passes": self.passes not in _LEVELS or (self.passes > 1 and self.stride != 2),
+            "pass_maps": not 0 <= self.pass_maps <= 1024
+            or (self.pass_maps > 0 and self.passes == 1)
+            or self.pass_maps % (1 << 2 * max(0, self.levels - 1)) != 0,
+            "blocks": not 0 <= self.blocks <= 16 or (self.blocks > 0 and self.passes == 1),
             "doublings": not 0 <= self.doublings <= 3,
         }
         wrong = [name for name, is_wrong in problems.items() if is_wrong]
@@ -114,8 +125,9 @@ class DrawConfig:
         return colours + self.mixtures * (1 + 2 * colours + pairs)
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields, as JSON holds them."""
-        return dataclasses.asdict(self)
+        """The fields, as JSON holds them; those of `_LATER` only where they are not nil."""
+        fields = dataclasses.asdict(self)
+        return {name: v for name, v in fields.items() if v or name not in _LATER}
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> "DrawConfig":

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from bitsback.errors import InputError
 
+from .augment import varied_crop
 from .config import DrawConfig
 
 
@@ -23,12 +24,14 @@ class Pictures:
         crop: side of the square crops, pixels.
         sample: whether a level v is turned into a fresh binary pixel of probability v/255.
         flip: whether crops are mirrored at random.
+        vary: whether crops are enlarged and coloured at random (see `augment`).
     """
 
     arrays: tuple[np.ndarray, ...]
     crop: int
     sample: bool = False
     flip: bool = False
+    vary: bool = False
 
     @property
     def dims(self) -> int:
@@ -45,18 +48,35 @@ class Pictures:
             dataclasses.replace(self, arrays=tuple(held)) if held else None,
         )
 
-    def batch(self, size: int, seed: int, index: int) -> Tensor:
-        """(size, C, crop, crop) uint8: batch number `index` of the run, the same on every call."""
+    def batch(self, size: int, seed: int, index: int, scale: int = 1) -> Tensor:
+        """Batch number `index` of the run, the same on every call.
+
+        Args:
+            size: crops of side `crop`; a larger `scale` gives as many pixels in fewer crops.
+            scale: how many times larger the crops' sides are.
+
+        Returns:
+            (max(1, size // scale**2), C, crop * scale, crop * scale) uint8.
+
+        Raises:
+            InputError: no picture is so large.
+        """
         random = np.random.default_rng([seed, index])
-        weights = np.array([a.shape[0] * (a.shape[1] * a.shape[2]) for a in self.arrays], float)
-        which = random.choice(len(self.arrays), size, p=weights / weights.sum())
+        side = self.crop * scale
+        arrays = [a for a in self.arrays if min(a.shape[1:3]) >= side]
+        if not arrays:
+            raise InputError(f"no training picture of at least {side} x {side} pixels")
+        weights = np.array([a.shape[0] * (a.shape[1] * a.shape[2]) for a in arrays], float)
+        which = random.choice(len(arrays), max(1, size // scale**2), p=weights / weights.sum())
         crops = []
         for i in which:
-            array = self.arrays[i]
-            n = random.integers(array.shape[0])
-            top = random.integers(array.shape[1] - self.crop + 1)
-            left = random.integers(array.shape[2] - self.crop + 1)
-            crop = array[n, top : top + self.crop, left : left + self.crop]
+            image = arrays[i][random.integers(arrays[i].shape[0])]
+            if self.vary:
+                crop = varied_crop(image, side, random)
+            else:
+                top = random.integers(image.shape[0] - side + 1)
+                left = random.integers(image.shape[1] - side + 1)
+                crop = image[top : top + side, left : left + side]
             crops.append(crop[:, ::-1] if self.flip and random.random() < 0.5 else crop)
         stacked = np.stack(crops)
         if self.sample:

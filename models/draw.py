@@ -27,6 +27,7 @@ class Ops(Protocol):
     def means(self, canvas: Array) -> Array: ...
     def error(self, x: Array, means: Array) -> Array: ...
     def add_canvas(self, canvas: Array, update: Array) -> Array: ...
+    def add_hidden(self, hidden: Array, update: Array) -> Array: ...
     def add_scale(self, log_scale: Array, width: Array) -> Array: ...
     def down(self, x: Array, factor: int) -> Array: ...
     def up(self, x: Array, factor: int) -> Array: ...
@@ -196,14 +197,16 @@ def pixels(ops: Ops, config: DrawConfig, state: State) -> Array:
 def reveal(ops: Ops, config: DrawConfig, state: State, x: Array) -> State:
     """The state once the pixels of a pass are known.
 
-    The decoder takes one more step, which sees them and how far they lie from their means; what
-    it gives the canvas is for the pixels of the next pass alone. Each level begins with the
-    decoder of the latents; all pixels of a coarser level are the first ones of the next.
+    The decoder takes one more step, which sees them and how far they lie from their means, and
+    residual blocks follow, if the model has any; what they give the canvas is for the pixels of the
+    next pass alone. Each level begins with the decoder of the latents; all pixels of a coarser
+    level are the first ones of the next.
 
     Args:
         x: (B, channels, H', W') on the pixel grid.
 
-    Source: the order of the pixels, Reed et al. (2017); the rest is ours.
+    Source: the order of the pixels, Reed et al. (2017); residual blocks, He et al. (2016); the rest
+    is ours.
     """
     error = ops.error(x, ops.means(pixels(ops, config, state)))
     last, following = passes(config)[state.done : state.done + 2]
@@ -212,15 +215,26 @@ def reveal(ops: Ops, config: DrawConfig, state: State, x: Array) -> State:
         seen = tuple(_joined(ops, seen[i::2]) for i in range(2))
     hp, cp = state.hp, state.cp
     if following.index == 1:
-        side = 1 << (following.level - 1)
-        hp, cp = ops.down(state.hd1, side), state.cd1
-        if side > 1:
-            cp = ops.zeros(config.maps, *hp.shape[:1], *hp.shape[2:])
+        hp, cp = _enter(ops, config, state, following.level)
     state = dataclasses.replace(state, done=state.done + 1, seen=seen)
     hp, cp = ops.lstm(conv(ops, f"seen{following.number}", [*seen, hp]), cp)
+    for block in range(config.blocks):
+        name = f"{following.number}_{block + 1}"
+        update = conv(ops, f"outer{name}", [conv(ops, f"inner{name}", [hp])])
+        hp = ops.add_hidden(hp, update)
     update = conv(ops, f"pass{following.number}", [*seen, hp])
     shown = ops.add_canvas(_shown(config, state), update)
     return dataclasses.replace(state, hp=hp, cp=cp, shown=shown)
+
+
+def _enter(ops: Ops, config: DrawConfig, state: State, level: int) -> tuple[Array, Array]:
+    """The hidden maps and cells with which a level of passes begins."""
+    side = 1 << (level - 1)
+    hidden = conv(ops, f"enter{level}", [state.hd1]) if config.pass_maps else state.hd1
+    hp = ops.down(hidden, side)
+    if side == 1 and not config.pass_maps:
+        return hp, state.cd1
+    return hp, ops.zeros(config.pass_maps or config.maps, *hp.shape[:1], *hp.shape[2:])
 
 
 def _shown(config: DrawConfig, state: State) -> Array:

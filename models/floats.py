@@ -33,6 +33,10 @@ def parameters(config: DrawConfig, generator: torch.Generator) -> dict[str, Tens
         gain = 0.3 if name == "canvas" or name[0] in "pq" else 1.0
         if name.startswith("pass"):
             gain = 0.1
+        if name.startswith("inner"):
+            gain = 1.4
+        if name.startswith("outer"):
+            gain = 0.3
         for part, sources in layer.parts.items():
             shape = (layer.out, sum(s.channels for s in sources), config.kernel, config.kernel)
             found[f"{name}/{part}"] = (
@@ -201,6 +205,9 @@ class FloatOps:
 
     def add_canvas(self, canvas: Tensor, update: Tensor) -> Tensor:
         return (canvas + update).clamp(-CANVAS_LIMIT, CANVAS_LIMIT)
+
+    def add_hidden(self, hidden: Tensor, update: Tensor) -> Tensor:
+        return functional.hardtanh(hidden + update)
 
     def add_scale(self, log_scale: Tensor, width: Tensor) -> Tensor:
         return (log_scale + width).clamp(*LOG_SCALE_RANGE)

@@ -81,7 +81,7 @@ class IntegerOps:
         )
         self.offsets = {
             maps: self._carry(np.repeat([limit, limit + len(tanh)], [3 * maps, maps]))
-            for maps in (config.maps, config.maps2)
+            for maps in {config.maps, config.maps2, config.pass_maps}
         }
         self.cell_limit = round(CELL_LIMIT * 2**CELL_BITS)
         cells = np.arange(-self.cell_limit, self.cell_limit + 1)
@@ -162,6 +162,9 @@ class IntegerOps:
 
     def add_canvas(self, canvas: Tensor, update: Tensor) -> Tensor:
         return (canvas + update).clamp_(-self.canvas_limit, self.canvas_limit)
+
+    def add_hidden(self, hidden: Tensor, update: Tensor) -> Tensor:
+        return (hidden + update).clamp_(-(2**HIDDEN_BITS), 2**HIDDEN_BITS)
 
     def add_scale(self, log_scale: Tensor, width: Tensor) -> Tensor:
         low, high = LOG_SCALE_RANGE

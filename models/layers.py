@@ -13,6 +13,7 @@ from .grids import (
     GATE_BITS,
     GATE_LIMIT,
     HIDDEN_BITS,
+    INNER_BITS,
     LOG_SCALE_BITS,
     LOG_SCALE_RANGE,
     MEAN_BITS,
@@ -81,13 +82,25 @@ def layers(config: DrawConfig) -> dict[str, Layer]:
     }
     # The error of a pixel's mean, and the pixel itself.
     one_seen = (Source(config.channels, PIXEL_BITS, 2.0), Source(config.channels, PIXEL_BITS, 1.0))
+    maps = config.pass_maps or config.maps
+    of_pass = Source(maps, HIDDEN_BITS, 1.0)
+    inner = Source(maps, INNER_BITS, 1.0)
     for step in passes(config)[1:]:
-        seen = one_seen * step.index
-        side = 1 if step.index > 1 else 1 << (step.level - 1)
-        before = Source(config.maps * side**2, HIDDEN_BITS, 1.0)
-        found[f"seen{step.number}"] = gates(config.maps, h=(*seen, before))
+        seen, before = one_seen * step.index, of_pass
+        side = 1 << (step.level - 1)
+        if step.index == 1 and config.pass_maps:
+            found[f"enter{step.level}"] = Layer(
+                {"h": (hidden,)}, maps // side**2, HIDDEN_BITS, -1.0, 1.0
+            )
+        elif step.index == 1:
+            before = Source(config.maps * side**2, HIDDEN_BITS, 1.0)
+        found[f"seen{step.number}"] = gates(maps, h=(*seen, before))
+        for block in range(config.blocks):
+            name = f"{step.number}_{block + 1}"
+            found[f"inner{name}"] = Layer({"h": (of_pass,)}, maps, INNER_BITS, 0.0, 1.0)
+            found[f"outer{name}"] = Layer({"h": (inner,)}, maps, HIDDEN_BITS, -1.0, 1.0)
         found[f"pass{step.number}"] = Layer(
-            {"h": (*seen, hidden)}, config.canvas, CANVAS_BITS, -CANVAS_LIMIT, CANVAS_LIMIT
+            {"h": (*seen, of_pass)}, config.canvas, CANVAS_BITS, -CANVAS_LIMIT, CANVAS_LIMIT
         )
     if config.posterior == "gaussian":
         found["q1_scale"] = scale(config.latents, hidden)

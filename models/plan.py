@@ -21,6 +21,9 @@ class TrainConfig:
         learning_rate: Adam's, after warm-up, before the cosine decay to a twentieth.
         warmup: steps of linear warm-up.
         beta: weight of the likelihood in the objective (eq. 11).
+        sizes: of crops, from the model's smallest tile up, each twice the one before; they take
+            turns, with the same number of pixels.
+        vary: whether crops are enlarged and coloured at random (see `augment`).
         kl_warmup: steps over which the weight of the KL rises to 1: pixels in passes are learned
             sooner than latents, which else may never be used.
         clip: largest global norm of the gradient.
@@ -38,6 +41,8 @@ class TrainConfig:
     learning_rate: float = 5e-4
     warmup: int = 100
     beta: float = 1.0
+    sizes: int = 1
+    vary: bool = False
     kl_warmup: int = 0
     clip: float = 5.0
     ema: float = 0.998
@@ -54,6 +59,7 @@ class TrainConfig:
             "learning_rate": not 0 < self.learning_rate < math.inf,
             "warmup": self.warmup < 0,
             "beta": not 0 < self.beta < math.inf,
+            "sizes": not 1 <= self.sizes <= 4,
             "kl_warmup": self.kl_warmup < 0,
             "clip": not self.clip > 0,
             "ema": not 0 <= self.ema < 1,

@@ -99,6 +99,9 @@ class ReferenceOps:
         limit = int(CANVAS_LIMIT) << CANVAS_BITS
         return np.clip(canvas + update, -limit, limit)
 
+    def add_hidden(self, hidden: np.ndarray, update: np.ndarray) -> np.ndarray:
+        return np.clip(hidden + update, -(1 << HIDDEN_BITS), 1 << HIDDEN_BITS)
+
     def add_scale(self, log_scale: np.ndarray, width: np.ndarray) -> np.ndarray:
         low, high = (int(v) << LOG_SCALE_BITS for v in LOG_SCALE_RANGE)
         return np.clip(log_scale + width, low, high)

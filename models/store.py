@@ -29,6 +29,7 @@ from .passes import passes
 from .reference import ReferenceOps
 
 WEIGHTS = Path(__file__).parent / "weights"
+EARLIER = WEIGHTS / "earlier"  # NAME-DIGITS: what NAME once was, for the files written with it
 
 
 def names() -> list[str]:
@@ -36,13 +37,21 @@ def names() -> list[str]:
     return sorted(path.parent.name for path in WEIGHTS.glob("*/model.safetensors"))
 
 
-def folder_of(name_or_folder: str) -> Path:
+def folder_of(name_or_folder: str, sha256: bytes = b"") -> Path:
     """The folder of a shipped model's name, or of a path.
+
+    Args:
+        sha256: its first bytes say which of the weights that have shipped under the name; if there
+            are none such, or no bytes, today's.
 
     Raises:
         ModelError: there is no such model.
     """
     if name_or_folder in names():
+        for folder in sorted(EARLIER.glob(f"{name_or_folder}-*")):
+            digits = folder.name.removeprefix(f"{name_or_folder}-")
+            if sha256 and sha256.hex().startswith(digits):
+                return folder
         return WEIGHTS / name_or_folder
     path = Path(name_or_folder)
     if (path / "config.json").is_file() and (path / "model.safetensors").is_file():
@@ -169,10 +178,12 @@ def load(
     device: str = "auto",
     engine: str = "torch",
     micro_batch: int | None = None,
+    sha256: bytes = b"",
 ) -> LoadedModel:
     """A model ready to code.
 
     Args:
+        name_or_folder, sha256: as of `folder_of`.
         device: "auto", "cpu" or "cuda", for torch.
         engine: "torch", or "numpy": the int64 reference, slow, for machines without torch.
         micro_batch: the most images that the network is given at once, however many a link of
@@ -181,16 +192,16 @@ def load(
     Raises:
         ModelError: unknown, damaged, altered, or not exact on this device.
     """
-    folder = folder_of(name_or_folder)
+    folder = folder_of(name_or_folder, sha256)
     config, tensors, log_widths, fields = read(folder)
-    sha256 = digest(config, tensors, log_widths)
-    if fields["sha256"] != sha256.hex():
+    found = digest(config, tensors, log_widths)
+    if fields["sha256"] != found.hex():
         raise ModelError(f"{folder}/config.json: field 'sha256' is not that of the weights")
     ops = _arithmetic(config, tensors, fields["known_answer"], device, engine)
     model = DrawModel(config, ops, log_widths)
     return LoadedModel(
-        name=folder.name,
-        sha256=sha256,
+        name=name_or_folder if folder.parent == EARLIER else folder.name,
+        sha256=found,
         model=model if micro_batch is None else MicroBatches(model, micro_batch),
         channels=config.channels,
         binary=config.likelihood == "bernoulli",

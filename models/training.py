@@ -66,7 +66,8 @@ class Trainer:
         device: str,
         held: Pictures | None = None,
     ) -> None:
-        self.model, self.train, self.pictures, self.held = model, train, pictures, held
+        self.model, self.train, self.held = model, train, held
+        self.pictures = dataclasses.replace(pictures, vary=train.vary)
         self.device = torch.device(device)
         torch.manual_seed(train.seed)
         self.network = DrawNetwork(model, train.seed).to(self.device)
@@ -112,14 +113,16 @@ class Trainer:
         """One optimiser step; returns nats per picture, in all and of the latents alone."""
         train = self.train
         quantised = self.quantised()
-        levels = self.pictures.batch(train.batch, train.seed, self.update).to(self.device)
+        scale = 1 << self.update % train.sizes
+        levels = self.pictures.batch(train.batch, train.seed, self.update, scale).to(self.device)
         autocast = torch.autocast(
             self.device.type, torch.bfloat16, enabled=train.bf16 and not quantised
         )
         torch.manual_seed((train.seed << 32) + self.update)
         with autocast:
             found = loss.losses(self.network.ops(quantised), self.model, levels.float())
-        kl, likelihood = found.kl.sum(0).mean(), found.likelihood.mean()
+        kl = found.kl.sum(0).mean() / scale**2  # per crop of the smallest size
+        likelihood = found.likelihood.mean() / scale**2
         rising = min(1.0, (self.update + 1) / max(1, train.kl_warmup))
         total = (train.beta * likelihood + rising * kl) / self.pictures.dims
         self.adam.zero_grad(set_to_none=True)

@@ -109,7 +109,7 @@ def decode(case: Case, random: Random, scratch: Path) -> None:
     side = loaded.tiles[0]
     models = {loaded.name: loaded}
     reader = Reader(
-        io.BytesIO(case.data), lambda name: models[name] if name in models else store.load(name)
+        io.BytesIO(case.data), lambda name, _: models[name] if name in models else store.load(name)
     )
     way = random.choice(["all", "all", "salvage", "write", "slice"])
     if case.kind == "extra arrays":
@@ -168,7 +168,7 @@ def load(folder: Path, source: Source, random: Random) -> None:
         WrongPixelsError: it was not, but gives other pixels.
     """
     loaded = store.load(str(folder), "cpu", random.choice(["torch", "numpy"]))
-    for number, held in enumerate(Reader(io.BytesIO(source.data), lambda _: loaded).restored()):
+    for number, held in enumerate(Reader(io.BytesIO(source.data), lambda *_: loaded).restored()):
         if not same(list(held.pictures), source.wanted[number], 8, False):
             raise WrongPixelsError("an altered model gives other pixels")
 

@@ -23,11 +23,12 @@ from bitsback.models import store
 from conftest import SMALL, random_model
 from PIL import Image
 
-from bitsback import archive, classical, container, initial, payload, runs
+from bitsback import archive, classical, container, initial, leb128, payload, runs
 from bitsback.ans import flatten
 from bitsback.arrays import pack_arrays
 from bitsback.chunk import pack_chunk, pixel_checksum, unpack_chunk
 from bitsback.chunk_decoder import decode_chunk
+from bitsback.chunk_head import ChunkHead
 from bitsback.images import ImageSet, from_array, part
 from bitsback.inputs import read_images
 from bitsback.protocol import LoadedModel
@@ -190,6 +191,11 @@ def sign(chunk: bytes) -> bytes:
     return chunk + hashlib.blake2b(chunk, digest_size=8).digest()
 
 
+def unpack(chunk: bytes) -> tuple[ChunkHead, np.ndarray]:
+    """A chunk's head and message."""
+    return unpack_chunk(chunk, container.VERSION)
+
+
 def plain(source: Source, random: Random) -> Case:
     """Damage as disks and networks do it."""
     return Case("plain", source, damage(source.data, random), source.wanted)
@@ -198,21 +204,20 @@ def plain(source: Source, random: Random) -> Case:
 def header_fields(source: Source, random: Random) -> Case:
     """A header field at an extreme, under a right checksum."""
     header = source.header
-    fields: list[Any] = [
-        random.choice([0, 1, 2, 3, 2**16 - 1]) if random.random() < 0.1 else 2,
-        random.choice([header.model_sha256, bytes(32), random.randbytes(32)]),
-        random.choice([header.tables_sha256] * 3 + [bytes(8)]),
-        random.choice([header.seed, header.seed ^ 1, *NUMBERS]) % 2**64,
-    ]
+    version = random.choice([0, 1, 2, 4, 2**16 - 1]) if random.random() < 0.1 else 3
+    model = random.choice([header.model_sha256, bytes(8), random.randbytes(8)])
+    tables = random.choice([header.tables_sha256] * 3 + [bytes(4)])
+    seed = random.choice([header.seed, header.seed ^ 1, *NUMBERS, 2**64])
     name = header.model.encode()
     if random.random() < 0.3:
         name = random.choice([b"", b"\0", b"\xff", b"../x", b"/etc", b"x" * 255, b"\n"])
-    body = struct.pack("<H32s8sQB", *fields, len(name)) + name
+    body = struct.pack("<H", version) + model + tables + leb128.pack(seed)
+    body += bytes([len(name)]) + name
     for entry in header.chunks:
         pair = [entry.pictures, entry.size]
         if random.random() < 0.3:
             pair[random.randrange(2)] = random.choice(NUMBERS)
-        body += struct.pack("<IQ", pair[0] % 2**32, pair[1])
+        body += leb128.pack(pair[0]) + (pair[1] % 2**40).to_bytes(5, "little")
     if random.random() < 0.1:
         body = damage(body, random)
     return Case(
@@ -251,40 +256,41 @@ def head_fields(source: Source, random: Random) -> Case:
     """Fields of a chunk's head at extremes, under right checksums."""
     chunks = source.chunks
     number = random.randrange(len(chunks))
-    chunk = chunks[number][:-8]
-    (size,) = struct.unpack_from("<H", chunk)
-    fixed = list(struct.unpack_from("<HHHQQI16s", chunk, 2))
-    segments = [list(s) for s in struct.iter_unpack("<IHHBI", chunk[44 : 2 + size])]
-    fixed_limits, limits = [16, 16, 16, 64, 64, 32], [32, 16, 16, 8, 32]
+    head, message = unpack(chunks[number])
+    numbers = [head.batch, head.ramp, head.heads]
+    numbers += [head.payload_bytes, head.classical_bytes, head.filler_bytes]
+    partial = [len(head.partial), *head.partial]
+    segments = [[s.count, s.height, s.width, s.channels, s.classical] for s in head.segments]
     for _ in range(random.choice([1, 1, 2])):
-        if random.random() < 0.4:
-            where = random.randrange(len(fixed_limits))
-            fixed[where] = _number(fixed[where], fixed_limits[where], random)
-        else:
-            segment, where = random.choice(segments), random.randrange(5)
-            segment[where] = _number(segment[where], limits[where], random)
+        fields = random.choice([numbers, numbers, partial, *segments, *segments])
+        where = random.randrange(len(fields))
+        fields[where] = _number(fields[where], random)
     if random.random() < 0.1:
         segments = random.choice([[], segments * 2, segments[::-1], segments * 5000])[:5000]
-    body = struct.pack("<HHHQQI16s", *fixed)
-    body += b"".join(struct.pack("<IHHBI", *segment) for segment in segments)
+    if random.random() < 0.1:
+        extra_links = [random.choice([0, 1, 2**31, 2**32 - 1]) for _ in range(3)]
+        partial = random.choice([[0], [1, 2**32 - 1], [3, *extra_links], [3, 1, 0, 1]])
+    count = random.choice([len(segments)] * 9 + [random.choice(NUMBERS)])
+    body = b"".join(map(leb128.pack, (*numbers, *partial)))
+    body += head.pixels_checksum + leb128.pack(count)
+    for segment in segments:
+        body += b"".join(map(leb128.pack, segment[:3])) + bytes([segment[3] % 256])
+        body += leb128.pack(segment[4])
     if random.random() < 0.1:
         body = damage(body, random)
-    size = random.choice([len(body)] * 9 + [random.choice(NUMBERS) % 2**16])
-    chunks[number] = sign(
-        struct.pack("<H", size) + body + chunk[2 + struct.unpack_from("<H", chunk)[0] :]
-    )
+    chunks[number] = sign(body + message.astype("<u4").tobytes())
     return Case("head fields", source, pack(source.header, chunks), source.wanted)
 
 
-def _number(old: int, bits: int, random: Random) -> int:
-    return random.choice([old + 1, old - 1, old * 2, old ^ 128, *NUMBERS]) % 2**bits
+def _number(old: int, random: Random) -> int:
+    return max(0, random.choice([old + 1, old - 1, old * 2, old ^ 128, *NUMBERS]))
 
 
 def words(source: Source, random: Random) -> Case:
     """Words of a message changed, under right checksums."""
     chunks = source.chunks
     number = random.randrange(len(chunks))
-    head, message = unpack_chunk(chunks[number])
+    head, message = unpack(chunks[number])
     data = bytearray(damage(message.tobytes(), random))
     data += bytes(-len(data) % 4)
     chunks[number] = pack_or_sign(head, np.frombuffer(bytes(data), np.uint32))
@@ -305,9 +311,9 @@ def wrong_checksum(source: Source, random: Random) -> Case:
     number = random.randrange(len(chunks))
     match random.randrange(3):
         case 0:
-            head, message = unpack_chunk(chunks[number])
+            head, message = unpack(chunks[number])
             other = bytearray(head.pixels_checksum)
-            other[random.randrange(16)] ^= 1 << random.randrange(8)
+            other[random.randrange(8)] ^= 1 << random.randrange(8)
             head = dataclasses.replace(head, pixels_checksum=bytes(other))
             chunks[number] = pack_chunk(head, message)
             data = pack(header, chunks)
@@ -370,7 +376,7 @@ def rebuilt(
     held, chunks = source.sets[number], source.chunks
     side = source.loaded.tiles[0]
     cut = runs.runs_of(held, source.loaded, side)
-    head, _ = unpack_chunk(chunks[number])
+    head, _ = unpack(chunks[number])
     counts = [len(run.tiles) for run in cut]
     prefix = initial.encode_prefix([run.tiles for run in cut], counts, source.loaded.binary)
     manifest = held.manifest | {"binary": held.binary}
@@ -387,6 +393,7 @@ def rebuilt(
         payload_bytes=len(start.payload),
         classical_bytes=len(start.prefix),
         filler_bytes=start.filler,
+        partial=(),
     )
     chunks[number] = pack_or_sign(head, flatten(start.message(source.header.seed, number)))
     return pack(source.header, chunks)
@@ -447,14 +454,14 @@ def inner(source: Source, random: Random) -> Case:
             case 0 | 1:
                 data = damage(data, random)
             case 2:
-                lengths = [_leb128(random.choice(NUMBERS)) for _ in range(2)]
+                lengths = [leb128.pack(random.choice(NUMBERS)) for _ in range(2)]
                 data = b"".join(lengths) + data[random.randrange(4) :]
             case 3:
                 bomb = bombs()[0]
                 parts = payload.unpack_payload(data)
                 text = json.dumps(parts[0]).encode()
-                bombed = _leb128(96 << 22) + _leb128(len(bomb)) + bomb
-                plain_parts = [_leb128(len(p)) * 2 + p for p in (text, *parts[1:])]
+                bombed = leb128.pack(96 << 22) + leb128.pack(len(bomb)) + bomb
+                plain_parts = [leb128.pack(len(p)) * 2 + p for p in (text, *parts[1:])]
                 plain_parts[random.randrange(3)] = bombed
                 data = b"".join(plain_parts)
             case _:
@@ -462,14 +469,6 @@ def inner(source: Source, random: Random) -> Case:
         return dataclasses.replace(start, payload=data, filler=filler)
 
     return Case("payload", source, rebuilt(source, number, change), source.wanted, reshaped=True)
-
-
-def _leb128(value: int) -> bytes:
-    out = b""
-    while value > 127:
-        out += bytes([value & 127 | 128])
-        value >>= 7
-    return out + bytes([value])
 
 
 def manifest(source: Source, random: Random) -> Case:
@@ -570,9 +569,13 @@ def untouched(sources: list[Source]) -> None:
     for source in sources:
         for number, chunk in enumerate(source.chunks):
             seed, held = source.header.seed, source.sets[number]
-            found = decode_chunk(chunk, source.loaded, seed, number, len(held.pictures))
+            found = decode_chunk(
+                chunk, container.VERSION, source.loaded, seed, number, len(held.pictures)
+            )
             assert all(map(np.array_equal, found.images.pictures, held.pictures))
             again = rebuilt(source, number, lambda start: start)
             same = dataclasses.replace(source, data=again).chunks[number]
-            found = decode_chunk(same, source.loaded, seed, number, len(held.pictures))
+            found = decode_chunk(
+                same, container.VERSION, source.loaded, seed, number, len(held.pictures)
+            )
             assert all(map(np.array_equal, found.images.pictures, held.pictures))

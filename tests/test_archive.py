@@ -1,6 +1,7 @@
 """What a file is made of: where chunks begin, and which code is chosen for them."""
 
 import dataclasses
+import io
 import itertools
 
 import numpy as np
@@ -12,7 +13,9 @@ import bitsback
 from bitsback import archive
 from bitsback.archive import chunk_bounds
 from bitsback.bench import TimedModel
+from bitsback.chunk_job import Job
 from bitsback.images import from_array
+from bitsback.reader import Reader
 
 
 @pytest.fixture
@@ -96,3 +99,41 @@ def test_reports_of_chunks_add_up(loaded, images):
     latents = sum(group.net_bits for group in report.steps)
     assert report.net_bits == pytest.approx(latents + report.likelihood_bits)
     assert len(report.steps) == 2
+
+
+def test_a_chain_begins_without_filler_where_it_is_long_enough(loaded, images):
+    many = from_array(np.concatenate([images] * 4))
+    packed = archive.compress_set(many, loaded, heads=8, always_chain=True)
+    report = packed.report
+    assert report.filler_bits == 0
+    assert 0 < report.first_bits < report.net_bits
+    assert report.chained_images < report.images == 160
+    assert report.initial_bits == pytest.approx(report.payload_bits + report.first_bits)
+    head = Reader(io.BytesIO(packed.data), lambda *_: loaded).head(0)
+    assert sum(head.partial) == 160 - report.chained_images
+    assert head.partial
+
+
+def test_few_images_have_no_latents_where_that_is_least(loaded, images):
+    packed = archive.compress_set(from_array(images[:1]), loaded)
+    assert packed.report.chained_images == 0
+    assert packed.report.filler_bits == 0
+    assert np.array_equal(bitsback.decompress(packed.data, loaded), images[:1])
+    forced = archive.compress_set(from_array(images[:1]), loaded, always_chain=True)
+    assert forced.report.chained_images == 1
+    assert forced.report.filler_bits > 0
+    assert np.array_equal(bitsback.decompress(forced.data, loaded), images[:1])
+
+
+def test_a_link_that_finds_too_few_bits_is_tried_again_with_more(loaded, images, monkeypatch):
+    sample = Job.sample
+
+    def careless(job):
+        net, popped = sample(job)
+        return net, tuple(bits / 3 for bits in popped)
+
+    monkeypatch.setattr(Job, "sample", careless)
+    many = np.concatenate([images] * 4)
+    packed = archive.compress_set(from_array(many), loaded, always_chain=True)
+    assert packed.report.chained_images > 0
+    assert np.array_equal(bitsback.decompress(packed.data, loaded), many)

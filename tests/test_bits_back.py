@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from bitsback.models import draw
 from bitsback.models.coding import DrawModel
 from bitsback.models.integers import IntegerOps
 from conftest import SMALL, random_model
@@ -38,6 +39,10 @@ def cases(draw_):
         posterior=draw_(st.sampled_from(["gaussian", "constant"])),
         passes=draw_(st.sampled_from([1, 4, 7])),
     )
+    if config.passes > 1:
+        config = dataclasses.replace(
+            config, pass_maps=draw_(st.sampled_from([0, 4, 8])), blocks=draw_(st.integers(0, 2))
+        )
     height, width = (config.multiple * draw_(st.integers(1, 3)) for _ in range(2))
     gray = config.channels == 3 and draw_(st.booleans())
     link = Link(
@@ -47,6 +52,7 @@ def cases(draw_):
         draw_(st.integers(0, 2**64 - 1)),
         draw_(st.integers(0, 99)),
         gray,
+        draw_(st.one_of(st.none(), st.integers(0, len(draw.groups(config))))),
     )
     return config, link, draw_(st.booleans()), draw_(st.integers(0, 99))
 
@@ -69,6 +75,36 @@ def test_decoding_undoes_encoding(case):
     assert message == before
 
 
+@pytest.mark.parametrize("nil", [False, True])
+def test_a_link_of_some_groups_takes_what_they_pop_and_no_more(nil):
+    config = dataclasses.replace(SMALL, steps=3)
+    model, taken = model_of(config, nil=nil), []
+    x = (np.random.default_rng(1).random((3, 1, 8, 8)) < 0.3).astype(np.uint8)
+    for coded in (0, 1, 2, 3, None):
+        message = Message.random(8, 20_000, 0)
+        message.track_low_water()
+        cost = bits_back.encode(message, model, Link(3, 8, 8, 0, 0, coded=coded), x)
+        taken.append(20_000 - message.lowest_words)
+        popped = [group.popped for group in cost.groups]
+        assert all(bits > 0 for bits in popped[:coded])
+        assert coded is None or not any(popped[coded:])
+        assert coded is None or not any(group.pushed for group in cost.groups[coded:])
+    assert taken[0] == 0
+    assert taken == sorted(taken)
+    assert taken[3] == taken[4] > taken[1] > 0
+
+
+def test_the_latents_that_are_not_coded_are_the_means_of_their_priors():
+    model = model_of(SMALL)
+    visits, _ = bits_back.walk(
+        model, Link(2, 8, 8, 0, 0, coded=0), lambda *_: np.zeros((2, 0, 4, 4))
+    )
+    for visit in visits:
+        distance = visit.latents.z(visit.k) * 4 - visit.latents.p.mean
+        width = 2.0 ** (visit.latents.p.log_scale / 64) * 256
+        assert np.abs(distance / width).max() < 1 / 64 + 4 / width.min()
+
+
 def chain_check(model, monkey=None):
     """The check of a chain of 120 images drawn from noise."""
     random = np.random.default_rng(1)
@@ -82,7 +118,7 @@ def chain_check(model, monkey=None):
         dims=120 * 64,
         chained_dims=120 * 64,
         payload_bits=0,
-        classical_bits=0,
+        first_bits=0,
         filler_bits=0,
         header_bits=0,
         head_bits=0.0,

@@ -1,10 +1,12 @@
 """The links of a chain take every tile once, in order, and no more at once than they may."""
 
+import dataclasses
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bitsback.chain import Chain
-from bitsback.chunk import Segment
+from bitsback.chunk_head import Segment
 
 
 @st.composite
@@ -18,27 +20,41 @@ def segments(draw):
     st.integers(1, 9),
     st.integers(0, 12),
     st.integers(0, 3),
+    st.lists(st.integers(0, 9), max_size=4).map(tuple),
 )
-def test_links_take_every_tile_once_and_grow_as_the_ramp_says(runs, batch, ramp, chunk):
-    chain = Chain(runs, batch, seed=5, chunk=chunk, ramp=ramp)
+def test_links_take_every_tile_once_and_grow_as_the_ramp_says(runs, batch, ramp, chunk, partial):
+    chain = Chain(runs, batch, seed=5, chunk=chunk, ramp=ramp, partial=partial)
     found = list(chain)
     assert len(found) == len(chain)
-    assert list(reversed(chain)) == found[::-1]
+    assert list(chain.places(range(len(chain))[::-1])) == found[::-1]
     taken = [(place.segment, n) for place in found for n in range(*place.where.indices(10**9))]
     wanted = [(i, n) for i, run in enumerate(runs) for n in range(run.classical, run.count)]
     assert taken == wanted
+    coded = [groups for groups, links in enumerate(partial) for _ in range(links)]
+    assert [place.link.coded for place in found[: len(coded)]] == coded[: len(found)]
+    assert all(place.link.coded is None for place in found[len(coded) :])
+    assert chain.begins == min(len(coded), len(found))
     done = 0
     for number, place in enumerate(found):
         run = runs[place.segment]
         most = min(batch, 1 + done // ramp) if ramp else batch
+        if number < len(coded):
+            most = 1
+        else:
+            done += place.link.batch
         assert place.link.batch == min(most, run.count - place.where.start)
         assert place.link.batch == place.where.stop - place.where.start
         assert (place.link.height, place.link.width, place.link.gray) == (8, 16, run.gray)
         assert (place.link.seed, place.link.index) == (5, (chunk << 32) + number)
-        done += place.link.batch
+
+
+def last_place(chain):
+    return next(chain.places(range(len(chain))[::-1]))
 
 
 def test_a_forged_number_of_tiles_costs_nothing():
     chain = Chain((Segment(2**32 - 1, 1, 1, 1, False, 0),) * 50, 2**16 - 1, seed=0, ramp=2**16 - 1)
-    last = next(reversed(chain))
-    assert last.where.stop == 2**32 - 1
+    assert last_place(chain).where.stop == 2**32 - 1
+    chain = dataclasses.replace(chain, partial=(2**32 - 1, 5, 2**32 - 1))
+    assert last_place(chain).where.stop == 2**32 - 1
+    assert next(chain.places(range(chain.begins)[::-1])).link.coded == 2

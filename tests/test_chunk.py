@@ -10,15 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from bitsback.chunk import (
-    MAX_LINK_VALUES,
-    ChunkHead,
-    Segment,
-    link_values,
-    pack_chunk,
-    pixel_checksum,
-    unpack_chunk,
-)
+from bitsback import chunk
+from bitsback.chunk import pack_chunk, pixel_checksum
+from bitsback.chunk_head import MAX_LINK_VALUES, ChunkHead, Segment, link_values
+from bitsback.container import VERSION
 from bitsback.errors import ChecksumError, FormatError
 
 HEAD = ChunkHead(
@@ -29,9 +24,14 @@ HEAD = ChunkHead(
     payload_bytes=300,
     classical_bytes=20,
     filler_bytes=4,
-    pixels_checksum=bytes(range(16)),
+    partial=(3, 0, 200),
+    pixels_checksum=bytes(range(8)),
 )
 WORDS = np.arange(5, dtype=np.uint32) * np.uint32(0x1234567)
+
+
+def unpack_chunk(data, version=VERSION):
+    return chunk.unpack_chunk(data, version)
 
 
 @st.composite
@@ -61,7 +61,8 @@ def heads(draw):
         payload_bytes=draw(st.integers(0, 2**14)),
         classical_bytes=draw(st.integers(0, 2**14)),
         filler_bytes=draw(st.integers(0, 2**14)),
-        pixels_checksum=draw(st.binary(min_size=16, max_size=16)),
+        partial=draw(st.lists(st.integers(0, 2**32 - 1), max_size=5).map(tuple)),
+        pixels_checksum=draw(st.binary(min_size=8, max_size=8)),
     )
 
 
@@ -76,13 +77,40 @@ def test_what_is_packed_is_unpacked(head, words):
 
 def test_the_layout_is_the_documented_one():
     data = pack_chunk(HEAD, WORDS)
-    (n,) = struct.unpack_from("<H", data)
-    assert n == 42 + 2 * 13
-    assert data[2:44] == struct.pack("<HHHQQI", 4, 3, 64, 300, 20, 4) + bytes(range(16))
-    assert data[44:57] == struct.pack("<IHHBI", 7, 32, 48, 3, 2)
-    assert data[57:70] == struct.pack("<IHHBI", 1, 32, 48, 129, 0)
-    assert data[70:90] == b"".join(int(word).to_bytes(4, "little") for word in WORDS)
-    assert data[90:] == hashlib.blake2b(data[:90], digest_size=8).digest()
+    head = bytes([4, 3, 64, 0xAC, 2, 20, 4]) + bytes([3, 3, 0, 0xC8, 1]) + bytes(range(8))
+    head += bytes([2]) + bytes([7, 32, 48, 3, 2]) + bytes([1, 32, 48, 129, 0])
+    assert data[: len(head)] == head
+    message = b"".join(int(word).to_bytes(4, "little") for word in WORDS)
+    assert data[len(head) : -8] == message
+    assert data[-8:] == hashlib.blake2b(data[:-8], digest_size=8).digest()
+
+
+def version2(head, words, size=None):
+    """A chunk as version 2 laid it out."""
+    fields = head.batch, head.ramp, head.heads
+    sizes = head.payload_bytes, head.classical_bytes, head.filler_bytes
+    body = struct.pack("<HHHQQI16s", *fields, *sizes, head.pixels_checksum)
+    for s in head.segments:
+        channels = s.channels | s.gray << 7
+        body += struct.pack("<IHHBI", s.count, s.height, s.width, channels, s.classical)
+    body = struct.pack("<H", len(body) if size is None else size) + body
+    return signed(body + words.astype("<u4").tobytes())
+
+
+@settings(max_examples=100, deadline=None)
+@given(heads(), hnp.arrays(np.uint32, st.integers(0, 40)), st.binary(min_size=16, max_size=16))
+def test_chunks_of_version_2_are_still_read(head, words, checksum):
+    head = replace(head, partial=(), pixels_checksum=checksum)
+    found, message = unpack_chunk(version2(head, words), version=2)
+    assert found == head
+    np.testing.assert_array_equal(message, words)
+
+
+@pytest.mark.parametrize("size", [0, 41, 43, 54, 2**16 - 1])
+def test_a_forged_length_of_version_2_is_refused(size):
+    head = replace(HEAD, partial=(), pixels_checksum=bytes(16))
+    with pytest.raises(FormatError, match="wrong length"):
+        unpack_chunk(version2(head, WORDS, size), version=2)
 
 
 def test_every_flip_of_a_byte_or_bit_is_noticed():
@@ -121,6 +149,8 @@ def test_every_truncation_and_every_addition_is_noticed():
         {"ramp": 2**16},
         {"heads": 2**16},
         {"pixels_checksum": b"short"},
+        {"partial": (-1,)},
+        {"partial": (1, 2**32)},
     ],
 )
 def test_absurd_heads_cannot_be_written(change):
@@ -134,19 +164,18 @@ def signed(data):
 
 
 def test_a_forged_head_with_a_good_checksum_is_refused():
-    data = bytearray(pack_chunk(HEAD, WORDS)[:-8])
-    data[44:52] = struct.pack("<IHH", 2**32 - 1, 2**16 - 1, 2**16 - 1)
-    data[2:4] = struct.pack("<H", 1)
+    data = pack_chunk(HEAD, WORDS)[:-8]
+    most = b"\xff\xff\xff\xff\x0f"
     with pytest.raises(FormatError, match="more pixels"):
-        unpack_chunk(signed(data))
-
-
-@pytest.mark.parametrize("size", [0, 41, 43, 54, 2**16 - 1])
-def test_a_forged_length_with_a_good_checksum_is_refused(size):
-    data = bytearray(pack_chunk(HEAD, WORDS)[:-8])
-    data[:2] = struct.pack("<H", size)
+        unpack_chunk(signed(b"\1" + data[1:21] + most + data[22:]))
     with pytest.raises(FormatError, match="wrong length"):
-        unpack_chunk(signed(data))
+        unpack_chunk(signed(data + b"abc"))
+    with pytest.raises(FormatError, match="ends inside a number"):
+        unpack_chunk(signed(data[:7] + most))
+    with pytest.raises(FormatError, match="too large or too long"):
+        unpack_chunk(signed(b"\x84\0" + data[1:]))
+    with pytest.raises(FormatError, match="too large or too long"):
+        unpack_chunk(signed(b"\xff" * 20 + data))
 
 
 @settings(max_examples=50, deadline=None)

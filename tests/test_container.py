@@ -14,8 +14,8 @@ from bitsback.errors import ChecksumError, FormatError
 
 HEADER = Header(
     model="photo",
-    model_sha256=bytes(range(32)),
-    tables_sha256=b"tables!!",
+    model_sha256=bytes(range(8)),
+    tables_sha256=b"tabl",
     seed=2**64 - 1,
     chunks=(Entry(7, 300), Entry(2, 100)),
 )
@@ -23,11 +23,11 @@ HEADER = Header(
 headers = st.builds(
     Header,
     model=st.text(st.characters(exclude_categories=["Cs"]), max_size=60),
-    model_sha256=st.binary(min_size=32, max_size=32),
-    tables_sha256=st.binary(min_size=8, max_size=8),
+    model_sha256=st.binary(min_size=8, max_size=8),
+    tables_sha256=st.binary(min_size=4, max_size=4),
     seed=st.integers(0, 2**64 - 1),
     chunks=st.lists(
-        st.builds(Entry, st.integers(1, 2**32 - 1), st.integers(0, 2**64 - 1)),
+        st.builds(Entry, st.integers(1, 2**32 - 1), st.integers(0, 2**40 - 1)),
         min_size=1,
         max_size=9,
     ).map(tuple),
@@ -55,11 +55,27 @@ def test_the_layout_is_the_documented_one():
     assert len(data) == 16 + n
     assert struct.unpack_from("<I", data, 12 + n)[0] == zlib.crc32(data[: 12 + n])
     body = data[12 : 12 + n]
-    assert struct.unpack_from("<H", body)[0] == 2
-    assert body[2:34] == bytes(range(32))
-    assert body[34:50] == b"tables!!" + b"\xff" * 8
-    assert body[50:56] == b"\x05photo"
-    assert body[56:] == struct.pack("<IQIQ", 7, 300, 2, 100)
+    assert body[:2] == b"\3\0"
+    assert body[2:14] == bytes(range(8)) + b"tabl"
+    assert body[14:24] == b"\xff" * 9 + b"\1"
+    assert body[24:30] == b"\x05photo"
+    assert body[30:] == b"\7" + (300).to_bytes(5, "little") + b"\2" + (100).to_bytes(5, "little")
+
+
+@settings(max_examples=100, deadline=None)
+@given(headers, st.binary(min_size=32, max_size=32), st.binary(min_size=8, max_size=8))
+def test_headers_of_version_2_are_still_read(header, model_sha256, tables_sha256):
+    name = header.model.encode()
+    body = struct.pack("<H32s8sQB", 2, model_sha256, tables_sha256, header.seed, len(name)) + name
+    for entry in header.chunks:
+        body += struct.pack("<IQ", entry.pictures, entry.size)
+    head = pack_header(HEADER)[:8] + struct.pack("<I", len(body)) + body
+    data = head + struct.pack("<I", zlib.crc32(head))
+    found = read(data)
+    assert found == replace(
+        header, model_sha256=model_sha256, tables_sha256=tables_sha256, format_version=2
+    )
+    assert found.size == len(data)
 
 
 def test_the_index_says_where_chunks_lie_and_which_pictures_they_hold():
@@ -106,8 +122,10 @@ def test_an_altered_header_is_a_checksum_error():
 
 
 def test_another_version_is_named():
-    with pytest.raises(FormatError, match="version 3"):
-        read(pack_header(replace(HEADER, format_version=3)))
+    body = b"\4\0" + bytes(60)
+    head = pack_header(HEADER)[:8] + struct.pack("<I", len(body)) + body
+    with pytest.raises(FormatError, match="version 4, this bitsback reads versions 2 and 3"):
+        read(head + struct.pack("<I", zlib.crc32(head)))
 
 
 @pytest.mark.parametrize(
@@ -116,7 +134,7 @@ def test_another_version_is_named():
         {"chunks": ()},
         {"chunks": (Entry(0, 5),)},
         {"chunks": (Entry(2**32, 5),)},
-        {"chunks": (Entry(1, 2**64),)},
+        {"chunks": (Entry(1, 2**40),)},
         {"seed": -1},
         {"model": "\u00e9" * 128},
         {"model_sha256": b"short"},

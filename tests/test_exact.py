@@ -32,6 +32,8 @@ CONFIGS = [
     dataclasses.replace(SMALL, passes=4),
     dataclasses.replace(COLOUR, passes=4),
     dataclasses.replace(COLOUR, passes=10),
+    dataclasses.replace(SMALL, passes=4, pass_maps=3, blocks=2),
+    dataclasses.replace(COLOUR, passes=10, pass_maps=16, blocks=1),
 ]
 
 
@@ -40,6 +42,7 @@ def drawn_config(seed):
     random = np.random.default_rng(seed)
     likelihood = random.choice(["bernoulli", "gaussian", "logistic"])
     layers, stride, stride2 = (int(random.choice(v)) for v in ((1, 2), (1, 2, 4), (1, 2)))
+    passes = int(random.choice([1, 4, 7])) if stride == 2 else 1
     return DrawConfig(
         channels=int(random.choice([1, 3])),
         likelihood=str(likelihood),
@@ -55,7 +58,9 @@ def drawn_config(seed):
         stride2=stride2,
         posterior=str(random.choice(["gaussian", "constant"])),
         tile=8,
-        passes=int(random.choice([1, 4, 7])) if stride == 2 else 1,
+        passes=passes,
+        pass_maps=int(random.choice([0, 4, 8])) if passes > 1 else 0,
+        blocks=int(random.integers(0, 3)) if passes > 1 else 0,
     )
 
 

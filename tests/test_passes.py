@@ -7,6 +7,7 @@ import pytest
 import torch
 from bitsback.models import draw
 from bitsback.models.coding import to_network
+from bitsback.models.config import DrawConfig
 from bitsback.models.integers import IntegerOps
 from bitsback.models.passes import passes
 from bitsback.models.reference import ReferenceOps
@@ -52,6 +53,31 @@ def test_sides_are_multiples_of_the_coarsest_block(count, sides):
     assert config.multiple == 1 << config.levels
     with pytest.raises(ModelError, match="tile"):
         dataclasses.replace(config, tile=sides + config.multiple // 2)
+
+
+@pytest.mark.parametrize(
+    ("word", "changes"),
+    [
+        ("pass_maps", {"passes": 1, "pass_maps": 8}),
+        ("pass_maps", {"passes": 7, "pass_maps": 6}),
+        ("pass_maps", {"passes": 10, "pass_maps": 8}),
+        ("pass_maps", {"passes": 4, "pass_maps": -4}),
+        ("blocks", {"passes": 1, "blocks": 1}),
+        ("blocks", {"passes": 4, "blocks": 17}),
+        ("blocks", {"passes": 4, "blocks": -1}),
+    ],
+)
+def test_impossible_networks_of_passes_are_refused(word, changes):
+    with pytest.raises(ModelError, match=word):
+        dataclasses.replace(SMALL, **changes)
+
+
+def test_fields_that_earlier_models_lack_are_told_only_where_they_are_used():
+    assert not {"pass_maps", "blocks"} & SMALL.to_dict().keys()
+    deep = dataclasses.replace(SMALL, passes=4, pass_maps=8, blocks=2)
+    assert deep.to_dict().items() >= {"pass_maps": 8, "blocks": 2}.items()
+    for config in (SMALL, deep):
+        assert DrawConfig.from_dict(config.to_dict()) == config
 
 
 @pytest.mark.parametrize("count", [-(10**12), -2, 0, 5, 13, 10**12])

@@ -36,7 +36,7 @@ def bitsback(*words, threads=1, torch=True):
 
 def chained(data):
     """How many tiles of a file went through its model."""
-    reader = Reader(io.BytesIO(data), load_model)
+    reader = Reader(io.BytesIO(data), lambda name, _: load_model(name))
     heads = [reader.head(number) for number in range(len(reader.header.chunks))]
     return sum(s.count - s.classical for head in heads for s in head.segments)
 

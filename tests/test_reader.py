@@ -32,7 +32,7 @@ def images():
 
 
 def opened(data, loaded):
-    return reader.Reader(io.BytesIO(data), lambda _: loaded)
+    return reader.Reader(io.BytesIO(data), lambda *_: loaded)
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +79,7 @@ def test_only_the_chunks_that_are_asked_for_are_decoded(file, loaded, images, mo
     asked = []
     real = reader.decode_chunk
     monkeypatch.setattr(
-        reader, "decode_chunk", lambda *words: asked.append(words[3]) or real(*words)
+        reader, "decode_chunk", lambda *words: asked.append(words[4]) or real(*words)
     )
     with opened(file, loaded) as found:
         assert np.array_equal(found[18:27], images[18:27])

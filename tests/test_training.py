@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 import torch
-from bitsback.models import data, export, loss, store, training
+from bitsback.models import augment, data, export, loss, store, training
 from bitsback.models import run as run_module
 from bitsback.models.config import DrawConfig
 from bitsback.models.plan import TrainConfig, read_config
@@ -484,6 +484,61 @@ def test_every_crop_of_a_batch_is_a_window_of_a_picture_or_its_mirror():
     assert crops == windows | mirrored
     plain = {c.tobytes() for c in data.Pictures((noise,), 8).batch(400, 0, 0).numpy()}
     assert plain == windows
+
+
+def test_larger_crops_are_fewer_and_of_pictures_that_hold_them():
+    small, large = np.zeros((9, 12, 12, 3), np.uint8), np.full((2, 40, 33, 3), 7, np.uint8)
+    pictures = data.Pictures((small, large), 8)
+    assert pictures.batch(16, 0, 0, 2).shape == (4, 3, 16, 16)
+    assert pictures.batch(3, 0, 0, 4).shape == (1, 3, 32, 32)
+    assert (pictures.batch(160, 0, 0, 4) == 7).all()
+    with pytest.raises(InputError, match="64 x 64"):
+        pictures.batch(16, 0, 0, 8)
+
+
+@pytest.mark.parametrize("side", [8, 20])
+def test_varied_crops_are_enlarged_and_coloured_now_and_then(side):
+    random = np.random.default_rng(0)
+    noise = random.integers(60, 190, (20, 22, 3)).astype(np.uint8)
+    plain = {
+        noise[top : top + side, left : left + side].tobytes()
+        for top in range(21 - side)
+        for left in range(23 - side)
+    }
+    crops = [augment.varied_crop(noise, side, random) for _ in range(400)]
+    assert all(crop.shape == (side, side, 3) and crop.dtype == np.uint8 for crop in crops)
+    untouched = [crop for crop in crops if crop.tobytes() in plain]
+    assert 0.25 < len(untouched) / len(crops) < 0.45  # half of them, times seven tenths
+    others = [crop for crop in crops if crop.tobytes() not in plain]
+
+    def roughness(some):
+        return np.mean([np.abs(np.diff(crop.astype(int), axis=0)).mean() for crop in some])
+
+    assert roughness(others) < 0.9 * roughness(untouched)
+    again = np.random.default_rng(5), np.random.default_rng(5)
+    first, second = (augment.varied_crop(noise, side, each) for each in again)
+    assert np.array_equal(first, second)
+
+
+def test_a_run_takes_crops_of_several_sizes_in_turn():
+    config = dataclasses.replace(COLOUR, likelihood="logistic", doublings=1)
+    noise = np.random.default_rng(0).integers(0, 256, (9, 20, 20, 3)).astype(np.uint8)
+    plan = dataclasses.replace(PLAN, sizes=2, vary=True)
+    run = Trainer(config, plan, data.Pictures((noise,), 8), "cpu")
+    asked = []
+    real = data.Pictures.batch
+
+    def batch(*words):
+        asked.append(real(*words).shape)
+        return real(*words)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(data.Pictures, "batch", batch)
+        totals = [run.one_update()[0] for _ in range(4)]
+    assert asked == [(4, 3, 8, 8), (1, 3, 16, 16)] * 2
+    assert run.pictures.vary
+    # Nats of a crop of the smallest size, whatever was taken.
+    assert max(totals) < 1.5 * min(totals)
 
 
 def test_halving_averages_blocks_of_two_by_two_rounded_to_nearest():

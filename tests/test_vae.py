@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from bitsback import bits_back
 from bitsback.ans import Message
 from bitsback.chain import Chain
-from bitsback.chunk import Segment
+from bitsback.chunk_head import Segment
 from bitsback.rates import RateReport, Tally
 
 
@@ -41,7 +41,7 @@ def chain(model, images, batch=4) -> tuple[Message, Message, RateReport]:
         dims=images.size,
         chained_dims=images.size,
         payload_bits=0,
-        classical_bits=0,
+        first_bits=0,
         filler_bits=0,
         header_bits=0,
         head_bits=0.0,
@@ -52,7 +52,7 @@ def chain(model, images, batch=4) -> tuple[Message, Message, RateReport]:
 def unchain(message, model, count, height, width, batch=4):
     found = [
         bits_back.decode(message, model, place.link)[:, 0]
-        for place in reversed(places(count, height, width, batch))
+        for place in list(places(count, height, width, batch))[::-1]
     ]
     return np.concatenate(found[::-1])
 

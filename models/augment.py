@@ -1,0 +1,49 @@
+"""Variations of colour crops, for what training pictures lack.
+
+Pictures that were reduced to hide a camera's or JPEG's traces are sharper and less noisy than
+photographs at their full size, and less colourful than some. A crop is now and then enlarged and
+given a little noise, or its colours are moved away from its gray.
+"""
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+ENLARGED = 0.5  # share of the crops
+LARGEST = 2.2  # factor of enlargement
+NOISE = 2.0  # largest standard deviation, levels
+COLOURED = 0.3
+COLOUR = 1.8  # largest factor of the distance from gray
+
+
+def varied_crop(image: np.ndarray, crop: int, random: np.random.Generator) -> np.ndarray:
+    """A crop of side `crop`, uint8 (crop, crop, C), of an image (H, W, C), varied at random."""
+    factor = float(random.uniform(1.0, LARGEST)) if random.random() < ENLARGED else 1.0
+    side = min(int(np.ceil(crop / factor)) + 1, *image.shape[:2]) if factor > 1 else crop
+    top, left = (int(random.integers(n - side + 1)) for n in image.shape[:2])
+    found = image[top : top + side, left : left + side]
+    if factor > 1:
+        found = _resized(found, max(crop, round(side * factor)), random)
+        top, left = (int(random.integers(n - crop + 1)) for n in found.shape[:2])
+        found = found[top : top + crop, left : left + crop]
+    if random.random() < COLOURED:
+        found = _coloured(found, random)
+    return _levels(found)
+
+
+def _resized(image: np.ndarray, side: int, random: np.random.Generator) -> np.ndarray:
+    planes = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))).float()[None]
+    large = functional.interpolate(planes, size=(side, side), mode="bicubic")[0]
+    noise = random.standard_normal(tuple(large.shape)) * random.uniform(0.0, NOISE)
+    found: np.ndarray = (large.numpy() + noise).transpose(1, 2, 0)
+    return found
+
+
+def _coloured(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    wide = image.astype(np.float64)
+    gray = wide.mean(2, keepdims=True)
+    return gray + (wide - gray) * random.uniform(1.0, COLOUR)
+
+
+def _levels(image: np.ndarray) -> np.ndarray:
+    return np.clip(np.floor(image + 0.5), 0, 255).astype(np.uint8)
