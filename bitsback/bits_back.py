@@ -260,7 +260,7 @@ def encode(message: Message, model: Model, link: Link, x: np.ndarray) -> LinkCos
 
     visits, state = walk(model, link, choose)
     held = message.bits
-    expected = float(push_images(message, model, link, state, x).sum())
+    expected = float(_push_images(message, model, link, state, x).sum())
     likelihood_bits = message.bits - held
     costs = []
     for visit, q, lost in zip(*(reversed(v) for v in (visits, asked, popped)), strict=True):
@@ -272,7 +272,7 @@ def encode(message: Message, model: Model, link: Link, x: np.ndarray) -> LinkCos
     return LinkCost(link.batch, net, likelihood_bits, expected, tuple(reversed(costs)))
 
 
-def push_images(
+def _push_images(
     message: Message, model: Model, link: Link, state: State, x: np.ndarray
 ) -> np.ndarray:
     """Push images given all latents; every image's code length under the tables, (B,) bits."""
@@ -288,8 +288,8 @@ def push_images(
     return bits
 
 
-def pop_images(message: Message, model: Model, link: Link, state: State) -> np.ndarray:
-    """Inverse of `push_images`: (B, C, H, W) uint8."""
+def _pop_images(message: Message, model: Model, link: Link, state: State) -> np.ndarray:
+    """Inverse of `_push_images`: (B, C, H, W) uint8."""
     parts: list[np.ndarray] = []
     for number in range(len(model.passes)):
         likelihood: Likelihood = model.likelihood(state, link.gray)
@@ -317,7 +317,7 @@ def draw(message: Message, model: Model, link: Link) -> tuple[list[Visit], np.nd
         The groups as they were walked through, and (B, C, H, W) uint8.
     """
     visits, state = walk(model, link, lambda index, state, latents: pop_prior(message, latents))
-    return visits, pop_images(message, model, link, state)
+    return visits, _pop_images(message, model, link, state)
 
 
 def decode(message: Message, model: Model, link: Link) -> np.ndarray:

@@ -58,20 +58,25 @@ class Chain:
         """The links of these numbers."""
         return (self._place(number) for number in numbers)
 
-    @property
+    @functools.cached_property
     def begins(self) -> int:
         """Number of the first link that codes the latents of all groups."""
-        return min(sum(self.partial), sum(run.count - run.classical for run in self.segments))
+        return sum(self._partial)
+
+    @functools.cached_property
+    def _partial(self) -> list[int]:
+        """Tiles of each segment that are in partial links."""
+        found, left = [], sum(self.partial)
+        for run in self.segments:
+            found.append(min(left, run.count - run.classical))
+            left -= found[-1]
+        return found
 
     @functools.cached_property
     def _after(self) -> list[int]:
         """The first tile of each segment that is in no partial link."""
-        found, left = [], self.begins
-        for run in self.segments:
-            taken = min(left, run.count - run.classical)
-            found.append(run.classical + taken)
-            left -= taken
-        return found
+        pairs = zip(self.segments, self._partial, strict=True)
+        return [run.classical + tiles for run, tiles in pairs]
 
     @functools.cached_property
     def _growing(self) -> list[tuple[int, int, int]]:
@@ -108,10 +113,8 @@ class Chain:
         if number < self.begins:
             ends = itertools.accumulate(self.partial)
             coded = next(groups for groups, end in enumerate(ends) if number < end)
-            firsts = [run.classical for run in self.segments]
-            lengths = [after - first for after, first in zip(self._after, firsts, strict=True)]
-            segment, within = _locate(lengths, number)
-            begin = firsts[segment] + within
+            segment, within = _locate(self._partial, number)
+            begin = self.segments[segment].classical + within
             end = begin + 1
         elif number < self.begins + len(self._growing):
             segment, begin, end = self._growing[number - self.begins]

@@ -180,9 +180,8 @@ def _read_body(body: bytes) -> Header:
 
 
 def _unpack_header(body: bytes) -> version2.HeaderFields:
-    model_sha, rest = _split(
-        memoryview(body)[_VERSION.size :], MODEL_BYTES
-    )  # of which parts are no copies
+    rest = memoryview(body)[_VERSION.size :]  # parts of it are no copies
+    model_sha, rest = _split(rest, MODEL_BYTES)
     tables_sha, rest = _split(rest, TABLES_BYTES)
     seed, position = leb128.unpack(rest, 0, _WHOSE)
     length, rest = _split(rest[position:], 1)
