@@ -141,24 +141,24 @@ class Job:
         Args:
             filled: whether filler is put below the first link, so that it codes all groups.
         """
-        caution = _CAUTION
+        more = 1.0
         while True:
             try:
-                return self.chain(filled, caution)
+                return self.chain(filled, more)
             except EmptyMessageError:
-                caution *= _CAUTION
+                more *= _CAUTION
 
-    def chain(self, filled: bool, caution: float) -> Chunk:
-        """`chained`, with so many times the bits that a link pops on average before each link.
+    def chain(self, filled: bool, more: float) -> Chunk:
+        """`chained`, with so many times the usual bits before the first links.
 
         Raises:
             EmptyMessageError: it was not enough.
         """
-        need = math.ceil(self.needed(None, caution) / 8) if filled else 0
+        need = math.ceil(self.needed(None, more) / 8) if filled else 0
         filler = max(0, max(need, self.fewest) - len(self.payload))
         start = initial.Initial(self.payload, b"", filler)
         message = start.message(self.seed, self.number)
-        partial, first_bits = self.begin(message, caution)
+        partial, first_bits = self.begin(message, more)
         first = sum(partial)
         tally, done = Tally(), first
         chain = self.links(partial)
@@ -172,11 +172,11 @@ class Job:
             self.tell(done)
         return self.packed(fold(message), start, partial, first, first_bits, tally)
 
-    def begin(self, message: Message, caution: float) -> tuple[list[int], float]:
+    def begin(self, message: Message, more: float) -> tuple[list[int], float]:
         """Code the partial links: how many of each number of groups, and the bits they add."""
         partial, bits = [0] * len(self.loaded.model.groups), 0.0
         for place in self.links([self.count]):
-            coded = self.affordable(message.bits, caution, partial)
+            coded = self.affordable(message.bits, more, partial)
             if coded is None:
                 break
             link = dataclasses.replace(place.link, coded=coded)
@@ -196,22 +196,25 @@ class Job:
         if self.progress is not None:
             self.progress(done, self.count)
 
-    def needed(self, coded: int | None, caution: float) -> float:
-        """Bits that a tile's link of so many coded groups takes first, on average and more."""
+    def needed(self, coded: int | None, more: float) -> float:
+        """Bits before a tile's link of so many groups, None for all; `more` times as usual."""
+        if coded == 0:
+            return 0.0
         if coded is None:
-            return _BITS_OF_HEAD * self.heads + _SPARE_BITS + caution * self.popped[-1]
-        return _SPARE_BITS + caution * self.popped[coded] if coded else 0.0
+            heads = _BITS_OF_HEAD * self.heads
+            return more * (heads + _SPARE_BITS + _CAUTION * self.popped[-1])
+        return more * (_SPARE_BITS + _CAUTION * self.popped[coded])
 
-    def affordable(self, bits: float, caution: float, partial: list[int]) -> int | None:
+    def affordable(self, bits: float, more: float, partial: list[int]) -> int | None:
         """Groups that a tile's link may code on a message of so many bits, None for all.
 
         No fewer than the links before it, which `partial` counts.
         """
-        if self.needed(None, caution) <= bits:
+        if self.needed(None, more) <= bits:
             return None
         least = max((coded for coded, links in enumerate(partial) if links), default=0)
-        more = range(least + 1, len(partial))
-        good = (coded for coded in more if self.needed(coded, caution) <= bits)
+        larger = range(least + 1, len(partial))
+        good = (coded for coded in larger if self.needed(coded, more) <= bits)
         return max(good, default=least)
 
     def packed(

@@ -6,11 +6,13 @@ import itertools
 
 import numpy as np
 import pytest
+from bitsback.models import store
+from conftest import SMALL, random_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import bitsback
-from bitsback import archive
+from bitsback import archive, chunk_job, grid
 from bitsback.archive import chunk_bounds
 from bitsback.bench import TimedModel
 from bitsback.chunk_job import Job
@@ -135,5 +137,19 @@ def test_a_link_that_finds_too_few_bits_is_tried_again_with_more(loaded, images,
     monkeypatch.setattr(Job, "sample", careless)
     many = np.concatenate([images] * 4)
     packed = archive.compress_set(from_array(many), loaded, always_chain=True)
+    assert packed.report.chained_images > 0
+    assert np.array_equal(bitsback.decompress(packed.data, loaded), many)
+
+
+@pytest.mark.parametrize("count", [1, 160])
+def test_heads_that_take_more_bits_than_usual_are_given_more(tmp_path, images, monkeypatch, count):
+    tensors, widths = random_model(SMALL)
+    for width in widths:
+        width[:] = grid.NIL  # nothing is popped: only the heads take bits
+    store.save(tmp_path / "nil", SMALL, tensors, widths)
+    loaded = store.load(str(tmp_path / "nil"), "cpu")
+    monkeypatch.setattr(chunk_job, "_BITS_OF_HEAD", 20)
+    many = np.concatenate([images] * 4)[:count]
+    packed = archive.compress_set(from_array(many), loaded, heads=16, always_chain=True)
     assert packed.report.chained_images > 0
     assert np.array_equal(bitsback.decompress(packed.data, loaded), many)
