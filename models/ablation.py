@@ -9,6 +9,7 @@ what fits the time at the speed that its first updates show, so that each has it
 
 import argparse
 import dataclasses
+import json
 import sys
 import time
 import tomllib
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from bitsback.errors import BitsbackError, InputError
+from bitsback.files import atomic_write
 
 from . import data, engine
 from .config import DrawConfig
@@ -24,6 +26,7 @@ from .plan import TrainConfig, read_config
 from .training import Trainer
 
 _FIRST = 8  # updates that are timed; the first two are slower and left out
+_POINTS = 40  # of a curve
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,12 +38,14 @@ class Row:
         updates: that fitted the time.
         parameters: numbers in the model.
         held_out: bits/dim of the averaged parameters, on the integer grids.
+        curve: of the training, as in a run's log: updates, seconds, nats, bits/dim.
     """
 
     change: str
     updates: int
     parameters: int
     held_out: float
+    curve: tuple[dict[str, float], ...]
 
 
 def changed(model: DrawConfig, plan: TrainConfig, change: str) -> tuple[DrawConfig, TrainConfig]:
@@ -90,9 +95,10 @@ def ablate(
             probe.one_update()
         updates = max(1, int(seconds * _FIRST / (time.monotonic() - began)))
         trainer = Trainer(model, dataclasses.replace(plan, updates=updates), pictures, where, held)
-        *_, last = trainer.run()
+        *_, last = trainer.run(log_every=max(1, updates // _POINTS))
         assert last.held_out is not None  # a run ends with it
-        yield Row(change, updates, sum(p.numel() for p in trainer.params), last.held_out)
+        parameters = sum(p.numel() for p in trainer.params)
+        yield Row(change, updates, parameters, last.held_out, tuple(trainer.history))
 
 
 def main() -> None:
@@ -103,12 +109,17 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=120.0, help="of every run")
     parser.add_argument("--change", action="append", default=[])
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--log", type=Path, help="JSON file of the rows, with their curves")
     given = parser.parse_args()
+    rows: list[dict[str, Any]] = []
     print("| change | parameters | updates | held-out bits/dim |\n|---|---|---|---|", flush=True)
     try:
         for row in ablate(given.config, given.data, given.seconds, given.change, given.device):
             cells = (row.change or "none", row.parameters, row.updates, f"{row.held_out:.4f}")
             print(f"| {' | '.join(map(str, cells))} |", flush=True)
+            rows.append(dataclasses.asdict(row))
+            if given.log is not None:
+                atomic_write(given.log, json.dumps(rows, indent=1).encode())
     except (BitsbackError, OSError) as error:
         print(f"bitsback: {error}", file=sys.stderr)
         sys.exit(2)

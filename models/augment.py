@@ -9,11 +9,12 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-ENLARGED = 0.5  # share of the crops
+ENLARGED = 0.6  # share of the crops
 LARGEST = 2.2  # factor of enlargement
 NOISE = 2.0  # largest standard deviation, levels
-COLOURED = 0.3
-COLOUR = 1.8  # largest factor of the distance from gray
+COLOURED = 0.5
+COLOUR = 2.4  # largest factor of the distance from gray
+CHANNEL = 0.25  # how far a channel's own factor may be from it
 
 
 def varied_crop(image: np.ndarray, crop: int, random: np.random.Generator) -> np.ndarray:
@@ -42,7 +43,8 @@ def _resized(image: np.ndarray, side: int, random: np.random.Generator) -> np.nd
 def _coloured(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
     wide = image.astype(np.float64)
     gray = wide.mean(2, keepdims=True)
-    return gray + (wide - gray) * random.uniform(1.0, COLOUR)
+    factors = random.uniform(1 - CHANNEL, 1 + CHANNEL, 3) * random.uniform(1.0, COLOUR)
+    return gray + (wide - gray) * factors
 
 
 def _levels(image: np.ndarray) -> np.ndarray:

@@ -1,6 +1,7 @@
 """Training pictures: uint8 arrays in memory, batches drawn by a counter, so that runs resume."""
 
 import dataclasses
+import math
 import zipfile
 import zlib
 from pathlib import Path
@@ -66,7 +67,8 @@ class Pictures:
         arrays = [a for a in self.arrays if min(a.shape[1:3]) >= side]
         if not arrays:
             raise InputError(f"no training picture of at least {side} x {side} pixels")
-        weights = np.array([a.shape[0] * (a.shape[1] * a.shape[2]) for a in arrays], float)
+        # Between pictures and pixels, so that small and reduced pictures are seen often enough.
+        weights = np.array([a.shape[0] * math.sqrt(a.shape[1] * a.shape[2]) for a in arrays])
         which = random.choice(len(arrays), max(1, size // scale**2), p=weights / weights.sum())
         crops = []
         for i in which:

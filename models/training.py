@@ -85,6 +85,9 @@ class Trainer:
     def begin(self, params: dict[str, Tensor]) -> None:
         """Start from these parameters, where they have a name and shape of the network's own.
 
+        Residual blocks that they lack begin as nothing, so that a deeper network starts from what
+        the other one has learned.
+
         Raises:
             ModelError: none has.
         """
@@ -97,6 +100,10 @@ class Trainer:
         if not common:
             raise ModelError("the model to start from has no parameters in common with this one")
         with torch.no_grad():
+            for name, p, mean in zip(names, self.params, self.average, strict=True):
+                if name.startswith("outer") and name not in params:
+                    p.zero_()
+                    mean.zero_()
             for p, mean, value in common:
                 p.copy_(value)
                 mean.copy_(value)

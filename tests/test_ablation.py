@@ -1,5 +1,6 @@
 """Changes of a configuration are trained one after another, each with its own schedule."""
 
+import json
 import sys
 
 import numpy as np
@@ -54,13 +55,19 @@ def test_a_table_has_a_row_for_the_configuration_and_each_change(tmp_path, monke
     np.save(tmp_path / "x.npy", ramps)
     (tmp_path / "c.toml").write_text(CONFIG)
     words = [tmp_path / "c.toml", "--data", tmp_path / "x.npy", "--seconds", "0.5"]
-    words += ["--change", "maps=6", "--device", "cpu"]
+    words += ["--change", "maps=6", "--device", "cpu", "--log", tmp_path / "log.json"]
     monkeypatch.setattr(sys, "argv", ["ablation", *map(str, words)])
     ablation.main()
     rows = [row.strip("| ").split(" | ") for row in capsys.readouterr().out.splitlines()[2:]]
     assert [row[0] for row in rows] == ["none", "maps=6"]
     assert int(rows[1][1]) > int(rows[0][1])
     assert all(int(row[2]) > 1 and 2 < float(row[3]) < 14 for row in rows)
+    logged = json.loads((tmp_path / "log.json").read_text())
+    assert [row["change"] for row in logged] == ["", "maps=6"]
+    for row, shown in zip(logged, rows, strict=True):
+        assert row["updates"] == int(shown[2]) == row["curve"][-1]["update"]
+        assert row["curve"][-1]["held_out_bits_per_dim"] == pytest.approx(row["held_out"], abs=1e-4)
+        assert len(row["curve"]) > 20
     np.save(tmp_path / "x.npy", ramps[:40])
     with pytest.raises(SystemExit) as stop:
         ablation.main()

@@ -497,7 +497,7 @@ def test_larger_crops_are_fewer_and_of_pictures_that_hold_them():
 
 
 @pytest.mark.parametrize("side", [8, 20])
-def test_varied_crops_are_enlarged_and_coloured_now_and_then(side):
+def test_varied_crops_are_enlarged_and_coloured_now_and_then(side, monkeypatch):
     random = np.random.default_rng(0)
     noise = random.integers(60, 190, (20, 22, 3)).astype(np.uint8)
     plain = {
@@ -508,13 +508,24 @@ def test_varied_crops_are_enlarged_and_coloured_now_and_then(side):
     crops = [augment.varied_crop(noise, side, random) for _ in range(400)]
     assert all(crop.shape == (side, side, 3) and crop.dtype == np.uint8 for crop in crops)
     untouched = [crop for crop in crops if crop.tobytes() in plain]
-    assert 0.25 < len(untouched) / len(crops) < 0.45  # half of them, times seven tenths
-    others = [crop for crop in crops if crop.tobytes() not in plain]
+    share = (1 - augment.ENLARGED) * (1 - augment.COLOURED)
+    assert 0.7 * share < len(untouched) / len(crops) < 1.3 * share
 
-    def roughness(some):
-        return np.mean([np.abs(np.diff(crop.astype(int), axis=0)).mean() for crop in some])
+    def mean_of(measure, **shares):
+        for name, share in shares.items():
+            monkeypatch.setattr(augment, name, share)
+        return np.mean([measure(augment.varied_crop(noise, side, random)) for _ in range(100)])
 
-    assert roughness(others) < 0.9 * roughness(untouched)
+    def roughness(crop):
+        return np.abs(np.diff(crop.astype(int), axis=0)).mean()
+
+    def colour(crop):
+        return np.abs(crop - crop.mean(2, keepdims=True)).mean()
+
+    enlarged = mean_of(roughness, ENLARGED=1.0, COLOURED=0.0)
+    assert enlarged < 0.9 * mean_of(roughness, ENLARGED=0.0, COLOURED=0.0)
+    coloured = mean_of(colour, ENLARGED=0.0, COLOURED=1.0)
+    assert coloured > 1.1 * mean_of(colour, ENLARGED=0.0, COLOURED=0.0)
     again = np.random.default_rng(5), np.random.default_rng(5)
     first, second = (augment.varied_crop(noise, side, each) for each in again)
     assert np.array_equal(first, second)
@@ -657,12 +668,15 @@ def test_a_run_starts_from_the_parameters_of_a_model_as_far_as_they_are_alike(tm
         assert np.array_equal(value, tensors[name])
     for name, value in run.averaged().items():
         assert torch.allclose(restored[name], value, atol=2e-3)
-    wider = trainer(config=dataclasses.replace(SMALL, passes=4))
+    wider = trainer(config=dataclasses.replace(SMALL, passes=4, blocks=1))
     fresh = wider.network.named()["seen1/h"].detach().clone()
     wider.begin(restored)
     assert torch.equal(wider.network.named()["dec1/h"], restored["dec1/h"])
     assert torch.equal(wider.averaged()["init/r"], restored["init/r"])
     assert torch.equal(wider.network.named()["seen1/h"], fresh)
+    for block in (wider.network.named(), wider.averaged()):  # it begins as nothing
+        assert not block["outer1_1/h"].any()
+        assert block["inner1_1/h"].any()
     with pytest.raises(ModelError, match="in common"):
         wider.begin({"dec1/h": torch.zeros(1)})
     store.save(tmp_path / "m", SMALL, tensors, [np.zeros(2, np.int64)] * 2)
