@@ -18,9 +18,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from . import codecs, grid, tables
+from . import codecs, edges, grid, pixels, tables
 from .ans import Message
-from .protocol import Group, Likelihood, Memory, Model, State
+from .protocol import Group, Likelihood, Memory, Model, Pixels, State
 
 Choose = Callable[[int, State, "Latents"], np.ndarray]
 
@@ -35,6 +35,7 @@ class Link:
         index: number of the link in the file.
         gray: whether the images are gray but the model has three channels.
         coded: how many of the first groups have latents that are coded; None for all.
+        extents: rows and columns of each image that are coded (see `edges`); None for all.
     """
 
     batch: int
@@ -44,6 +45,7 @@ class Link:
     index: int
     gray: bool = False
     coded: int | None = None
+    extents: tuple[edges.Extent, ...] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -237,7 +239,7 @@ def encode(message: Message, model: Model, link: Link, x: np.ndarray) -> LinkCos
 
     Args:
         message: holds the bits that the posteriors take; changed in place.
-        x: (B, C, H, W) uint8.
+        x: (B, C, H, W) uint8; what stands beyond the link's extents is ignored.
 
     Returns:
         The bits it cost, measured on the message.
@@ -245,6 +247,9 @@ def encode(message: Message, model: Model, link: Link, x: np.ndarray) -> LinkCos
     Raises:
         EmptyMessageError: the message held too few bits; it is then of no further use.
     """
+    if link.extents is not None:
+        x = x.copy()
+        edges.fill_passes(x, link.extents, model.passes)
     ask = posteriors(model, model.observe(x))
     asked: list[Posterior] = []
     popped: list[float] = []
@@ -260,7 +265,7 @@ def encode(message: Message, model: Model, link: Link, x: np.ndarray) -> LinkCos
 
     visits, state = walk(model, link, choose)
     held = message.bits
-    expected = float(_push_images(message, model, link, state, x).sum())
+    expected = _push_images(message, model, link, state, x)
     likelihood_bits = message.bits - held
     costs = []
     for visit, q, lost in zip(*(reversed(v) for v in (visits, asked, popped)), strict=True):
@@ -272,34 +277,47 @@ def encode(message: Message, model: Model, link: Link, x: np.ndarray) -> LinkCos
     return LinkCost(link.batch, net, likelihood_bits, expected, tuple(reversed(costs)))
 
 
-def _push_images(
-    message: Message, model: Model, link: Link, state: State, x: np.ndarray
-) -> np.ndarray:
-    """Push images given all latents; every image's code length under the tables, (B,) bits."""
+def _push_images(message: Message, model: Model, link: Link, state: State, x: np.ndarray) -> float:
+    """Push images given all latents; their code length under the tables, bits."""
     coded: list[tuple[Likelihood, np.ndarray]] = []
     for number, where in enumerate(model.passes):
         part = x[:, :, *where]
-        coded.append((model.likelihood(state, link.gray), part))
+        likelihood = model.likelihood(state, link.gray)
+        if link.extents is None:
+            coded.append((likelihood, part))
+        else:
+            known = edges.known(link.extents, part.shape, where)
+            coded.append((likelihood.only(known), pixels.picked(part, known)))
         if number + 1 < len(model.passes):
             state = model.reveal(state, part)
-    bits = np.zeros(len(x))
-    for likelihood, part in reversed(coded):
-        bits += likelihood.push(message, part)
-    return bits
+    return sum(float(likelihood.push(message, part).sum()) for likelihood, part in coded[::-1])
 
 
 def _pop_images(message: Message, model: Model, link: Link, state: State) -> np.ndarray:
     """Inverse of `_push_images`: (B, C, H, W) uint8."""
     parts: list[np.ndarray] = []
-    for number in range(len(model.passes)):
-        likelihood: Likelihood = model.likelihood(state, link.gray)
-        parts.append(likelihood.pop(message))
+    for number, where in enumerate(model.passes):
+        parts.append(_pop_pass(message, model.likelihood(state, link.gray), link, where))
         if number + 1 < len(model.passes):
             state = model.reveal(state, parts[-1])
     x = np.empty((link.batch, parts[0].shape[1], link.height, link.width), np.uint8)
     for where, part in zip(model.passes, parts, strict=True):
         x[:, :, *where] = part
     return x
+
+
+def _pop_pass(message: Message, likelihood: Likelihood, link: Link, where: Pixels) -> np.ndarray:
+    """The pixels of a pass, (B, C, H', W') uint8, with what stands beyond the extents."""
+    if link.extents is None:
+        return likelihood.pop(message)
+    plane = np.empty((link.batch, link.height, link.width))[:, *where]
+    known = edges.known(link.extents, plane.shape, where)
+    found = likelihood.only(known).pop(message)[0, :, 0]
+    part = np.empty((len(found), *plane.shape), np.uint8)
+    part[:, known] = found
+    part = np.moveaxis(part, 0, 1)
+    edges.fill(part, link.extents, where)
+    return part
 
 
 def _cost(visit: Visit, q: Posterior, lost: float, gained: float) -> GroupCost:

@@ -124,7 +124,8 @@ class Chain:
             end = min(self.segments[segment].count, begin + self.batch)
         run = self.segments[segment]
         index = (self.chunk << 32) + number
-        link = Link(end - begin, run.height, run.width, self.seed, index, run.gray, coded)
+        extents = run.layout.extents(range(begin, end))
+        link = Link(end - begin, run.height, run.width, self.seed, index, run.gray, coded, extents)
         return Place(segment, slice(begin, end), link)
 
 

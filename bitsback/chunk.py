@@ -21,11 +21,14 @@ The head; numbers are LEB128 unless a size is given:
         width of a tile
         channels in the low seven bits of 1 byte, gray in the highest
         classical: how many first tiles of it are in the classical code
+        n, then n times three numbers: so many pictures, one after another, of this height and
+            width; n is 0 where all pictures fill their tiles (and absent from files of version 3)
 
 The payload has a format of its own, in bitsback.payload.
 """
 
 import hashlib
+import itertools
 from collections.abc import Iterable
 
 import numpy as np
@@ -33,6 +36,7 @@ from numpy.typing import NDArray
 
 from bitsback import leb128, version2
 from bitsback.chunk_head import ChunkHead, Segment, check_limits
+from bitsback.edges import PictureRun
 from bitsback.errors import ChecksumError, FormatError
 
 CHECKSUM = 8
@@ -80,7 +84,9 @@ def pack_chunk(head: ChunkHead, words: NDArray[np.uint32]) -> bytes:
     data += head.pixels_checksum + leb128.pack(len(head.segments))
     for s in head.segments:
         data += b"".join(map(leb128.pack, (s.count, s.height, s.width)))
-        data += bytes([s.channels | s.gray << 7]) + leb128.pack(s.classical)
+        data += bytes([s.channels | s.gray << 7])
+        fields = itertools.chain((s.classical, len(s.pictures)), *s.pictures)
+        data += b"".join(map(leb128.pack, fields))
     data += words.astype("<u4").tobytes()
     return data + _digest(data)
 
@@ -100,7 +106,8 @@ def unpack_chunk(data: bytes, version: int) -> tuple[ChunkHead, NDArray[np.uint3
     body = data[:-_DIGEST]
     if _digest(body) != data[-_DIGEST:]:
         raise ChecksumError("its message was altered: the checksum does not match")
-    head, start = (version2.unpack_head if version == version2.VERSION else _unpack_head)(body)
+    old = version == version2.VERSION
+    head, start = version2.unpack_head(body) if old else _unpack_head(body, version)
     rest = len(body) - start
     if rest < 0 or rest % 4:
         raise FormatError("its head has a wrong length")
@@ -108,7 +115,7 @@ def unpack_chunk(data: bytes, version: int) -> tuple[ChunkHead, NDArray[np.uint3
     return head, np.frombuffer(body, "<u4", rest // 4, start).astype(np.uint32)
 
 
-def _unpack_head(body: bytes) -> tuple[ChunkHead, int]:
+def _unpack_head(body: bytes, version: int) -> tuple[ChunkHead, int]:
     """The head's fields, and where the message begins."""
     (batch, ramp, heads), position = _numbers(body, 0, 3)
     (payload, classical, filler), position = _numbers(body, position, 3)
@@ -122,7 +129,8 @@ def _unpack_head(body: bytes) -> tuple[ChunkHead, int]:
         packed, position = _bytes(body, position, 1)
         (first,), position = _numbers(body, position, 1)
         channels, gray = packed[0] & 127, packed[0] > 127
-        segments.append(Segment(tiles, height, width, channels, gray, first))
+        pictures, position = ([], position) if version == 3 else _pictures(body, position)
+        segments.append(Segment(tiles, height, width, channels, gray, first, tuple(pictures)))
     head = ChunkHead(
         tuple(segments),
         batch,
@@ -135,6 +143,15 @@ def _unpack_head(body: bytes) -> tuple[ChunkHead, int]:
         pixels_checksum=checksum,
     )
     return head, position
+
+
+def _pictures(body: bytes, position: int) -> tuple[list[PictureRun], int]:
+    (count,), position = _numbers(body, position, 1)
+    found = []
+    for _ in range(count):  # ends at the latest where the bytes do
+        (pictures, height, width), position = _numbers(body, position, 3)
+        found.append((pictures, height, width))
+    return found, position
 
 
 def _numbers(body: bytes, position: int, count: int) -> tuple[list[int], int]:

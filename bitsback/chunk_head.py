@@ -1,8 +1,10 @@
 """What a decoder must know of a chunk before it touches the message, and the limits of that."""
 
+import functools
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from .edges import Layout, PictureRun, tiles_of
 from .errors import FormatError
 
 # What a link's values may come to, so that a forged batch cannot fill the memory; a batch of one
@@ -25,6 +27,7 @@ class Segment:
         channels: of its pictures.
         gray: whether they are gray but the model has three channels.
         classical: how many first tiles are in a classical code instead of lying in the chain.
+        pictures: runs of its pictures, if some do not fill their tiles (see `edges`).
     """
 
     count: int
@@ -33,6 +36,12 @@ class Segment:
     channels: int
     gray: bool
     classical: int
+    pictures: tuple[PictureRun, ...] = ()
+
+    @functools.cached_property
+    def layout(self) -> Layout:
+        """Where its pictures lie in its tiles."""
+        return Layout(self.pictures, self.height, self.width)
 
 
 @dataclass(frozen=True)
@@ -92,6 +101,10 @@ def check_limits(head: ChunkHead, message_bytes: int) -> None:
             raise FormatError("it has a segment without pixels, or with too many")
         if not 0 <= s.classical <= s.count:
             raise FormatError("it has more classical tiles than tiles")
+        if any(not 1 <= n < 2**32 for run in s.pictures for n in run):
+            raise FormatError("it has pictures without pixels, or with too many")
+        if s.pictures and tiles_of(s.pictures, s.height, s.width) != s.count:
+            raise FormatError("it has other tiles than its pictures need")
         if head.batch > 1 and link_values(head.batch, s) > MAX_LINK_VALUES:
             raise FormatError("it has more tiles side by side than are allowed")
     if message_bytes < fewest_bytes(head.segments):

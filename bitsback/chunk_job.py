@@ -11,6 +11,7 @@ from .ans import Message, flatten
 from .chain import Chain
 from .chunk import pack_chunk, pixel_checksum
 from .chunk_head import MAX_LINK_VALUES, ChunkHead, Segment, fewest_bytes, link_values
+from .edges import Layout
 from .errors import EmptyMessageError, InputError
 from .heads import fold, unfold
 from .images import ImageSet
@@ -82,7 +83,7 @@ class Job:
     def segments(self, counts: list[int]) -> tuple[Segment, ...]:
         """The runs as the header tells them, with their first counts[i] tiles classical."""
         return tuple(
-            Segment(len(r.tiles), self.side, self.side, r.tiles.shape[3], r.gray, n)
+            Segment(len(r.tiles), self.side, self.side, r.tiles.shape[3], r.gray, n, r.pictures)
             for r, n in zip(self.runs, counts, strict=True)
         )
 
@@ -109,7 +110,10 @@ class Job:
         """
         run = max(self.runs, key=lambda r: len(r.tiles))
         few = np.arange(0, len(run.tiles), max(1, len(run.tiles) // self.batch))[: self.batch]
-        link = bits_back.Link(len(few), self.side, self.side, self.seed, 0, run.gray)
+        extents = Layout(run.pictures, self.side, self.side).extents(few)
+        link = bits_back.Link(
+            len(few), self.side, self.side, self.seed, 0, run.gray, extents=extents
+        )
         words = 1 << 18
         while True:
             try:

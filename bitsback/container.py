@@ -1,4 +1,4 @@
-"""The bitsback file, version 3, field by field. All integers are little-endian and unsigned.
+"""The bitsback file, version 4, field by field. All integers are little-endian and unsigned.
 
     offset    size  field
     0         8     magic: 89 42 42 4B 0D 0A 1A 0A ("\\x89BBK\\r\\n\\x1a\\n")
@@ -9,7 +9,7 @@
 
 The header is also the index: where a chunk begins follows from the sizes of those before it.
 
-    2       format version (3)
+    2       format version (4)
     8       first bytes of the SHA-256 of the model's weights
     4       first bytes of the SHA-256 of the frequency tables
     LEB128  seed of the dither
@@ -32,7 +32,7 @@ from bitsback import leb128, version2
 from bitsback.errors import ChecksumError, FormatError
 
 MAGIC = b"\x89BBK\r\n\x1a\n"
-VERSION = 3
+VERSION = 4  # 3 differs in the chunks alone (see bitsback.chunk)
 
 _LENGTH = struct.Struct("<I")
 _VERSION = struct.Struct("<H")
@@ -167,12 +167,12 @@ def _read_body(body: bytes) -> Header:
     (version,) = _VERSION.unpack_from(body)
     if version == version2.VERSION:
         fields = version2.unpack_header(body)
-    elif version == VERSION:
+    elif version in (3, VERSION):
         fields = _unpack_header(body)
     else:
         raise FormatError(
             f"the file has format version {version}, this bitsback reads versions "
-            f"{version2.VERSION} and {VERSION}"
+            f"{version2.VERSION} to {VERSION}"
         )
     name, model_sha, tables_sha, seed, entries = fields
     chunks = tuple(itertools.starmap(Entry, entries))

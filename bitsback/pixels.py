@@ -48,6 +48,10 @@ class Bernoulli:
         ones = tables.bernoulli_table()[self._rows()].astype(np.int64)
         return _bits(np.where(x == 1, ones, tables.TOTAL - ones), len(x))
 
+    def only(self, where: np.ndarray) -> "Bernoulli":
+        """The codec of n pixels alone, as (1, C, 1, n), that a mask (B, H, W) picks."""
+        return Bernoulli(picked(self.logits, where))
+
     def pop(self, message: Message) -> np.ndarray:
         """Pop x, uint8 (B, C, H, W)."""
         return self._codec().pop(message)[1].astype(np.uint8)
@@ -129,6 +133,13 @@ class Mixture:
             x[:, 1:] = x[:, :1]
         return x
 
+    def only(self, where: np.ndarray) -> "Mixture":
+        """The codec of n pixels alone, as (1, C, 1, n), that a mask (B, H, W) picks."""
+        weights, means, log_scales, coeffs = (
+            picked(v, where) for v in (self.weights, self.means, self.log_scales, self.coeffs)
+        )
+        return Mixture(self.kind, weights, means, log_scales, coeffs, self.gray)
+
     @property
     def _coded(self) -> int:
         return 1 if self.gray else self.means.shape[2]
@@ -172,6 +183,12 @@ class Mixture:
         scales = flat(np.clip(self.log_scales[:, :, c], *PIXEL_SCALES))
         rows = (scales - PIXEL_SCALES[0]) * PIXEL_FRACTIONS + means % PIXEL_FRACTIONS
         return rows * PIXEL_COLUMNS + PIXEL_COLUMNS // 2 - means // PIXEL_FRACTIONS
+
+
+def picked(values: np.ndarray, where: np.ndarray) -> np.ndarray:
+    """The pixels of (B, ..., H, W) that a mask (B, H, W) picks, (1, ..., 1, n)."""
+    last = np.moveaxis(values, 0, -3)[..., where]
+    return np.ascontiguousarray(last[None, ..., None, :])
 
 
 def flat(parameters: np.ndarray) -> np.ndarray:

@@ -46,6 +46,10 @@ class Likelihood(Protocol):
 
     def pop(self, message: Message) -> np.ndarray: ...
 
+    def only(self, where: np.ndarray) -> "Likelihood":
+        """The codec of n pixels alone, as (1, C, 1, n), that a mask (B, H, W) picks."""
+        ...
+
 
 class Model(Protocol):
     """A latent variable model with integer outputs: conv DRAW, a plain VAE, ..."""

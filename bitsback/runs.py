@@ -5,20 +5,29 @@ import dataclasses
 import numpy as np
 
 from . import tiles
+from .edges import Layout, PictureRun, fill_passes, picture_runs
 from .errors import InputError
+from .grid import NIL
 from .images import ImageSet
 from .protocol import LoadedModel
 
 _LEAST_TILES = 48
-_MOST_PADDING = 1.02
+_MOST_PADDING = 1.25
 
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """The tiles of a segment, (n, h, w, C) uint8, C 1 or 3."""
+    """The tiles of a segment.
+
+    Args:
+        tiles: (n, h, w, C) uint8, C 1 or 3.
+        gray: whether they are gray but the model has three channels.
+        pictures: as of a `Segment`.
+    """
 
     tiles: np.ndarray
     gray: bool
+    pictures: tuple[PictureRun, ...] = ()
 
     def batch(self, where: slice | np.ndarray) -> np.ndarray:
         """Tiles as the model takes them, (B, C of the model, h, w)."""
@@ -27,18 +36,18 @@ class Run:
 
 
 def tile_side(images: ImageSet, loaded: LoadedModel) -> int:
-    """The largest of the model's tiles that wastes next to nothing on padding.
+    """The largest of the model's tiles that spends little time beyond the pictures' edges.
 
     Larger tiles have fewer edges, at which the network knows less; but a chain needs many tiles
-    to earn back its initial bits.
+    to earn back its initial bits, if its model has any latents.
     """
+    has_latents = any((group.log_width != NIL).any() for group in loaded.model.groups)
+    fewest = _LEAST_TILES if has_latents else 1
     shapes = [picture.shape for picture in images.pictures]
     padded = {t: tiles.count(shapes, (t, t)) * t * t for t in loaded.tiles}
     least = min(padded.values())
     good = [
-        t
-        for t, area in padded.items()
-        if area <= _MOST_PADDING * least and area >= _LEAST_TILES * t * t
+        t for t, area in padded.items() if area <= _MOST_PADDING * least and area >= fewest * t * t
     ]
     return max(good, default=loaded.tiles[0])
 
@@ -63,5 +72,13 @@ def runs_of(images: ImageSet, loaded: LoadedModel, side: int) -> list[Run]:
             raise InputError(
                 f"model {loaded.name!r} codes gray pictures only: use a colour model, such as photo"
             )
-        found.append(Run(tiles.cut(pictures, (side, side)), channels < loaded.channels))
+        run = Run(
+            tiles.cut(pictures, (side, side)),
+            channels < loaded.channels,
+            picture_runs([p.shape[:2] for p in pictures], side, side),
+        )
+        extents = Layout(run.pictures, side, side).extents(range(len(run.tiles)))
+        if extents is not None:
+            fill_passes(run.tiles.transpose(0, 3, 1, 2), extents, loaded.model.passes)
+        found.append(run)
     return found

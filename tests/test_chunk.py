@@ -14,10 +14,14 @@ from bitsback import chunk
 from bitsback.chunk import pack_chunk, pixel_checksum
 from bitsback.chunk_head import MAX_LINK_VALUES, ChunkHead, Segment, link_values
 from bitsback.container import VERSION
+from bitsback.edges import tiles_of
 from bitsback.errors import ChecksumError, FormatError
 
 HEAD = ChunkHead(
-    segments=(Segment(7, 32, 48, 3, False, 2), Segment(1, 32, 48, 1, True, 0)),
+    segments=(
+        Segment(7, 32, 48, 3, False, 2, ((1, 64, 96), (3, 31, 1))),
+        Segment(1, 32, 48, 1, True, 0),
+    ),
     batch=4,
     ramp=3,
     heads=64,
@@ -39,13 +43,18 @@ def segments(draw):
     # Either many tiles or large ones: five such segments are within what a head may promise.
     large = draw(st.booleans())
     count = draw(st.integers(1, 2**2 if large else 2**18))
+    height, width = (draw(st.integers(1, 2**9 if large else 4)) for _ in range(2))
+    n, h, w = (draw(st.integers(1, most)) for most in (3, 9, 9))
+    pictures = draw(st.sampled_from([(), ((n, h, w),), ((n, h, w), (1, w, h))]))
+    count = tiles_of(pictures, height, width) or count
     return Segment(
         count=count,
-        height=draw(st.integers(1, 2**9 if large else 4)),
-        width=draw(st.integers(1, 2**9 if large else 4)),
+        height=height,
+        width=width,
         channels=draw(st.integers(1, 12 if large else 3)),
         gray=draw(st.booleans()),
         classical=draw(st.integers(0, count)),
+        pictures=pictures,
     )
 
 
@@ -78,7 +87,8 @@ def test_what_is_packed_is_unpacked(head, words):
 def test_the_layout_is_the_documented_one():
     data = pack_chunk(HEAD, WORDS)
     head = bytes([4, 3, 64, 0xAC, 2, 20, 4]) + bytes([3, 3, 0, 0xC8, 1]) + bytes(range(8))
-    head += bytes([2]) + bytes([7, 32, 48, 3, 2]) + bytes([1, 32, 48, 129, 0])
+    head += bytes([2]) + bytes([7, 32, 48, 3, 2]) + bytes([2, 1, 64, 96, 3, 31, 1])
+    head += bytes([1, 32, 48, 129, 0]) + bytes([0])
     assert data[: len(head)] == head
     message = b"".join(int(word).to_bytes(4, "little") for word in WORDS)
     assert data[len(head) : -8] == message
@@ -100,7 +110,8 @@ def version2(head, words, size=None):
 @settings(max_examples=100, deadline=None)
 @given(heads(), hnp.arrays(np.uint32, st.integers(0, 40)), st.binary(min_size=16, max_size=16))
 def test_chunks_of_version_2_are_still_read(head, words, checksum):
-    head = replace(head, partial=(), pixels_checksum=checksum)
+    segments = tuple(replace(segment, pictures=()) for segment in head.segments)
+    head = replace(head, segments=segments, partial=(), pixels_checksum=checksum)
     found, message = unpack_chunk(version2(head, words), version=2)
     assert found == head
     np.testing.assert_array_equal(message, words)
@@ -139,6 +150,9 @@ def test_every_truncation_and_every_addition_is_noticed():
         {"segments": (Segment(1, 0, 5, 3, False, 0),)},
         {"segments": (Segment(1, 5, 5, 3, False, 2),)},
         {"segments": (Segment(1, 70000, 5, 3, False, 0),)},
+        {"segments": (Segment(5, 8, 8, 3, False, 0, ((1, 9, 9),)),)},
+        {"segments": (Segment(4, 8, 8, 3, False, 0, ((1, 9, 9), (0, 9, 9))),)},
+        {"segments": (Segment(4, 8, 8, 3, False, 0, ((1, 9, 9), (1, 0, 9))),)},
         {"segments": ()},
         {"segments": (Segment(10**4, 32, 32, 3, False, 0),), "batch": 400},
         {"segments": (Segment(10**4, 32, 32, 1, True, 0),), "batch": 400},
@@ -158,13 +172,23 @@ def test_absurd_heads_cannot_be_written(change):
         pack_chunk(replace(HEAD, **change), WORDS)
 
 
+def test_segments_of_version_3_do_not_tell_their_pictures():
+    head = replace(HEAD, segments=HEAD.segments[1:])
+    data = pack_chunk(head, WORDS)[:-8]
+    cut = data[: -4 * WORDS.size - 1] + data[-4 * WORDS.size :]
+    assert unpack_chunk(signed(cut), 3)[0] == head
+    with pytest.raises(FormatError):
+        unpack_chunk(signed(cut))
+
+
 def signed(data):
     """The chunk with a digest that fits."""
     return bytes(data) + hashlib.blake2b(data, digest_size=8).digest()
 
 
 def test_a_forged_head_with_a_good_checksum_is_refused():
-    data = pack_chunk(HEAD, WORDS)[:-8]
+    segments = replace(HEAD.segments[0], pictures=()), HEAD.segments[1]
+    data = pack_chunk(replace(HEAD, segments=segments), WORDS)[:-8]
     most = b"\xff\xff\xff\xff\x0f"
     with pytest.raises(FormatError, match="more pixels"):
         unpack_chunk(signed(b"\1" + data[1:21] + most + data[22:]))

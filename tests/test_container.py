@@ -55,7 +55,7 @@ def test_the_layout_is_the_documented_one():
     assert len(data) == 16 + n
     assert struct.unpack_from("<I", data, 12 + n)[0] == zlib.crc32(data[: 12 + n])
     body = data[12 : 12 + n]
-    assert body[:2] == b"\3\0"
+    assert body[:2] == b"\4\0"
     assert body[2:14] == bytes(range(8)) + b"tabl"
     assert body[14:24] == b"\xff" * 9 + b"\1"
     assert body[24:30] == b"\x05photo"
@@ -122,9 +122,9 @@ def test_an_altered_header_is_a_checksum_error():
 
 
 def test_another_version_is_named():
-    body = b"\4\0" + bytes(60)
+    body = b"\5\0" + bytes(60)
     head = pack_header(HEADER)[:8] + struct.pack("<I", len(body)) + body
-    with pytest.raises(FormatError, match="version 4, this bitsback reads versions 2 and 3"):
+    with pytest.raises(FormatError, match="version 5, this bitsback reads versions 2 to 4"):
         read(head + struct.pack("<I", zlib.crc32(head)))
 
 

@@ -36,7 +36,8 @@ def write() -> None:
         drawn = sampling.sample(loaded, 2, seed=1)
         # Noise fills the message, so that links of few groups and of all follow one another.
         noise = random.integers(0, high, (5, *drawn.shape[1:])).astype(np.uint8)
-        pixels = np.concatenate([noise[:4], drawn, noise[4:]])
+        # Not all of a tile, so that they have edges.
+        pixels = np.concatenate([noise[:4], drawn, noise[4:]])[:, :-3, :-5]
         packed = archive.compress_set(
             images.from_array(pixels), loaded, payload=PAYLOAD[:SHORT], seed=7, always_chain=True
         )
