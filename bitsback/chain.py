@@ -13,8 +13,8 @@ import functools
 import itertools
 from collections.abc import Iterator
 
-from .bits_back import Link
 from .chunk_head import Segment
+from .link import Link
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,6 +15,7 @@ from .edges import Layout
 from .errors import EmptyMessageError, InputError
 from .heads import fold, unfold
 from .images import ImageSet
+from .link import Link
 from .progress import Progress
 from .protocol import LoadedModel
 from .rates import RateReport, Tally
@@ -111,9 +112,7 @@ class Job:
         run = max(self.runs, key=lambda r: len(r.tiles))
         few = np.arange(0, len(run.tiles), max(1, len(run.tiles) // self.batch))[: self.batch]
         extents = Layout(run.pictures, self.side, self.side).extents(few)
-        link = bits_back.Link(
-            len(few), self.side, self.side, self.seed, 0, run.gray, extents=extents
-        )
+        link = Link(len(few), self.side, self.side, self.seed, 0, run.gray, extents=extents)
         words = 1 << 18
         while True:
             try:

@@ -22,6 +22,7 @@ from rich.table import Table
 from . import bits_back, fast, inputs, tiles
 from .ans import DEFAULT_HEADS, U64, Interval, Locate, Message
 from .errors import BitsbackError, InputError
+from .link import Link
 from .protocol import LoadedModel
 from .rates import Tally
 
@@ -148,7 +149,7 @@ def measure(loaded: LoadedModel, x: np.ndarray, repeats: int) -> list[LinkTime]:
         BitsbackError: decoding did not give back the images or the message.
     """
     batch, _, height, width = x.shape
-    link = bits_back.Link(batch, height, width, _SEED, 0)
+    link = Link(batch, height, width, _SEED, 0)
     best: dict[str, _Clock] = {}
     start = Message.random(DEFAULT_HEADS, _WORDS, _SEED)
     message = start.copy()

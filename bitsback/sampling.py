@@ -13,6 +13,7 @@ from .chain import Chain
 from .chunk_head import Segment
 from .classical import mosaic
 from .errors import EmptyMessageError, InputError
+from .link import Link
 from .progress import Progress
 from .protocol import LoadedModel
 
@@ -47,7 +48,7 @@ def sample(
     return np.concatenate(found).transpose(0, 2, 3, 1)
 
 
-def _draw(loaded: LoadedModel, link: bits_back.Link, seed: int, first: int) -> np.ndarray:
+def _draw(loaded: LoadedModel, link: Link, seed: int, first: int) -> np.ndarray:
     words = 1 << 14
     while True:
         message = Message.random(DEFAULT_HEADS, words, seed + (first << 32))

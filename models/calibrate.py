@@ -4,7 +4,8 @@ import numpy as np
 
 from bitsback import grid
 from bitsback.ans import Message
-from bitsback.bits_back import Link, encode
+from bitsback.bits_back import encode
+from bitsback.link import Link
 
 from .coding import DrawModel, IntegerArithmetic
 from .config import DrawConfig

@@ -16,8 +16,9 @@ import torch
 from torch import Tensor
 
 from bitsback.ans import Message
-from bitsback.bits_back import Link, decode, encode
+from bitsback.bits_back import decode, encode
 from bitsback.errors import BitsbackError
+from bitsback.link import Link
 
 from . import store
 from .coding import DrawModel

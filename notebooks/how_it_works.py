@@ -22,6 +22,8 @@ from matplotlib.ticker import StrMethodFormatter
 import bitsback
 from bitsback import bits_back, pixels, rates
 from bitsback.ans import DEFAULT_HEADS, Message
+from bitsback.latents import pop_prior
+from bitsback.link import Link
 from bitsback.protocol import LoadedModel
 from bitsback.tables import LOGIT_UNIT
 
@@ -94,14 +96,14 @@ def encode(loaded: LoadedModel, pictures: np.ndarray) -> Run:
     x = pictures[:, None]
     batch, _, height, width = x.shape
     assert isinstance(loaded.model, coding.DrawModel)
-    model, link = loaded.model, bits_back.Link(batch, height, width, seed=0, index=0)
+    model, link = loaded.model, Link(batch, height, width, seed=0, index=0)
     message = Message.random(DEFAULT_HEADS, 1 << 16, seed=0)
     before = message.copy()
     cost = bits_back.encode(message, model, link, x)
     # The first half of decoding finds the same latents, hence the same canvases.
     copy = message.copy()
     visits, end = bits_back.walk(
-        model, link, lambda index, state, latents: bits_back.pop_prior(copy, latents)
+        model, link, lambda index, state, latents: pop_prior(copy, latents)
     )
     states = [visit.state for visit in visits] + [end]
     canvases = []

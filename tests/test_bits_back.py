@@ -12,9 +12,9 @@ from conftest import SMALL, random_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bitsback import bits_back
+from bitsback import bits_back, latents
 from bitsback.ans import Message
-from bitsback.bits_back import Link
+from bitsback.link import Link
 from bitsback.rates import Tally
 
 
@@ -105,6 +105,29 @@ def test_the_latents_that_are_not_coded_are_the_means_of_their_priors():
         assert np.abs(distance / width).max() < 1 / 64 + 4 / width.min()
 
 
+@pytest.mark.parametrize(("coded", "asked"), [(None, [0, 1]), (1, [0]), (0, [])])
+def test_posteriors_that_no_coded_latent_needs_are_not_computed(monkeypatch, coded, asked):
+    config = dataclasses.replace(SMALL, steps=3)
+    tensors, widths = random_model(config)
+    widths[0][0] = 127
+    widths[2][:] = 127
+    model = DrawModel(config, IntegerOps(config, tensors, torch.device("cpu")), widths)
+    seen, observed = [], []
+    posterior, observe = DrawModel.posterior, DrawModel.observe
+    monkeypatch.setattr(
+        DrawModel, "posterior", lambda self, i, *rest: seen.append(i) or posterior(self, i, *rest)
+    )
+    monkeypatch.setattr(DrawModel, "observe", lambda *given: observed.append(1) or observe(*given))
+    x = np.ones((1, 1, 8, 8), np.uint8)
+    message, link = Message.random(8, 20_000, 0), Link(1, 8, 8, 0, 0, coded=coded)
+    cost = bits_back.encode(message, model, link, x)
+    assert seen == asked
+    assert [group.popped > 0 for group in cost.groups] == [i in asked for i in range(3)]
+    assert np.array_equal(bits_back.decode(message, model, link), x)
+    assert seen == 2 * asked
+    assert len(observed) == 2 * bool(asked)
+
+
 def chain_check(model, monkey=None):
     """The check of a chain of 120 images drawn from noise."""
     random = np.random.default_rng(1)
@@ -131,23 +154,23 @@ def test_net_and_kl_based_bits_match():
 
 @pytest.mark.parametrize("off", [32 * 6, 3])
 def test_a_posterior_off_by_rows_fails_the_check(monkeypatch, off):
-    pop = bits_back.Posterior.pop
+    pop = latents.Posterior.pop
 
     def wrong(self, message, masks):
         return pop(dataclasses.replace(self, rows=self.rows - off), message, masks)
 
-    monkeypatch.setattr(bits_back.Posterior, "pop", wrong)
+    monkeypatch.setattr(latents.Posterior, "pop", wrong)
     assert not chain_check(model_of(SMALL)).passed
 
 
 def test_a_prior_of_the_wrong_step_fails_the_check(monkeypatch):
-    push = bits_back.push_prior
+    push = latents.push_prior
     seen = {}
 
-    def wrong(message, visit):
-        other = seen.get(visit.index + 1, visit)
-        seen[visit.index] = visit
-        push(message, dataclasses.replace(other, k=visit.k))
+    def wrong(message, here, k):
+        other = seen.get(here.group.step + 1, here)
+        seen[here.group.step] = here
+        push(message, other, k)
 
     monkeypatch.setattr(bits_back, "push_prior", wrong)
     assert not chain_check(model_of(SMALL)).passed

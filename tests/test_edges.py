@@ -12,7 +12,7 @@ from test_bits_back import model_of
 
 from bitsback import bits_back, edges, tiles
 from bitsback.ans import Message
-from bitsback.bits_back import Link
+from bitsback.link import Link
 
 SIDES = st.integers(1, 23)
 PASSES = {n: tuple(p.where for p in passes(dataclasses.replace(SMALL, passes=n))) for n in (1, 4)}

@@ -16,8 +16,8 @@ from bitsback.models.micro import MicroBatches
 
 from bitsback import bits_back, grid
 from bitsback.ans import Message
-from bitsback.bits_back import Link
 from bitsback.errors import BitsbackError
+from bitsback.link import Link
 
 BATCH, LINKS = 8, 12
 

@@ -13,8 +13,8 @@ from conftest import SMALL, random_model
 
 from bitsback import bits_back
 from bitsback.ans import Message
-from bitsback.bits_back import Link
 from bitsback.errors import ModelError
+from bitsback.link import Link
 
 BATCH = 7
 TINY = {
