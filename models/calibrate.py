@@ -11,6 +11,8 @@ from .coding import DrawModel, IntegerArithmetic
 from .config import DrawConfig
 from .data import Pictures
 from .draw import Memory, State, groups
+from .grids import LOG_SCALE_BITS
+from .loss import LOG2_UNIFORM
 
 # 16 log2(delta / sigma_q): one sigma. Measured on q = N(.5, .5**2), p = N(0, 1): the grid costs
 # 1.2 % over the continuous KL at one sigma and 4.8 % at two, for 1 bit a latent less to start with.
@@ -22,8 +24,11 @@ def calibrate(config: DrawConfig, ops: IntegerArithmetic, pictures: Pictures) ->
     """Grid widths of every group and channel, 16 log2(delta), for `DrawModel`.
 
     A channel's width is the narrow (lower decile) posterior's, in units of the prior's
-    sigma; a channel whose KL is below 0.001 bits a latent on average is not coded at all.
+    sigma; a channel whose KL is below 0.001 bits a latent on average is not coded at all. A
+    constant posterior's width has been learned.
     """
+    if config.posterior == "constant":
+        return [_constant(ops, g.layer) for g in groups(config)]
     sizes = [config.latents2 if g.layer == 2 else config.latents for g in groups(config)]
     fine = [np.zeros(size, np.int64) for size in sizes]
     model = DrawModel(config, ops, fine)
@@ -40,6 +45,13 @@ def calibrate(config: DrawConfig, ops: IntegerArithmetic, pictures: Pictures) ->
         nil = cost[0].mean((0, 2, 3)) < NIL_BITS
         found.append(np.where(nil, grid.NIL, width))
     return found
+
+
+def _constant(ops: IntegerArithmetic, layer: int) -> np.ndarray:
+    """The width of a constant posterior's grid, which has that posterior's variance."""
+    octaves = ops.array(ops.initial(f"width{layer}", 1, 1, 1))[0, :, 0, 0] / 2**LOG_SCALE_BITS
+    widths = np.floor(16 * (octaves + LOG2_UNIFORM) + 0.5)
+    return np.clip(widths, -48, 32).astype(np.int64)
 
 
 class _Recorder:

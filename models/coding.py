@@ -35,7 +35,7 @@ class DrawModel:
         self.config, self.ops = config, ops
         self.order = draw.groups(config)
         self.groups = tuple(
-            protocol.Group(group.step, group.layer, widths)
+            protocol.Group(group.step, group.layer, widths, config.posterior == "constant")
             for group, widths in zip(self.order, log_widths, strict=True)
         )
 

@@ -9,11 +9,14 @@ from torch.nn import functional
 
 from . import draw
 from .config import DrawConfig
-from .floats import FloatOps
+from .floats import FloatOps, Round
 from .grids import CANVAS_GAIN
 from .passes import passes
 
 LN2 = math.log(2.0)
+LOG2_UNIFORM = 0.5 * math.log2(12.0)  # of a uniform distribution's width over its sigma
+WIDTH_BITS = 4  # widths of grids are in sixteenths of an octave
+LEAST_MASS = 2.0**-24  # of a grid point, as the tables have it
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,6 +34,23 @@ def gaussian_kl(q: draw.Gaussians, p: draw.Gaussians) -> Tensor:
     return 0.5 * (torch.exp(2 * log_ratio) + distance * distance - 1) - log_ratio
 
 
+def dithered(q: draw.Gaussians, p: draw.Gaussians) -> tuple[Tensor, Tensor]:
+    """Latents as the shared dithered grid leaves them, and what they cost: (z, nats), elementwise.
+
+    The grid is as wide as gives it the variance of q, which is p's times a constant; the noise is
+    uniform over it, and the cost is that of the grid point under the prior, -log P(k).
+
+    Source: the paper's section 3, first scheme; Ziv (1985) for the dither.
+    """
+    log_width = Round.apply(q.log_scale - p.log_scale + LOG2_UNIFORM, 2.0**WIDTH_BITS)  # type: ignore[no-untyped-call]
+    width = torch.exp2(log_width)
+    z = q.mean + torch.exp2(p.log_scale) * width * (torch.rand_like(q.mean) - 0.5)
+    distance = ((z - p.mean) * torch.exp2(-p.log_scale)).abs()
+    # Both in the upper tail, where the difference keeps its digits.
+    mass = _normal_cdf(width / 2 - distance) - _normal_cdf(-width / 2 - distance)
+    return z, -torch.log(mass.clamp_min(LEAST_MASS))
+
+
 def losses(ops: FloatOps, config: DrawConfig, levels: Tensor) -> Losses:
     """One pass over pictures, latents drawn from q.
 
@@ -45,8 +65,12 @@ def losses(ops: FloatOps, config: DrawConfig, levels: Tensor) -> Losses:
     for group in draw.groups(config):
         p = draw.prior(ops, group, state)
         q, memory = draw.posterior(ops, config, group, memory, state, p)
-        z = q.mean + torch.exp2(q.log_scale) * torch.randn_like(q.mean)
-        kl.append(gaussian_kl(q, p).flatten(1).sum(1))
+        if config.posterior == "constant":
+            z, nats = dithered(q, p)
+        else:
+            z = q.mean + torch.exp2(q.log_scale) * torch.randn_like(q.mean)
+            nats = gaussian_kl(q, p)
+        kl.append(nats.flatten(1).sum(1))
         state = draw.step(ops, config, group, state, ops.latent(z))
     r = canvas(ops, config, state, x)
     return Losses(likelihood_nats(ops, config, r, levels), torch.stack(kl))
