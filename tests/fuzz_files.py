@@ -260,7 +260,11 @@ def head_fields(source: Source, random: Random) -> Case:
     numbers = [head.batch, head.ramp, head.heads]
     numbers += [head.payload_bytes, head.classical_bytes, head.filler_bytes]
     partial = [len(head.partial), *head.partial]
-    segments = [[s.count, s.height, s.width, s.channels, s.classical] for s in head.segments]
+    segments = [
+        [s.count, s.height, s.width, s.channels, s.classical, len(s.pictures)]
+        + [field for run in s.pictures for field in run]
+        for s in head.segments
+    ]
     for _ in range(random.choice([1, 1, 2])):
         fields = random.choice([numbers, numbers, partial, *segments, *segments])
         where = random.randrange(len(fields))
@@ -275,7 +279,7 @@ def head_fields(source: Source, random: Random) -> Case:
     body += head.pixels_checksum + leb128.pack(count)
     for segment in segments:
         body += b"".join(map(leb128.pack, segment[:3])) + bytes([segment[3] % 256])
-        body += leb128.pack(segment[4])
+        body += b"".join(map(leb128.pack, segment[4:]))
     if random.random() < 0.1:
         body = damage(body, random)
     chunks[number] = sign(body + message.astype("<u4").tobytes())
