@@ -20,6 +20,7 @@ from .progress import Progress
 from .protocol import LoadedModel
 from .rates import RateReport, Tally
 from .runs import Run
+from .runs import filled as filled_run
 
 # Each link starts on so many times the bits that a tile takes on average, and some.
 _CAUTION, _SPARE_BITS = 1.15, 64
@@ -161,6 +162,7 @@ class Job:
         filler = max(0, max(need, self.fewest) - len(self.payload))
         start = initial.Initial(self.payload, b"", filler)
         message = start.message(self.seed, self.number)
+        runs = [filled_run(run, self.loaded.model.passes) for run in self.runs]
         partial, first_bits = self.begin(message, more)
         first = sum(partial)
         tally, done = Tally(), first
@@ -173,7 +175,8 @@ class Job:
             tally.add(cost, self.runs[place.segment].tiles[place.where].size)
             done += place.link.batch
             self.tell(done)
-        return self.packed(fold(message), start, partial, first, first_bits, tally)
+        coded = dataclasses.replace(self, runs=runs)
+        return coded.packed(fold(message), start, partial, first, first_bits, tally)
 
     def begin(self, message: Message, more: float) -> tuple[list[int], float]:
         """Code the partial links: how many of each number of groups, and the bits they add."""

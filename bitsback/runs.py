@@ -1,6 +1,7 @@
 """Pictures as runs of equal tiles, the segments of a file: colour first, then gray."""
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -9,7 +10,7 @@ from .edges import Layout, PictureRun, fill_passes, picture_runs
 from .errors import InputError
 from .grid import NIL
 from .images import ImageSet
-from .protocol import LoadedModel
+from .protocol import LoadedModel, Pixels
 
 _LEAST_TILES = 48
 _MOST_PADDING = 1.25
@@ -55,6 +56,8 @@ def tile_side(images: ImageSet, loaded: LoadedModel) -> int:
 def runs_of(images: ImageSet, loaded: LoadedModel, side: int) -> list[Run]:
     """Cut pictures into square tiles of one size, colour before gray.
 
+    What lies beyond the edges repeats the last pixels, as suits a classical code.
+
     Raises:
         InputError: the model cannot code such pictures.
     """
@@ -77,8 +80,16 @@ def runs_of(images: ImageSet, loaded: LoadedModel, side: int) -> list[Run]:
             channels < loaded.channels,
             picture_runs([p.shape[:2] for p in pictures], side, side),
         )
-        extents = Layout(run.pictures, side, side).extents(range(len(run.tiles)))
-        if extents is not None:
-            fill_passes(run.tiles.transpose(0, 3, 1, 2), extents, loaded.model.passes)
         found.append(run)
     return found
+
+
+def filled(run: Run, passes: Sequence[Pixels]) -> Run:
+    """The run with what a chain puts beyond the edges; itself if there is nothing."""
+    layout = Layout(run.pictures, *run.tiles.shape[1:3])
+    extents = layout.extents(range(len(run.tiles)))
+    if extents is None:
+        return run
+    found = run.tiles.copy()
+    fill_passes(found.transpose(0, 3, 1, 2), extents, passes)
+    return dataclasses.replace(run, tiles=found)
