@@ -19,8 +19,7 @@ from .link import Link
 from .progress import Progress
 from .protocol import LoadedModel
 from .rates import RateReport, Tally
-from .runs import Run
-from .runs import filled as filled_run
+from .runs import Run, with_edges
 
 # Each link starts on so many times the bits that a tile takes on average, and some.
 _CAUTION, _SPARE_BITS = 1.15, 64
@@ -162,7 +161,6 @@ class Job:
         filler = max(0, max(need, self.fewest) - len(self.payload))
         start = initial.Initial(self.payload, b"", filler)
         message = start.message(self.seed, self.number)
-        runs = [filled_run(run, self.loaded.model.passes) for run in self.runs]
         partial, first_bits = self.begin(message, more)
         first = sum(partial)
         tally, done = Tally(), first
@@ -175,6 +173,7 @@ class Job:
             tally.add(cost, self.runs[place.segment].tiles[place.where].size)
             done += place.link.batch
             self.tell(done)
+        runs = [with_edges(run, self.loaded.model.passes) for run in self.runs]
         coded = dataclasses.replace(self, runs=runs)
         return coded.packed(fold(message), start, partial, first, first_bits, tally)
 

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from .protocol import Pixels
+from .tiles import grid
 
 Extent = tuple[int, int]
 """Rows and columns of a tile, from its first ones, that lie in its picture."""
@@ -25,7 +26,7 @@ PictureRun = tuple[int, int, int]
 
 def tiles_of(pictures: Sequence[PictureRun], height: int, width: int) -> int:
     """Number of tiles that pictures are cut into."""
-    return sum(n * math.prod(_grid(h, w, height, width)) for n, h, w in pictures)
+    return sum(n * math.prod(grid(size, (height, width))) for n, *size in pictures)
 
 
 def picture_runs(
@@ -72,7 +73,7 @@ class Layout:
     def _extent(self, number: int) -> Extent:
         run = bisect.bisect_right(self._ends, number)
         _, h, w = self.pictures[run]
-        rows, columns = _grid(h, w, self.height, self.width)
+        rows, columns = grid((h, w), (self.height, self.width))
         begin = self._ends[run - 1] if run else 0
         row, column = divmod((number - begin) % (rows * columns), columns)
         return min(self.height, h - row * self.height), min(self.width, w - column * self.width)
@@ -111,10 +112,6 @@ def fill_passes(x: np.ndarray, extents: Sequence[Extent], passes: Sequence[Pixel
     """`fill` all passes of tiles (B, C, H, W), in place."""
     for where in passes:
         fill(x[:, :, *where], extents, where)
-
-
-def _grid(h: int, w: int, height: int, width: int) -> tuple[int, int]:
-    return -(-h // height), -(-w // width)
 
 
 def _within(extent: Extent, where: Pixels) -> tuple[int, int]:

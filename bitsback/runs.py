@@ -75,16 +75,13 @@ def runs_of(images: ImageSet, loaded: LoadedModel, side: int) -> list[Run]:
             raise InputError(
                 f"model {loaded.name!r} codes gray pictures only: use a colour model, such as photo"
             )
-        run = Run(
-            tiles.cut(pictures, (side, side)),
-            channels < loaded.channels,
-            picture_runs([p.shape[:2] for p in pictures], side, side),
-        )
-        found.append(run)
+        cut = tiles.cut(pictures, (side, side))
+        sizes = picture_runs([p.shape[:2] for p in pictures], side, side)
+        found.append(Run(cut, channels < loaded.channels, sizes))
     return found
 
 
-def filled(run: Run, passes: Sequence[Pixels]) -> Run:
+def with_edges(run: Run, passes: Sequence[Pixels]) -> Run:
     """The run with what a chain puts beyond the edges; itself if there is nothing."""
     layout = Layout(run.pictures, *run.tiles.shape[1:3])
     extents = layout.extents(range(len(run.tiles)))

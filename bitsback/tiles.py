@@ -18,7 +18,7 @@ def count(shapes: Sequence[tuple[int, int, int]], tile: tuple[int, int]) -> int:
     Returns:
         The number of tiles that `cut` makes.
     """
-    return sum(rows * cols for rows, cols in (_grid(shape, tile) for shape in shapes))
+    return sum(rows * cols for rows, cols in (grid(shape, tile) for shape in shapes))
 
 
 def cut(pictures: Sequence[NDArray[np.uint8]], tile: tuple[int, int]) -> NDArray[np.uint8]:
@@ -46,7 +46,7 @@ def cut(pictures: Sequence[NDArray[np.uint8]], tile: tuple[int, int]) -> NDArray
     tiles = np.empty((count(shapes, tile), height, width, channels), np.uint8)
     first = 0
     for picture, shape in zip(pictures, shapes, strict=True):
-        rows, cols = _grid(shape, tile)
+        rows, cols = grid(shape, tile)
         missing = (rows * height - shape[0], cols * width - shape[1])
         padded = np.pad(picture, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="edge")
         split = padded.reshape(rows, height, cols, width, channels).swapaxes(1, 2)
@@ -79,7 +79,7 @@ def join(
     pictures = []
     first = 0
     for shape in shapes:
-        rows, cols = _grid(shape, (height, width))
+        rows, cols = grid(shape, (height, width))
         part = tiles[first : first + rows * cols]
         split = part.reshape(rows, cols, height, width, channels).swapaxes(1, 2)
         whole = split.reshape(rows * height, cols * width, channels)
@@ -102,13 +102,14 @@ def values(shapes: Sequence[tuple[int, int, int]], tile: tuple[int, int]) -> NDA
     for shape in shapes:
         sides = [
             np.minimum(size, whole - size * np.arange(count))
-            for size, whole, count in zip(tile, shape, _grid(shape, tile), strict=False)
+            for size, whole, count in zip(tile, shape, grid(shape, tile), strict=False)
         ]
         found.append(shape[2] * np.outer(*sides).ravel())
     return np.concatenate(found)
 
 
-def _grid(shape: tuple[int, int, int], tile: tuple[int, int]) -> tuple[int, int]:
+def grid(shape: Sequence[int], tile: tuple[int, int]) -> tuple[int, int]:
+    """Rows and columns of tiles that a picture of shape (H, W, ...) needs."""
     return -(-shape[0] // tile[0]), -(-shape[1] // tile[1])
 
 

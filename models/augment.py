@@ -17,16 +17,19 @@ COLOUR = 2.4  # largest factor of the distance from gray
 CHANNEL = 0.25  # how far a channel's own factor may be from it
 
 
+def window(image: np.ndarray, side: int, random: np.random.Generator) -> np.ndarray:
+    """A square of an image (H, W, C), at a random place."""
+    top, left = (int(random.integers(n - side + 1)) for n in image.shape[:2])
+    return image[top : top + side, left : left + side]
+
+
 def varied_crop(image: np.ndarray, crop: int, random: np.random.Generator) -> np.ndarray:
     """A crop of side `crop`, uint8 (crop, crop, C), of an image (H, W, C), varied at random."""
     factor = float(random.uniform(1.0, LARGEST)) if random.random() < ENLARGED else 1.0
     side = min(int(np.ceil(crop / factor)) + 1, *image.shape[:2]) if factor > 1 else crop
-    top, left = (int(random.integers(n - side + 1)) for n in image.shape[:2])
-    found = image[top : top + side, left : left + side]
+    found = window(image, side, random)
     if factor > 1:
-        found = _resized(found, max(crop, round(side * factor)), random)
-        top, left = (int(random.integers(n - crop + 1)) for n in found.shape[:2])
-        found = found[top : top + crop, left : left + crop]
+        found = window(_resized(found, max(crop, round(side * factor)), random), crop, random)
     if random.random() < COLOURED:
         found = _coloured(found, random)
     return _levels(found)

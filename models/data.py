@@ -12,7 +12,7 @@ from torch import Tensor
 
 from bitsback.errors import InputError
 
-from .augment import varied_crop
+from .augment import varied_crop, window
 from .config import DrawConfig
 
 
@@ -73,12 +73,7 @@ class Pictures:
         crops = []
         for i in which:
             image = arrays[i][random.integers(arrays[i].shape[0])]
-            if self.vary:
-                crop = varied_crop(image, side, random)
-            else:
-                top = random.integers(image.shape[0] - side + 1)
-                left = random.integers(image.shape[1] - side + 1)
-                crop = image[top : top + side, left : left + side]
+            crop = (varied_crop if self.vary else window)(image, side, random)
             crops.append(crop[:, ::-1] if self.flip and random.random() < 0.5 else crop)
         stacked = np.stack(crops)
         if self.sample:
