@@ -1,8 +1,9 @@
-"""Variations of colour crops, for what training pictures lack.
+"""Variations of training pictures, for what they lack.
 
-Pictures that were reduced to hide a camera's or JPEG's traces are sharper and less noisy than
-photographs at their full size, and less colourful than some. A crop is now and then enlarged and
-given a little noise, or its colours are moved away from its gray.
+A drawing (one channel) is turned, scaled and shifted a little. Colour pictures that were reduced to
+hide a camera's or JPEG's traces are sharper and less noisy than photographs at their full size, and
+less colourful than some: a crop is now and then enlarged and given a little noise, or its colours
+are moved away from its gray.
 """
 
 import numpy as np
@@ -15,6 +16,9 @@ NOISE = 2.0  # largest standard deviation, levels
 COLOURED = 0.5
 COLOUR = 2.4  # largest factor of the distance from gray
 CHANNEL = 0.25  # how far a channel's own factor may be from it
+TURNED = 0.15  # largest angle of a drawing, radians
+SCALED = 0.1  # largest change of its size
+SHIFTED = 1.5  # largest shift, pixels along each side
 
 
 def window(image: np.ndarray, side: int, random: np.random.Generator) -> np.ndarray:
@@ -33,6 +37,19 @@ def varied_crop(image: np.ndarray, crop: int, random: np.random.Generator) -> np
     if random.random() < COLOURED:
         found = _coloured(found, random)
     return _levels(found)
+
+
+def varied_drawing(image: np.ndarray, side: int, random: np.random.Generator) -> np.ndarray:
+    """A crop of side `side`, uint8 (side, side, 1), of a drawing on ground 0, moved at random."""
+    crop = window(image, side, random)
+    angle = random.uniform(-TURNED, TURNED)
+    cos, sin = np.array([np.cos(angle), np.sin(angle)]) * random.uniform(1 - SCALED, 1 + SCALED)
+    right, down = random.uniform(-SHIFTED, SHIFTED, 2) * 2 / side
+    moved = torch.tensor([[[cos, -sin, right], [sin, cos, down]]], dtype=torch.float32)
+    where = functional.affine_grid(moved, [1, 1, side, side], align_corners=False)
+    plane = torch.from_numpy(np.ascontiguousarray(crop.transpose(2, 0, 1))).float()[None]
+    found = functional.grid_sample(plane, where, align_corners=False)
+    return _levels(found[0].numpy().transpose(1, 2, 0))
 
 
 def _resized(image: np.ndarray, side: int, random: np.random.Generator) -> np.ndarray:

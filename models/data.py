@@ -12,7 +12,7 @@ from torch import Tensor
 
 from bitsback.errors import InputError
 
-from .augment import varied_crop, window
+from .augment import varied_crop, varied_drawing, window
 from .config import DrawConfig
 
 
@@ -25,7 +25,7 @@ class Pictures:
         crop: side of the square crops, pixels.
         sample: whether a level v is turned into a fresh binary pixel of probability v/255.
         flip: whether crops are mirrored at random.
-        vary: whether crops are enlarged and coloured at random (see `augment`).
+        vary: whether crops are varied at random (see `augment`).
     """
 
     arrays: tuple[np.ndarray, ...]
@@ -70,10 +70,11 @@ class Pictures:
         # Between pictures and pixels, so that small and reduced pictures are seen often enough.
         weights = np.array([a.shape[0] * math.sqrt(a.shape[1] * a.shape[2]) for a in arrays])
         which = random.choice(len(arrays), max(1, size // scale**2), p=weights / weights.sum())
+        varied = varied_drawing if self.arrays[0].shape[-1] == 1 else varied_crop
+        take = varied if self.vary else window
         crops = []
         for i in which:
-            image = arrays[i][random.integers(arrays[i].shape[0])]
-            crop = (varied_crop if self.vary else window)(image, side, random)
+            crop = take(arrays[i][random.integers(arrays[i].shape[0])], side, random)
             crops.append(crop[:, ::-1] if self.flip and random.random() < 0.5 else crop)
         stacked = np.stack(crops)
         if self.sample:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from . import weight_norm
 from .config import DrawConfig
 from .grids import (
     CANVAS_GAIN,
@@ -120,13 +121,22 @@ class Round(torch.autograd.Function):
 
 
 class FloatOps:
-    """The arithmetic of training: reals, rounded to the grids when `quantised`."""
+    """The arithmetic of training: reals, rounded to the grids when `quantised`.
+
+    Args:
+        dropout: share of the LSTMs' outputs that are nil, the others being larger in return.
+    """
 
     def __init__(
-        self, config: DrawConfig, params: dict[str, Tensor], quantised: bool = False
+        self,
+        config: DrawConfig,
+        params: dict[str, Tensor],
+        quantised: bool = False,
+        dropout: float = 0.0,
     ) -> None:
         self.config = config
         self.quantised = quantised
+        self.dropout = dropout
         self.layers = layers(config)
         self.params = self._quantise(params) if quantised else params
 
@@ -191,7 +201,8 @@ class FloatOps:
         g = self.round(g.tanh(), SQUASHED_BITS)
         cell = self.round(f * cell + i * g, CELL_BITS).clamp(-CELL_LIMIT, CELL_LIMIT)
         out = self.round(self.round(cell, GATE_BITS).tanh(), SQUASHED_BITS)
-        return self.round(o * out, HIDDEN_BITS), cell
+        hidden = self.round(o * out, HIDDEN_BITS)
+        return functional.dropout(hidden, self.dropout) if self.dropout else hidden, cell
 
     def means(self, canvas: Tensor) -> Tensor:
         means = canvas[:, : self.config.channels]
@@ -227,19 +238,23 @@ class FloatOps:
 
 
 class DrawNetwork(nn.Module):
-    """The parameters of a conv DRAW as a torch module."""
+    """The parameters of a conv DRAW as a torch module.
 
-    def __init__(self, config: DrawConfig, seed: int = 0) -> None:
+    Args:
+        normalised: whether its weights are split into gains and directions (see `weight_norm`).
+    """
+
+    def __init__(self, config: DrawConfig, seed: int = 0, normalised: bool = False) -> None:
         super().__init__()
         self.config = config
-        generator = torch.Generator().manual_seed(seed)
-        for name, value in parameters(config, generator).items():
+        found = parameters(config, torch.Generator().manual_seed(seed))
+        for name, value in (weight_norm.split(found) if normalised else found).items():
             self.register_parameter(name.replace("/", "__"), nn.Parameter(value))
 
     def named(self) -> dict[str, Tensor]:
-        """The parameters by the names of `layers` and `initials`."""
+        """The parameters by the names of `layers` and `initials`, and gains if there are any."""
         return {name.replace("__", "/"): value for name, value in self.named_parameters()}
 
-    def ops(self, quantised: bool) -> FloatOps:
+    def ops(self, quantised: bool, dropout: float = 0.0) -> FloatOps:
         """The arithmetic over the present parameters."""
-        return FloatOps(self.config, self.named(), quantised)
+        return FloatOps(self.config, weight_norm.joined(self.named()), quantised, dropout)

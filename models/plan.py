@@ -23,7 +23,9 @@ class TrainConfig:
         beta: weight of the likelihood in the objective (eq. 11).
         sizes: of crops, from the model's smallest tile up, each twice the one before; they take
             turns, with the same number of pixels.
-        vary: whether crops are enlarged and coloured at random (see `augment`).
+        vary: whether crops are varied at random (see `augment`).
+        dropout: share of the LSTMs' outputs that are nil in training.
+        weight_norm: whether weights are trained as gains and directions (see `weight_norm`).
         kl_warmup: steps over which the weight of the KL rises to 1: pixels in passes are learned
             sooner than latents, which else may never be used.
         clip: largest global norm of the gradient.
@@ -43,6 +45,8 @@ class TrainConfig:
     beta: float = 1.0
     sizes: int = 1
     vary: bool = False
+    dropout: float = 0.0
+    weight_norm: bool = False
     kl_warmup: int = 0
     clip: float = 5.0
     ema: float = 0.998
@@ -60,6 +64,7 @@ class TrainConfig:
             "warmup": self.warmup < 0,
             "beta": not 0 < self.beta < math.inf,
             "sizes": not 1 <= self.sizes <= 4,
+            "dropout": not 0 <= self.dropout < 1,
             "kl_warmup": self.kl_warmup < 0,
             "clip": not self.clip > 0,
             "ema": not 0 <= self.ema < 1,

@@ -23,7 +23,7 @@ from torch import Tensor
 from bitsback.errors import ModelError
 from bitsback.files import atomic_write
 
-from . import loss, validation
+from . import loss, validation, weight_norm
 from .config import DrawConfig
 from .data import Pictures
 from .floats import DrawNetwork
@@ -70,7 +70,7 @@ class Trainer:
         self.pictures = dataclasses.replace(pictures, vary=train.vary)
         self.device = torch.device(device)
         torch.manual_seed(train.seed)
-        self.network = DrawNetwork(model, train.seed).to(self.device)
+        self.network = DrawNetwork(model, train.seed, train.weight_norm).to(self.device)
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.params: list[Tensor] = list(self.network.parameters())
         self.average = [p.detach().clone() for p in self.params]
@@ -91,6 +91,7 @@ class Trainer:
         Raises:
             ModelError: none has.
         """
+        params = weight_norm.split(params) if self.train.weight_norm else params
         names = list(self.network.named())
         common = [
             (p, mean, params[name])
@@ -99,9 +100,11 @@ class Trainer:
         ]
         if not common:
             raise ModelError("the model to start from has no parameters in common with this one")
+        # A direction cannot be nil, but its gain can.
+        outer = "gain/outer" if self.train.weight_norm else "outer"
         with torch.no_grad():
             for name, p, mean in zip(names, self.params, self.average, strict=True):
-                if name.startswith("outer") and name not in params:
+                if name.startswith(outer) and name not in params:
                     p.zero_()
                     mean.zero_()
             for p, mean, value in common:
@@ -127,7 +130,8 @@ class Trainer:
         )
         torch.manual_seed((train.seed << 32) + self.update)
         with autocast:
-            found = loss.losses(self.network.ops(quantised), self.model, levels.float())
+            ops = self.network.ops(quantised, train.dropout)
+            found = loss.losses(ops, self.model, levels.float())
         kl = found.kl.sum(0).mean() / scale**2  # per crop of the smallest size
         likelihood = found.likelihood.mean() / scale**2
         rising = min(1.0, (self.update + 1) / max(1, train.kl_warmup))
@@ -231,7 +235,7 @@ class Trainer:
         """Bits/dim of the averaged parameters on the held-out pictures, if there are any."""
         if self.held is None:
             return None
-        params = dict(zip(self.network.named(), self.average, strict=True))
+        params = weight_norm.joined(dict(zip(self.network.named(), self.average, strict=True)))
         return validation.bits_per_dim(
             self.model, params, self.quantised(), self.held, self.train.seed
         )
@@ -242,8 +246,8 @@ class Trainer:
 
     def averaged(self) -> dict[str, Tensor]:
         """The averaged parameters by name: the ones to export."""
-        names = list(self.network.named())
-        return {name: value.cpu() for name, value in zip(names, self.average, strict=True)}
+        params = weight_norm.joined(dict(zip(self.network.named(), self.average, strict=True)))
+        return {name: value.cpu() for name, value in params.items()}
 
     def save(self, folder: Path) -> None:
         """Write a checkpoint from which `load` continues to the same result."""

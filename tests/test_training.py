@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 import torch
-from bitsback.models import augment, data, export, loss, store, training
+from bitsback.models import augment, data, export, floats, loss, store, training, weight_norm
 from bitsback.models import run as run_module
 from bitsback.models.config import DrawConfig
 from bitsback.models.plan import TrainConfig, read_config
@@ -529,6 +529,78 @@ def test_varied_crops_are_enlarged_and_coloured_now_and_then(side, monkeypatch):
     again = np.random.default_rng(5), np.random.default_rng(5)
     first, second = (augment.varied_crop(noise, side, each) for each in again)
     assert np.array_equal(first, second)
+
+
+def test_varied_drawings_are_moved_but_keep_their_ink(monkeypatch):
+    random = np.random.default_rng(0)
+    square = np.zeros((28, 28, 1), np.uint8)
+    square[10:18, 8:20] = 255
+    drawings = np.stack([augment.varied_drawing(square, 28, random) for _ in range(200)])
+    assert drawings.shape == (200, 28, 28, 1)
+    assert drawings.dtype == np.uint8
+    assert len({drawing.tobytes() for drawing in drawings}) == 200
+    ink = drawings.reshape(200, -1).astype(float).sum(1) / 255
+    assert 75 < ink.min() < 90 < 102 < ink.max() < 125  # 96, and up to 1.1**2 as much or as little
+    rows = (drawings[..., 0].mean((0, 2)) * np.arange(28)).sum() / drawings[..., 0].mean(
+        (0, 2)
+    ).sum()
+    assert abs(rows - 13.5) < 0.3
+    for name in ("TURNED", "SCALED", "SHIFTED"):
+        monkeypatch.setattr(augment, name, 0.0)
+    assert np.array_equal(augment.varied_drawing(square, 28, random), square)
+    pictures = data.Pictures((square[None],), 28, vary=True)
+    assert np.array_equal(pictures.batch(1, 0, 0)[0, 0].numpy(), square[..., 0])
+
+
+def test_weight_normalisation_changes_the_way_and_not_the_model():
+    plain, normal = trainer(), trainer(dataclasses.replace(PLAN, weight_norm=True))
+    assert len(normal.params) > len(plain.params)
+    before = plain.averaged()
+    for name, value in normal.averaged().items():
+        assert torch.allclose(value, before[name], atol=1e-6)
+    params = normal.network.named()
+    with torch.no_grad():
+        params["dec1/h"] *= 3.0  # a direction's length means nothing
+        params["gain/dec1/h"] *= 2.0
+    joined = weight_norm.joined(params)
+    assert joined.keys() == before.keys()
+    assert torch.allclose(joined["dec1/h"], 2.0 * before["dec1/h"], atol=1e-6)
+    first, *_ = [normal.one_update()[0] for _ in range(24)]
+    assert normal.one_update()[0] < first
+    held = data.Pictures((squares(300),), SMALL.tile, sample=True)
+    normal.held = held
+    assert math.isfinite(normal.validate() or math.nan)
+
+
+def test_a_normalised_run_starts_from_the_weights_of_a_plain_one():
+    config = dataclasses.replace(SMALL, passes=4)
+    weights = {k: v * 0.5 for k, v in trainer(config=config).averaged().items()}
+    deeper = dataclasses.replace(config, blocks=1)
+    run = trainer(dataclasses.replace(PLAN, weight_norm=True), deeper)
+    run.begin(weights)
+    found = run.averaged()
+    assert all(torch.allclose(found[name], value, atol=1e-6) for name, value in weights.items())
+    assert not found["outer1_1/h"].any()
+    run.one_update()
+    assert all(bool(torch.isfinite(p).all()) for p in run.params)
+    assert run.network.named()["gain/outer1_1/h"].any()
+
+
+def test_dropout_silences_a_share_of_the_hidden_maps_in_training_alone():
+    params = floats.parameters(SMALL, torch.Generator().manual_seed(0))
+    gates, cell = torch.full((1, 16, 40, 40), 1.0), torch.ones(1, 4, 40, 40)
+    whole, _ = floats.FloatOps(SMALL, params).lstm(gates, cell)
+    torch.manual_seed(0)
+    dropped, kept = floats.FloatOps(SMALL, params, dropout=0.25).lstm(gates, cell)
+    assert float((dropped == 0).float().mean()) == pytest.approx(0.25, abs=0.02)
+    assert float(dropped.max()) == pytest.approx(float(whole.max()) / 0.75)
+    assert bool((kept != 0).all())
+    asked = []
+    run = trainer(dataclasses.replace(PLAN, dropout=0.25))
+    real = run.network.ops
+    run.network.ops = lambda *words: asked.append(words) or real(*words)
+    run.one_update()
+    assert asked == [(False, 0.25)]
 
 
 def test_a_run_takes_crops_of_several_sizes_in_turn():
