@@ -112,7 +112,7 @@ class Chain:
         coded = None
         if number < self.begins:
             ends = itertools.accumulate(self.partial)
-            coded = next(groups for groups, end in enumerate(ends) if number < end)
+            coded = frozenset(range(next(n for n, end in enumerate(ends) if number < end)))
             segment, within = _locate(self._partial, number)
             begin = self.segments[segment].classical + within
             end = begin + 1

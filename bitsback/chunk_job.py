@@ -184,7 +184,7 @@ class Job:
             coded = self.affordable(message.bits, more, partial)
             if coded is None:
                 break
-            link = dataclasses.replace(place.link, coded=coded)
+            link = dataclasses.replace(place.link, coded=frozenset(range(coded)))
             x = self.runs[place.segment].batch(place.where)
             bits += bits_back.encode(message, self.loaded.model, link, x).net
             partial[coded] += 1

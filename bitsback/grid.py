@@ -1,11 +1,11 @@
 """The latent grid: z = mu_p + sigma_p * delta * (k + u), all of it in integers.
 
 k is what is coded; delta, a stored constant of a channel, is the grid's width in units of the
-prior's sigma; u in (-1/2, 1/2) is a dither that both sides draw from the file's seed. Under the
-prior k follows N(-u, 1/delta**2) on the integers; under the posterior
-N((mu_q - mu_p) / (sigma_p delta) - u, (sigma_q / (sigma_p delta))**2 - 1/12): the dither's own
-variance is left out, so that z has the variance sigma_q**2 whatever delta is. The narrowest
-posterior is one k: the paper's first scheme, with noise uniform over the width.
+prior's sigma (where q's width is constant, in units of 1: see `latents`); u in (-1/2, 1/2) is a
+dither that both sides draw from the file's seed. Under the prior k follows N(-u, 1/delta**2) on the
+integers; under the posterior N((mu_q - mu_p) / (sigma_p delta) - u, (sigma_q / (sigma_p delta))**2
+- 1/12): the dither's own variance is left out, so that z has the variance sigma_q**2 whatever delta
+is. The narrowest posterior is one k: the paper's first scheme, with noise uniform over the width.
 """
 
 import functools
@@ -80,10 +80,11 @@ def prior_rows(log_width: np.ndarray, d: np.ndarray) -> np.ndarray:
     """Rows of `tables.prior_table` for k under the prior: width 1/delta, centre -u.
 
     Args:
-        log_width: 16 log2(delta), broadcastable to d.
+        log_width: 16 log2(delta), broadcastable to d; the table has 1/delta in 2**-6..2**3, the
+            nearest stands for others.
         d: dither in 0..31.
     """
-    width = -np.asarray(log_width, np.int64) - PRIOR_WIDTHS[0]
+    width = np.clip(-np.asarray(log_width, np.int64), *PRIOR_WIDTHS) - PRIOR_WIDTHS[0]
     rows: np.ndarray = width * FRACTIONS + (FRACTIONS - 1 - d)
     return rows
 

@@ -1,7 +1,12 @@
-"""The latents of a link, group by group: their grid, their codecs under prior and posterior."""
+"""The latents of a link, group by group: their grid, their codecs under prior and posterior.
+
+Where q has a width of its own that does not depend on x, the grid has that width, in units of 1,
+wherever p is wide or narrow; a prior much narrower than the grid then tells k for next to nothing.
+"""
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -11,26 +16,34 @@ from .ans import Message
 from .link import Link
 from .protocol import Group, Model, State
 
+_FINE = -48  # 16 log2 of an eighth
+
 
 @dataclasses.dataclass(frozen=True)
 class Latents:
-    """A group's grid as both sides know it: its prior, its dither, and the coded channels."""
+    """A group's grid as both sides know it: its prior, its dither, and the coded channels.
+
+    The origin's means and scales are where the grid begins and what its widths are units of.
+    """
 
     group: Group
     p: grid.Gaussian
+    origin: grid.Gaussian
     dither: np.ndarray  # (B, C, h, w)
     coded: np.ndarray  # (C,) bool
     drawn: np.ndarray  # k of the channels that are not coded, (B, C - coded, h, w)
 
     @functools.cached_property
     def log_width(self) -> np.ndarray:
-        """(C, 1, 1); the channels that are not coded lie on a grid of one sigma."""
+        """(C, 1, 1); the channels that are not coded lie on a grid of one unit."""
         return np.where(self.coded, self.group.log_width, 0)[:, None, None]
 
     @functools.cached_property
     def prior_rows(self) -> np.ndarray:
         """Rows of the prior table for the coded channels."""
-        return self.of_coded(grid.prior_rows(self.log_width, self.dither))
+        octaves = self.origin.log_scale.astype(np.int64) - self.p.log_scale
+        width = (octaves + grid.PER_WIDTH // 2) // grid.PER_WIDTH + self.log_width
+        return self.of_coded(grid.prior_rows(width, self.dither))
 
     def of_coded(self, values: np.ndarray) -> np.ndarray:
         """The coded channels of (B, C, h, w)."""
@@ -46,27 +59,32 @@ class Latents:
 
     def z(self, k: np.ndarray) -> np.ndarray:
         """The latents themselves, from k of the coded channels."""
-        return grid.latent(self.p, self.log_width, self.complete(k), self.dither)
+        return grid.latent(self.origin, self.log_width, self.complete(k), self.dither)
 
 
 def prepare(link: Link, index: int, group: Group, p: grid.Gaussian) -> Latents:
-    """The grid of a group: dither and latents that are not coded come from the seed.
-
-    Of a group that the link does not code, all latents are their prior's means.
-    """
-    shape = p.mean.shape
-    if link.coded is not None and index >= link.coded:
-        middle = np.full(shape, grid.MIDDLE)
-        return Latents(group, p, middle, np.zeros(shape[1], np.bool_), np.zeros(shape, np.int64))
-    dither = grid.dither(link.seed, link.index, index, shape)
+    """The grid of a group: dither and latents that are not coded come from the seed."""
+    shape, origin, width = p.mean.shape, p, 0
     coded = group.log_width != grid.NIL
+    if link.coded is not None and index not in link.coded:
+        coded = np.zeros(shape[1], np.bool_)
+        if link.variance == 0:
+            middle = np.full(shape, grid.MIDDLE)
+            return Latents(group, p, p, middle, coded, np.zeros(shape, np.int64))
+        narrower = math.floor(grid.STEPS / 2 * math.log2(link.variance) + 0.5)
+        # Fine, as the dither adds a twelfth of the grid's width squared to the variance.
+        width = _FINE
+        origin = grid.Gaussian(p.mean, p.log_scale + narrower + grid.PER_WIDTH * width)
+    elif group.certain:
+        origin = grid.Gaussian(p.mean, np.where(coded[:, None, None], 0, p.log_scale))
+    dither = grid.dither(link.seed, link.index, index, shape)
     if coded.all():
         drawn = np.empty((shape[0], 0, *shape[2:]), np.int64)
     else:
         cf = grid.nil_cf(link.seed, link.index, index, shape)[:, ~coded]
-        rows = grid.prior_rows(np.zeros((1, 1, 1), np.int64), dither[:, ~coded])
+        rows = grid.prior_rows(np.full((1, 1, 1), width), dither[:, ~coded])
         drawn = tables.find(tables.prior_table(), rows, cf) + tables.FIRST
-    return Latents(group, p, dither, coded, drawn)
+    return Latents(group, p, origin, dither, coded, drawn)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,8 +99,8 @@ class Posterior:
     @property
     def certain(self) -> np.ndarray:
         """k where q is uniform of the grid's width."""
-        nearest = grid.nearest(self.q, self.latents.p, self.latents.log_width, self.latents.dither)
-        return self.latents.of_coded(nearest)
+        on = self.latents
+        return on.of_coded(grid.nearest(self.q, on.origin, on.log_width, on.dither))
 
     def pop(self, message: Message, masks: np.random.Philox) -> np.ndarray:
         """Take k off the message."""
@@ -122,18 +140,21 @@ def posteriors(
     reads.
     """
     coded = [
-        index for index, group in enumerate(model.groups) if (group.log_width != grid.NIL).any()
+        index
+        for index, group in enumerate(model.groups)
+        if (group.log_width != grid.NIL).any() and (link.coded is None or index in link.coded)
     ]
-    last = max(coded, default=-1) + 1
-    needed = last if link.coded is None else min(last, link.coded)
+    needed = max(coded, default=-1) + 1
     memory = model.observe(x) if needed else None
 
     def ask(index: int, state: State, latents: Latents) -> Posterior:
         nonlocal memory
+        nothing = latents.of_coded(np.zeros(latents.dither.shape, np.int64))
         if index >= needed:
-            nothing = latents.of_coded(np.zeros(latents.dither.shape, np.int64))
             return Posterior(nothing, nothing, latents.p, latents)
         q, memory = model.posterior(index, memory, state, latents.p)
+        if latents.group.certain:
+            return Posterior(nothing, nothing, q, latents)
         rows, base = grid.posterior_rows(q, latents.p, latents.log_width, latents.dither)
         return Posterior(latents.of_coded(rows), latents.of_coded(base), q, latents)
 

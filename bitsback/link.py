@@ -1,8 +1,9 @@
 """A link of a chain: images that are coded side by side.
 
-A link may code the latents of its first groups only: those of the others lie at the means of their
-priors, which costs what they would have told, but takes no bits off the message. So the first links
-of a chain are coded, when there is little on the message yet.
+A link may code the latents of some groups only: those of the others lie at the means of their
+priors, or are drawn from them. It costs what they would have told, but takes no bits off the
+message: so the first links of a chain are coded, when there is little on it yet, and so a lossy
+file leaves away what it does not keep.
 """
 
 import dataclasses
@@ -19,7 +20,8 @@ class Link:
         seed: of the file's dither and of the latents that are never coded.
         index: number of the link in the file.
         gray: whether the images are gray but the model has three channels.
-        coded: how many of the first groups have latents that are coded; None for all.
+        coded: numbers of the groups whose latents are coded; None for all.
+        variance: of the latents of the other groups, in units of their priors'.
         extents: rows and columns of each image that are coded (see `edges`); None for all.
     """
 
@@ -29,5 +31,6 @@ class Link:
     seed: int
     index: int
     gray: bool = False
-    coded: int | None = None
+    coded: frozenset[int] | None = None
     extents: tuple[Extent, ...] | None = None
+    variance: float = 0.0

@@ -28,7 +28,8 @@ class Group:
 
     Args:
         log_width: (C,) int, 16 log2(delta) of every channel, or `grid.NIL` where it is not coded.
-        certain: whether q is uniform of the grid's width, so that nothing is popped under it.
+        certain: whether q is uniform of the grid's width, so that nothing is popped under it; delta
+            is then in units of 1, not of the prior's sigma.
     """
 
     step: int

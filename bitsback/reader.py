@@ -222,7 +222,8 @@ def _matching_model(header: container.Header, load_model: LoadModel) -> LoadedMo
         ModelError: it is missing or another; the sentence says which is needed.
         FormatError: the file's tables are not this version's.
     """
-    if not bytes.fromhex(tables.TABLES_SHA256).startswith(header.tables_sha256):
+    known = (tables.TABLES_SHA256, *tables.EARLIER_SHA256)
+    if not any(bytes.fromhex(sha256).startswith(header.tables_sha256) for sha256 in known):
         raise FormatError("the file was written with other frequency tables than this version's")
     needed = f"model {header.model!r} with SHA-256 {header.model_sha256.hex()}..."
     try:

@@ -28,7 +28,7 @@ FIRST, LAST = -128, 127  # the window of grid points k
 COLUMNS = LAST - FIRST + 1
 FRACTIONS = 32  # cells in which a row's centre may lie
 SCALE_STEPS = 16  # widths in an octave
-PRIOR_WIDTHS = (-32, 48)
+PRIOR_WIDTHS = (-96, 48)
 POSTERIOR_WIDTHS = (-29, 48)
 _LEAST_WIDTH = 0.05
 
@@ -42,7 +42,9 @@ PIXEL_KINDS = {"gaussian": arithmetic.normal_cdf, "logistic": arithmetic.logisti
 LOGIT_LIMIT = 512
 LOGIT_UNIT = 32
 
-TABLES_SHA256 = "f41642f742a490cd7da806a577838c5cd405ea4235bc84df9fd87f084bfa744f"
+TABLES_SHA256 = "ccc5b8349e6c3a95f0d9b5e667ba55f4389fc64695b1b715c186586a461d3329"
+# All of their rows are among the present ones: these lack a prior's widths below 1/4.
+EARLIER_SHA256 = ("f41642f742a490cd7da806a577838c5cd405ea4235bc84df9fd87f084bfa744f",)
 
 
 @functools.cache
@@ -55,7 +57,7 @@ def prior_table() -> U32:
     P (2**24 - 256), so that it costs at most -log2(1 - 2**-16) < 2.3e-5 bits more than -log2 P.
 
     Returns:
-        uint32 (81 * 32, 257), row (w + 32) * 32 + f: s = 2**(w / 16), w in [-32, 48],
+        uint32 (145 * 32, 257), row (w + 96) * 32 + f: s = 2**(w / 16), w in [-96, 48],
         c = (f + 1/2) / 32 - 1/2.
     """
     low, high = PRIOR_WIDTHS

@@ -48,7 +48,7 @@ def calibrate(config: DrawConfig, ops: IntegerArithmetic, pictures: Pictures) ->
 
 
 def _constant(ops: IntegerArithmetic, layer: int) -> np.ndarray:
-    """The width of a constant posterior's grid, which has that posterior's variance."""
+    """The width of a constant posterior's grid, of that posterior's variance, in units of 1."""
     octaves = ops.array(ops.initial(f"width{layer}", 1, 1, 1))[0, :, 0, 0] / 2**LOG_SCALE_BITS
     widths = np.floor(16 * (octaves + LOG2_UNIFORM) + 0.5)
     return np.clip(widths, -48, 32).astype(np.int64)

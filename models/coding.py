@@ -60,11 +60,7 @@ class DrawModel:
         self, index: int, memory: draw.Memory, state: draw.State, p: grid.Gaussian
     ) -> tuple[grid.Gaussian, draw.Memory]:
         """q of eq. 3."""
-        group = self.order[index]
-        # Only a constant posterior reads p: its width is the prior's, times a constant.
-        wanted = self.config.posterior == "constant"
-        carried = draw.Gaussians(None, self.ops.tensor(p.log_scale) if wanted else None)
-        q, memory = draw.posterior(self.ops, self.config, group, memory, state, carried)
+        q, memory = draw.posterior(self.ops, self.config, self.order[index], memory, state)
         return self._gaussian(q), memory
 
     def step(self, index: int, state: draw.State, z: np.ndarray) -> draw.State:

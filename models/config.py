@@ -32,8 +32,8 @@ class DrawConfig:
         maps2: feature maps of the second layer's LSTMs.
         latents2: latent maps per step of the second layer.
         stride2: first-layer positions per second-layer position, along each side.
-        posterior: "gaussian", or "constant" for a learned width that does not depend on the
-            input, in units of the prior's sigma (the paper's section 3, first scheme).
+        posterior: "gaussian", or "constant" for a learned width that depends on nothing, neither
+            the input nor the prior (the paper's section 3, first scheme).
         tile: side in pixels of the pictures that it is trained on.
         batch: tiles per link of the chain by default, if they are of the largest size: more are
             faster, until what they fill no longer fits the processor's caches.

@@ -28,7 +28,6 @@ class Ops(Protocol):
     def error(self, x: Array, means: Array) -> Array: ...
     def add_canvas(self, canvas: Array, update: Array) -> Array: ...
     def add_hidden(self, hidden: Array, update: Array) -> Array: ...
-    def add_scale(self, log_scale: Array, width: Array) -> Array: ...
     def down(self, x: Array, factor: int) -> Array: ...
     def up(self, x: Array, factor: int) -> Array: ...
     def join(self, channels: list[Array]) -> Array: ...
@@ -143,7 +142,7 @@ def prior(ops: Ops, group: Group, state: State) -> Gaussians:
 
 
 def posterior(
-    ops: Ops, config: DrawConfig, group: Group, memory: Memory, state: State, p: Gaussians
+    ops: Ops, config: DrawConfig, group: Group, memory: Memory, state: State
 ) -> tuple[Gaussians, Memory]:
     """q_t(z | he), eq. 1-3, and the memory after it.
 
@@ -164,8 +163,7 @@ def posterior(
     if config.posterior == "gaussian":
         return Gaussians(*q), memory
     batch, _, h, w = q[0].shape
-    width = ops.initial(f"width{group.layer}", batch, h, w)
-    return Gaussians(q[0], ops.add_scale(p.log_scale, width)), memory
+    return Gaussians(q[0], ops.initial(f"width{group.layer}", batch, h, w)), memory
 
 
 def step(ops: Ops, config: DrawConfig, group: Group, state: State, z: Array) -> State:

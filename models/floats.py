@@ -16,7 +16,6 @@ from .grids import (
     EXACT_LIMIT,
     GATE_BITS,
     HIDDEN_BITS,
-    LOG_SCALE_RANGE,
     PIXEL_BITS,
     SQUASHED_BITS,
     WEIGHT_LIMIT,
@@ -219,9 +218,6 @@ class FloatOps:
 
     def add_hidden(self, hidden: Tensor, update: Tensor) -> Tensor:
         return functional.hardtanh(hidden + update)
-
-    def add_scale(self, log_scale: Tensor, width: Tensor) -> Tensor:
-        return (log_scale + width).clamp(*LOG_SCALE_RANGE)
 
     def down(self, x: Tensor, factor: int) -> Tensor:
         return functional.pixel_unshuffle(x, factor) if factor > 1 else x

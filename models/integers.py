@@ -25,8 +25,6 @@ from .grids import (
     GATE_BITS,
     GATE_LIMIT,
     HIDDEN_BITS,
-    LOG_SCALE_BITS,
-    LOG_SCALE_RANGE,
     PIXEL_BITS,
     SQUASHED_BITS,
 )
@@ -165,10 +163,6 @@ class IntegerOps:
 
     def add_hidden(self, hidden: Tensor, update: Tensor) -> Tensor:
         return (hidden + update).clamp_(-(2**HIDDEN_BITS), 2**HIDDEN_BITS)
-
-    def add_scale(self, log_scale: Tensor, width: Tensor) -> Tensor:
-        low, high = LOG_SCALE_RANGE
-        return (log_scale + width).clamp_(low * 2**LOG_SCALE_BITS, high * 2**LOG_SCALE_BITS)
 
     def down(self, x: Tensor, factor: int) -> Tensor:
         return functional.pixel_unshuffle(x, factor) if factor > 1 else x

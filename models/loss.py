@@ -16,7 +16,7 @@ from .passes import passes
 LN2 = math.log(2.0)
 LOG2_UNIFORM = 0.5 * math.log2(12.0)  # of a uniform distribution's width over its sigma
 WIDTH_BITS = 4  # widths of grids are in sixteenths of an octave
-LEAST_MASS = 2.0**-24  # of a grid point, as the tables have it
+SCALES = (-6.0, 3.0)  # of the prior, in octaves of the grid's width, as the tables have them
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,18 +37,22 @@ def gaussian_kl(q: draw.Gaussians, p: draw.Gaussians) -> Tensor:
 def dithered(q: draw.Gaussians, p: draw.Gaussians) -> tuple[Tensor, Tensor]:
     """Latents as the shared dithered grid leaves them, and what they cost: (z, nats), elementwise.
 
-    The grid is as wide as gives it the variance of q, which is p's times a constant; the noise is
-    uniform over it, and the cost is that of the grid point under the prior, -log P(k).
+    The grid is as wide as gives it the variance of q, which is a constant; the noise is uniform
+    over it, and the cost is that of the grid point under the prior, -log P(k). The tables bound
+    that cost; here it has no bound, and so its gradient does not vanish.
 
     Source: the paper's section 3, first scheme; Ziv (1985) for the dither.
     """
-    log_width = Round.apply(q.log_scale - p.log_scale + LOG2_UNIFORM, 2.0**WIDTH_BITS)  # type: ignore[no-untyped-call]
+    q, p = (draw.Gaussians(g.mean.float(), g.log_scale.float()) for g in (q, p))
+    log_width = Round.apply(q.log_scale + LOG2_UNIFORM, 2.0**WIDTH_BITS)  # type: ignore[no-untyped-call]
     width = torch.exp2(log_width)
-    z = q.mean + torch.exp2(p.log_scale) * width * (torch.rand_like(q.mean) - 0.5)
-    distance = ((z - p.mean) * torch.exp2(-p.log_scale)).abs()
-    # Both in the upper tail, where the difference keeps its digits.
-    mass = _normal_cdf(width / 2 - distance) - _normal_cdf(-width / 2 - distance)
-    return z, -torch.log(mass.clamp_min(LEAST_MASS))
+    z = q.mean + width * (torch.rand_like(q.mean) - 0.5)
+    inverse = torch.exp2((log_width - p.log_scale).clamp(-SCALES[1], -SCALES[0]))
+    distance = (z - p.mean).abs() / width
+    # Of the upper tail, whose logarithm keeps its digits.
+    near, far = ((edge - distance) * inverse for edge in (0.5, -0.5))
+    near, far = torch.special.log_ndtr(near), torch.special.log_ndtr(far)
+    return z, -near - torch.log(-torch.expm1(far - near))
 
 
 def losses(ops: FloatOps, config: DrawConfig, levels: Tensor) -> Losses:
@@ -64,7 +68,7 @@ def losses(ops: FloatOps, config: DrawConfig, levels: Tensor) -> Losses:
     kl = []
     for group in draw.groups(config):
         p = draw.prior(ops, group, state)
-        q, memory = draw.posterior(ops, config, group, memory, state, p)
+        q, memory = draw.posterior(ops, config, group, memory, state)
         if config.posterior == "constant":
             z, nats = dithered(q, p)
         else:

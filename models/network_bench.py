@@ -87,8 +87,7 @@ def float_pass(ops: FloatOps, config: DrawConfig, levels: Tensor, noise: list[Te
     x = loss.to_network(config, levels)
     memory = draw.observe(ops, config, x)
     for group, eps in zip(draw.groups(config), noise, strict=True):
-        p = draw.prior(ops, group, state)
-        q, memory = draw.posterior(ops, config, group, memory, state, p)
+        q, memory = draw.posterior(ops, config, group, memory, state)
         z = q.mean + torch.exp2(q.log_scale) * eps
         state = draw.step(ops, config, group, state, ops.latent(z))
     return loss.canvas(ops, config, state, x)

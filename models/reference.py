@@ -13,8 +13,6 @@ from .grids import (
     GATE_BITS,
     GATE_LIMIT,
     HIDDEN_BITS,
-    LOG_SCALE_BITS,
-    LOG_SCALE_RANGE,
     PIXEL_BITS,
     SQUASHED_BITS,
 )
@@ -101,10 +99,6 @@ class ReferenceOps:
 
     def add_hidden(self, hidden: np.ndarray, update: np.ndarray) -> np.ndarray:
         return np.clip(hidden + update, -(1 << HIDDEN_BITS), 1 << HIDDEN_BITS)
-
-    def add_scale(self, log_scale: np.ndarray, width: np.ndarray) -> np.ndarray:
-        low, high = (int(v) << LOG_SCALE_BITS for v in LOG_SCALE_RANGE)
-        return np.clip(log_scale + width, low, high)
 
     def down(self, x: np.ndarray, factor: int) -> np.ndarray:
         b, c, h, w = x.shape

@@ -160,7 +160,7 @@ def known_answer(config: DrawConfig, ops: IntegerArithmetic) -> str:
     found = hashlib.sha256()
     for group in draw.groups(config):
         p = draw.prior(ops, group, state)
-        q, memory = draw.posterior(ops, config, group, memory, state, p)
+        q, memory = draw.posterior(ops, config, group, memory, state)
         for value in (p.mean, p.log_scale, q.mean, q.log_scale):
             found.update(ops.array(value).astype("<i4").tobytes())
         z = random.integers(-128, 129, p.mean.shape)

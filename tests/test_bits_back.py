@@ -1,6 +1,7 @@
 """Coding images through a model leaves the message as it was found, and gives the images back."""
 
 import dataclasses
+import math
 
 import numpy as np
 import pytest
@@ -12,9 +13,10 @@ from conftest import SMALL, random_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bitsback import bits_back, latents
+from bitsback import bits_back, grid, latents, tables
 from bitsback.ans import Message
 from bitsback.link import Link
+from bitsback.protocol import Group
 from bitsback.rates import Tally
 
 
@@ -52,7 +54,8 @@ def cases(draw_):
         draw_(st.integers(0, 2**64 - 1)),
         draw_(st.integers(0, 99)),
         gray,
-        draw_(st.one_of(st.none(), st.integers(0, len(draw.groups(config))))),
+        draw_(st.one_of(st.none(), st.frozensets(st.integers(0, len(draw.groups(config)) - 1)))),
+        variance=draw_(st.sampled_from([0.0, 0.5, 1.0])),
     )
     return config, link, draw_(st.booleans()), draw_(st.integers(0, 99))
 
@@ -83,7 +86,8 @@ def test_a_link_of_some_groups_takes_what_they_pop_and_no_more(nil):
     for coded in (0, 1, 2, 3, None):
         message = Message.random(8, 20_000, 0)
         message.track_low_water()
-        cost = bits_back.encode(message, model, Link(3, 8, 8, 0, 0, coded=coded), x)
+        some = None if coded is None else frozenset(range(coded))
+        cost = bits_back.encode(message, model, Link(3, 8, 8, 0, 0, coded=some), x)
         taken.append(20_000 - message.lowest_words)
         popped = [group.popped for group in cost.groups]
         assert all(bits > 0 for bits in popped[:coded])
@@ -97,7 +101,7 @@ def test_a_link_of_some_groups_takes_what_they_pop_and_no_more(nil):
 def test_the_latents_that_are_not_coded_are_the_means_of_their_priors():
     model = model_of(SMALL)
     visits, _ = bits_back.walk(
-        model, Link(2, 8, 8, 0, 0, coded=0), lambda *_: np.zeros((2, 0, 4, 4))
+        model, Link(2, 8, 8, 0, 0, coded=frozenset()), lambda *_: np.zeros((2, 0, 4, 4))
     )
     for visit in visits:
         distance = visit.latents.z(visit.k) * 4 - visit.latents.p.mean
@@ -105,7 +109,52 @@ def test_the_latents_that_are_not_coded_are_the_means_of_their_priors():
         assert np.abs(distance / width).max() < 1 / 64 + 4 / width.min()
 
 
-@pytest.mark.parametrize(("coded", "asked"), [(None, [0, 1]), (1, [0]), (0, [])])
+@pytest.mark.parametrize("variance", [1.0, 0.25])
+def test_other_latents_are_drawn_from_their_priors_with_the_variance_asked_for(variance):
+    model = model_of(dataclasses.replace(SMALL, latents=3, posterior="constant"))
+    link = Link(64, 8, 8, 0, 0, coded=frozenset({0}), variance=variance)
+    visits, _ = bits_back.walk(model, link, lambda i, *_: np.zeros((64, 3 if i == 0 else 0, 4, 4)))
+    drawn = visits[1].latents
+    distance = drawn.z(visits[1].k) / 64 - drawn.p.mean / 256
+    ratio = distance / 2.0 ** (drawn.p.log_scale / 64)
+    assert abs(ratio.mean()) < 4 * math.sqrt(variance / ratio.size)
+    assert ratio.var() == pytest.approx(variance, rel=0.08)
+    again, _ = bits_back.walk(model, link, lambda i, *_: np.zeros((64, 3 if i == 0 else 0, 4, 4)))
+    assert np.array_equal(again[1].latents.z(again[1].k), drawn.z(visits[1].k))
+
+
+def test_a_constant_posterior_costs_little_where_its_prior_is_much_narrower():
+    group = Group(1, 1, np.array([0, 0]), certain=True)
+    shape = (1, 2, 40, 40)
+    scales = np.stack([np.full((1, 40, 40), -6 * 64), np.full((1, 40, 40), 64)], 1)
+    p = grid.Gaussian(np.zeros(shape, np.int64), scales)
+    found = latents.prepare(Link(1, 80, 80, 0, 0), 0, group, p)
+    q = latents.Posterior(found.prior_rows, found.prior_rows, p, found)  # at the prior's mean
+    k = q.certain
+    message = Message.empty(8)
+    before = message.bits
+    latents.push_prior(message, found, k)
+    freqs = np.diff(tables.prior_table()[found.prior_rows].astype(float))
+    costs = 24 - np.log2(np.take_along_axis(freqs, k[..., None] + 128, -1))[0, ..., 0]
+    assert costs[0].mean() < 0.05
+    # -log2 of the density at the mean of N(0, 2**2), and a little for not being there
+    assert costs[1].mean() == pytest.approx(math.log2(2 * math.sqrt(2 * math.pi)), abs=0.05)
+    assert message.bits - before == pytest.approx(costs.sum(), rel=0.01)
+    z = found.z(k) / 64
+    assert np.abs(z).max() <= 0.5 + 1 / 128  # uniform over the grid's width, for both
+    assert z.var((0, 2, 3)) == pytest.approx([1 / 12, 1 / 12], rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("coded", "asked"),
+    [
+        (None, [0, 1]),
+        ({0}, [0]),
+        ({1}, [0, 1]),
+        ({0, 2}, [0]),
+        ({2}, []),
+    ],
+)
 def test_posteriors_that_no_coded_latent_needs_are_not_computed(monkeypatch, coded, asked):
     config = dataclasses.replace(SMALL, steps=3)
     tensors, widths = random_model(config)
@@ -122,7 +171,8 @@ def test_posteriors_that_no_coded_latent_needs_are_not_computed(monkeypatch, cod
     message, link = Message.random(8, 20_000, 0), Link(1, 8, 8, 0, 0, coded=coded)
     cost = bits_back.encode(message, model, link, x)
     assert seen == asked
-    assert [group.popped > 0 for group in cost.groups] == [i in asked for i in range(3)]
+    popping = set(asked) & (coded or {0, 1})
+    assert [group.popped > 0 for group in cost.groups] == [i in popping for i in range(3)]
     assert np.array_equal(bits_back.decode(message, model, link), x)
     assert seen == 2 * asked
     assert len(observed) == 2 * bool(asked)

@@ -98,7 +98,7 @@ def outputs(config, ops, side=16, batch=32):
     found = []
     for group in draw.groups(config):
         p = draw.prior(ops, group, state)
-        q, memory = draw.posterior(ops, config, group, memory, state, p)
+        q, memory = draw.posterior(ops, config, group, memory, state)
         found += [ops.array(v) for v in (p.mean, p.log_scale, q.mean, q.log_scale)]
         shape = (32, *found[-1].shape[1:])
         z = random.integers(-128, 129, shape)[:batch]
@@ -276,8 +276,7 @@ def test_outputs_do_not_depend_on_the_batch(config):
         state = draw.start(ops, config, len(images), 16, 16)
         memory = draw.observe(ops, config, ops.tensor(to_network(config, images)))
         group = draw.groups(config)[0]
-        p = draw.prior(ops, group, state)
-        return ops.array(draw.posterior(ops, config, group, memory, state, p)[0].mean)
+        return ops.array(draw.posterior(ops, config, group, memory, state)[0].mean)
 
     together = q_of(x)
     assert np.array_equal(together, np.concatenate([q_of(x[i : i + 1]) for i in range(5)]))
@@ -343,11 +342,9 @@ def test_the_quantised_floats_are_the_integers():
         floats = network.ops(quantised=True)
         state = draw.start(floats, SMALL, 2, 8, 8)
         memory = draw.observe(floats, SMALL, x)
-        p = draw.prior(floats, group, state)
-        q = draw.posterior(floats, SMALL, group, memory, state, p)[0]
+        q = draw.posterior(floats, SMALL, group, memory, state)[0]
     state = draw.start(ops, SMALL, 2, 8, 8)
     memory = draw.observe(ops, SMALL, x * 128)
-    p = draw.prior(ops, group, state)
-    whole = draw.posterior(ops, SMALL, group, memory, state, p)[0]
+    whole = draw.posterior(ops, SMALL, group, memory, state)[0]
     assert torch.allclose(q.mean * 256, whole.mean, atol=1.01)
     assert torch.equal(torch.floor(q.log_scale * 64 + 0.5), whole.log_scale)

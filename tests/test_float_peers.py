@@ -39,7 +39,7 @@ class FloatModel(DrawModel):
 
     def posterior(self, index, memory, state, p):
         group = self.order[index]
-        q, memory = draw.posterior(self.ops, self.config, group, memory, state, p)
+        q, memory = draw.posterior(self.ops, self.config, group, memory, state)
         return self.rounded(q), memory
 
     def step(self, index, state, z):

@@ -163,8 +163,8 @@ def test_quantisation_costs_less_than_half_a_percent(trained, case):
 def grid_cost(z, p, log_width):
     """-log2 of the prior's mass in an interval of the grid's width about z, (B, C, h, w)."""
     mean, sigma = torch.from_numpy(p.mean / 256), torch.from_numpy(2 ** (p.log_scale / 64))
-    half = sigma * torch.from_numpy(2 ** (log_width / 16))[:, None, None] / 2
-    prior = Normal(mean, sigma)
+    half = torch.from_numpy(2 ** (log_width / 16))[:, None, None] / 2
+    prior = Normal(mean, sigma.clamp(2 * half * 2.0**-6, 2 * half * 2.0**3))
     distance = (z - mean).abs()
     return -torch.log2(prior.cdf(mean - distance + half) - prior.cdf(mean - distance - half))
 
