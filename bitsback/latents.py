@@ -64,7 +64,8 @@ class Latents:
 
 def prepare(link: Link, index: int, group: Group, p: grid.Gaussian) -> Latents:
     """The grid of a group: dither and latents that are not coded come from the seed."""
-    shape, origin, width = p.mean.shape, p, 0
+    shape, origin, width, seed = p.mean.shape, p, 0, link.seed
+    noise = (1 if link.alike else shape[0], *shape[1:])
     coded = group.log_width != grid.NIL
     if link.coded is not None and index not in link.coded:
         coded = np.zeros(shape[1], np.bool_)
@@ -73,18 +74,19 @@ def prepare(link: Link, index: int, group: Group, p: grid.Gaussian) -> Latents:
             return Latents(group, p, p, middle, coded, np.zeros(shape, np.int64))
         narrower = math.floor(grid.STEPS / 2 * math.log2(link.variance) + 0.5)
         # Fine, as the dither adds a twelfth of the grid's width squared to the variance.
-        width = _FINE
+        width, seed = _FINE, link.drawn_seed
         origin = grid.Gaussian(p.mean, p.log_scale + narrower + grid.PER_WIDTH * width)
     elif group.certain:
         origin = grid.Gaussian(p.mean, np.where(coded[:, None, None], 0, p.log_scale))
-    dither = grid.dither(link.seed, link.index, index, shape)
+    dither = grid.dither(seed, link.index, index, noise)
     if coded.all():
         drawn = np.empty((shape[0], 0, *shape[2:]), np.int64)
     else:
-        cf = grid.nil_cf(link.seed, link.index, index, shape)[:, ~coded]
+        cf = grid.nil_cf(seed, link.index, index, noise)[:, ~coded]
         rows = grid.prior_rows(np.full((1, 1, 1), width), dither[:, ~coded])
-        drawn = tables.find(tables.prior_table(), rows, cf) + tables.FIRST
-    return Latents(group, p, origin, dither, coded, drawn)
+        found = tables.find(tables.prior_table(), rows, cf) + tables.FIRST
+        drawn = np.broadcast_to(found, (shape[0], *found.shape[1:]))
+    return Latents(group, p, origin, np.broadcast_to(dither, shape), coded, drawn)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -22,6 +22,8 @@ class Link:
         gray: whether the images are gray but the model has three channels.
         coded: numbers of the groups whose latents are coded; None for all.
         variance: of the latents of the other groups, in units of their priors'.
+        drawn_seed: of these latents.
+        alike: whether all images have the first one's dither, and so do not depend on one another.
         extents: rows and columns of each image that are coded (see `edges`); None for all.
     """
 
@@ -34,3 +36,5 @@ class Link:
     coded: frozenset[int] | None = None
     extents: tuple[Extent, ...] | None = None
     variance: float = 0.0
+    drawn_seed: int = 0
+    alike: bool = False

@@ -88,6 +88,10 @@ class Model(Protocol):
         """p of the next pass's pixels; `gray` when all colour channels of x are equal."""
         ...
 
+    def picture(self, state: State) -> np.ndarray:
+        """What the latents so far say of the images: mean levels 0..255, uint8 (B, C, H, W)."""
+        ...
+
     def reveal(self, state: State, x: np.ndarray) -> State:
         """The state once a pass's pixels, uint8 (B, C, H', W'), are known; not for the last."""
         ...
@@ -105,6 +109,7 @@ class LoadedModel:
         binary: whether its pixels are 0 or 1.
         tiles: sides of the square tiles that it codes, in pixels, the smallest first.
         batch: tiles per link of the chain, by default, if they are of the largest size.
+        multiple: the network takes images whose sides are multiples of this.
     """
 
     name: str
@@ -114,3 +119,4 @@ class LoadedModel:
     binary: bool
     tiles: tuple[int, ...]
     batch: int
+    multiple: int

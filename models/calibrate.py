@@ -64,6 +64,7 @@ class _Recorder:
         self.groups, self.passes = model.groups, model.passes
         self.start, self.observe, self.prior = model.start, model.observe, model.prior
         self.step, self.likelihood, self.reveal = model.step, model.likelihood, model.reveal
+        self.picture = model.picture
 
     def posterior(
         self, index: int, memory: Memory, state: State, p: grid.Gaussian

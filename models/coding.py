@@ -72,6 +72,13 @@ class DrawModel:
         canvas = self.ops.array(draw.pixels(self.ops, self.config, state))
         return likelihood(self.config, canvas.astype(np.int64), gray)
 
+    def picture(self, state: draw.State) -> np.ndarray:
+        """The canvas's means as levels; of a binary model, its probabilities of ink."""
+        means = self.ops.array(self.ops.means(state.r)).astype(np.int64)
+        if self.config.likelihood == "bernoulli":
+            return (means * 255 + (1 << (PIXEL_BITS - 1)) >> PIXEL_BITS).astype(np.uint8)
+        return np.clip(means + 128, 0, 255).astype(np.uint8)
+
     def reveal(self, state: draw.State, x: np.ndarray) -> draw.State:
         """The state once a pass's pixels, uint8 (B, C, H', W'), are known."""
         known = self.ops.tensor(to_network(self.config, x))

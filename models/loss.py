@@ -15,6 +15,7 @@ from .passes import passes
 
 LN2 = math.log(2.0)
 LOG2_UNIFORM = 0.5 * math.log2(12.0)  # of a uniform distribution's width over its sigma
+LEAST_LOG_MASS = -18 * LN2  # of a pixel's level under one component
 WIDTH_BITS = 4  # widths of grids are in sixteenths of an octave
 SCALES = (-6.0, 3.0)  # of the prior, in octaves of the grid's width, as the tables have them
 
@@ -48,11 +49,8 @@ def dithered(q: draw.Gaussians, p: draw.Gaussians) -> tuple[Tensor, Tensor]:
     width = torch.exp2(log_width)
     z = q.mean + width * (torch.rand_like(q.mean) - 0.5)
     inverse = torch.exp2((log_width - p.log_scale).clamp(-SCALES[1], -SCALES[0]))
-    distance = (z - p.mean).abs() / width
-    # Of the upper tail, whose logarithm keeps its digits.
-    near, far = ((edge - distance) * inverse for edge in (0.5, -0.5))
-    near, far = torch.special.log_ndtr(near), torch.special.log_ndtr(far)
-    return z, -near - torch.log(-torch.expm1(far - near))
+    distance = (z - p.mean) / width
+    return z, -_normal_between((distance + 0.5) * inverse, (distance - 0.5) * inverse)
 
 
 def losses(ops: FloatOps, config: DrawConfig, levels: Tensor) -> Losses:
@@ -110,20 +108,35 @@ def likelihood_nats(ops: FloatOps, config: DrawConfig, r: Tensor, levels: Tensor
         )
     weights, means, log_scales = mixture_parameters(ops, config, r, levels)
     inverse = torch.exp2(-log_scales)
-    centred = levels[:, None] - means
-    cdf = torch.sigmoid if config.likelihood == "logistic" else _normal_cdf
-    upper, lower = (centred + 0.5) * inverse, (centred - 0.5) * inverse
     x = levels[:, None]
-    # P(upper) - P(lower), by symmetry on the side where the difference keeps its digits.
-    flip = torch.where(centred > 0, -1.0, 1.0)
-    mass = flip * (cdf(flip * upper) - cdf(flip * lower))
-    mass = torch.where(x < 0.5, cdf(upper), torch.where(x > 254.5, cdf(-lower), mass))
-    log_mass = torch.log(mass.clamp_min(2.0**-18)).sum(2)
-    return -torch.logsumexp(log_mass + torch.log_softmax(weights, 1), 1).flatten(1).sum(1)
+    upper, lower = ((x - means + half) * inverse for half in (0.5, -0.5))
+    log_cdf, between = _LOG_CDF[config.likelihood]
+    inner = between(upper, lower)
+    log_mass = torch.where(x < 0.5, log_cdf(upper), torch.where(x > 254.5, log_cdf(-lower), inner))
+    # As large as the tables let it be, but with its gradient: who is wrong and sure must learn it.
+    log_mass = log_mass + (LEAST_LOG_MASS - log_mass).clamp_min(0.0).detach()
+    weighed = log_mass.sum(2) + torch.log_softmax(weights, 1)
+    return -torch.logsumexp(weighed, 1).flatten(1).sum(1)
 
 
-def _normal_cdf(x: Tensor) -> Tensor:
-    return 0.5 * torch.erfc(-x * math.sqrt(0.5))
+def _logistic_between(upper: Tensor, lower: Tensor) -> Tensor:
+    """log(cdf(upper) - cdf(lower)) = log(cdf(upper) cdf(-lower) (1 - exp(lower - upper)))."""
+    both = functional.logsigmoid(upper) + functional.logsigmoid(-lower)
+    return both + torch.log(-torch.expm1(lower - upper))
+
+
+def _normal_between(upper: Tensor, lower: Tensor) -> Tensor:
+    """log(cdf(upper) - cdf(lower)), by symmetry in the lower tail, where it keeps its digits."""
+    flip = torch.where(upper + lower > 0, -1.0, 1.0)
+    high, low = torch.maximum(flip * upper, flip * lower), torch.minimum(flip * upper, flip * lower)
+    near, far = torch.special.log_ndtr(high), torch.special.log_ndtr(low)
+    return near + torch.log(-torch.expm1(far - near))
+
+
+_LOG_CDF = {
+    "logistic": (functional.logsigmoid, _logistic_between),
+    "gaussian": (torch.special.log_ndtr, _normal_between),
+}
 
 
 def mixture_parameters(

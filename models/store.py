@@ -207,6 +207,7 @@ def load(
         binary=config.likelihood == "bernoulli",
         tiles=config.tiles,
         batch=config.batch,
+        multiple=config.multiple,
     )
 
 

@@ -83,13 +83,21 @@ class Vae:
 
     def likelihood(self, state: np.ndarray, gray: bool) -> protocol.Likelihood:
         """p(x | z)."""
-        hidden = self._hidden("decode", state, grid.Z_BITS)
-        logits = self._dense("logits", hidden, HIDDEN_BITS, 5)
-        return pixels.Bernoulli(logits.reshape(len(state), 1, self.height, self.width))
+        return pixels.Bernoulli(self._logits(state))
+
+    def picture(self, state: np.ndarray) -> np.ndarray:
+        """Probabilities of ink."""
+        return np.round(255 / (1 + np.exp(-self._logits(state) / 32))).astype(np.uint8)
 
     def reveal(self, state: np.ndarray, x: np.ndarray) -> np.ndarray:
         """Nothing: all pixels are coded at once."""
         return state
+
+    def _logits(self, state: np.ndarray) -> np.ndarray:
+        """In units of 1/32, (B, 1, H, W)."""
+        hidden = self._hidden("decode", state, grid.Z_BITS)
+        logits = self._dense("logits", hidden, HIDDEN_BITS, 5)
+        return logits.reshape(len(state), 1, self.height, self.width)
 
     def _dense(self, name: str, x: np.ndarray, bits: int, out_bits: int) -> np.ndarray:
         """W x + b, from units of 2**-bits to units of 2**-out_bits, rounded half up."""

@@ -1,0 +1,1 @@
+"""Conceptual compression: files that hold the first latents, the rest being generated."""

@@ -1,0 +1,328 @@
+"""Storing the first latents of pictures, and generating the others.
+
+    encode: z_t ~ q for every stored step, the rest at the means of their priors; k under p
+    decode: the same walk, k popped; then once more, with the other latents drawn from their priors
+    picture: the means of the canvas
+
+A model's posterior must be of constant width: who does not know x can then not be asked to give
+bits back, and none were taken.
+
+Source: section 3 (the first scheme) and 4.3 of Gregor et al., arXiv:1604.08772.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from itertools import accumulate
+
+import numpy as np
+
+from bitsback import tables
+from bitsback.bits_back import walk
+from bitsback.errors import FormatError, InputError, ModelError
+from bitsback.latents import Latents, posteriors, prepare
+from bitsback.link import Link
+from bitsback.protocol import LoadedModel, Model, State
+
+from . import stack
+from .container import Header, model_bits, pack, unpack
+
+_BATCH = 64
+_ONE_HEAD = 1 << 16  # pixels of a picture whose stack has one head
+_PER_HEAD = 1 << 14
+
+
+@dataclasses.dataclass(frozen=True)
+class Coded:
+    """The latents of one picture: for every group that may be stored its rows and columns.
+
+    Args:
+        rows, columns: of the prior's table, for each group, (C, h, w).
+        bits: -log2 p of the columns, for each group: what the KL of a constant posterior is.
+    """
+
+    rows: tuple[np.ndarray, ...]
+    columns: tuple[np.ndarray, ...]
+    bits: tuple[float, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Encoded:
+    """A lossy file, and what its latents should cost.
+
+    Args:
+        data: the bytes of the file.
+        steps: that are stored.
+        promised_bits: the KL of what is stored, summed over the pictures.
+        dims: values of all pictures.
+    """
+
+    data: bytes
+    steps: int
+    promised_bits: float
+    dims: int
+
+    @property
+    def bits_per_dim(self) -> float:
+        """Of the file."""
+        return 8 * len(self.data) / self.dims
+
+
+def check_model(loaded: LoadedModel) -> None:
+    """Make sure that a model's latents can be stored alone.
+
+    Raises:
+        ModelError: they cannot.
+    """
+    if not all(group.certain for group in loaded.model.groups):
+        raise ModelError(
+            f"model {loaded.name!r} cannot store latents alone: its posterior's width depends on "
+            "the picture, and bits that it takes could not be given back; use a photo-beta model"
+        )
+
+
+def steps_of(loaded: LoadedModel) -> int:
+    """T of a model."""
+    return max(group.step for group in loaded.model.groups)
+
+
+def stored(model: Model, high: bool) -> list[int]:
+    """Numbers of the groups that may be stored, in order: all, or those of the highest layer."""
+    top = max(group.layer for group in model.groups)
+    return [i for i, group in enumerate(model.groups) if not high or group.layer == top]
+
+
+def analyse(images: np.ndarray, loaded: LoadedModel, high: bool = False) -> list[Coded]:
+    """The latents of pictures, (N, H, W, C) uint8 with C the model's channels, for all T steps.
+
+    Raises:
+        ModelError: its posterior is not of constant width.
+        InputError: only the highest layer is asked for, and there is but one.
+    """
+    check_model(loaded)
+    model = loaded.model
+    if high and len({group.layer for group in model.groups}) < 2:
+        raise InputError(f"model {loaded.name!r} has one layer: there is no higher one to store")
+    chosen = stored(model, high)
+    found = []
+    for begin in range(0, len(images), _BATCH):
+        some = images[begin : begin + _BATCH]
+        x = np.ascontiguousarray(_padded(some, loaded.multiple).transpose(0, 3, 1, 2))
+        link = _link(x.shape, chosen)
+        ask = posteriors(model, link, x)
+        groups: list[tuple[np.ndarray, np.ndarray]] = []
+
+        def choose(index: int, state: State, latents: Latents) -> np.ndarray:
+            k = ask(index, state, latents).certain  # noqa: B023 - used within the turn
+            if index in chosen:
+                groups.append((latents.prior_rows, k - tables.FIRST))  # noqa: B023
+            return k
+
+        walk(model, link, choose)
+        for n in range(len(some)):
+            rows, columns = zip(*((r[n], c[n]) for r, c in groups), strict=True)
+            pairs = zip(rows, columns, strict=True)
+            found.append(Coded(rows, columns, tuple(_bits(r, c) for r, c in pairs)))
+    return found
+
+
+def write(
+    coded: Sequence[Coded],
+    shape: tuple[int, int, int],
+    loaded: LoadedModel,
+    steps: int,
+    high: bool = False,
+    bare: bool = False,
+) -> Encoded:
+    """A lossy file of analysed pictures.
+
+    Args:
+        coded: of the pictures; one, if the file is not bare.
+        shape: (H, W, C) of each.
+        steps: how many are stored.
+
+    Raises:
+        InputError: there are not so many steps.
+    """
+    most = steps_of(loaded)
+    if not 1 <= steps <= most:
+        raise InputError(f"model {loaded.name!r} has steps 1 to {most}, not {steps}")
+    height, width, channels = shape
+    first = _first_groups(loaded.model, steps, high)
+    stacks = []
+    for picture in coded:
+        message = stack.empty(_heads(height, width))
+        for group in reversed(range(first)):
+            stack.push(message, picture.rows[group], picture.columns[group])
+        stacks.append(stack.to_bytes(message))
+    header = Header(
+        model=model_bits(loaded.sha256),
+        steps=steps,
+        high=high,
+        gray=channels < loaded.channels,
+        height=height,
+        width=width,
+        bare=bare,
+    )
+    promised = sum(sum(picture.bits[:first]) for picture in coded)
+    return Encoded(pack(header, stacks), steps, promised, len(coded) * height * width * channels)
+
+
+def encode(
+    images: np.ndarray, loaded: LoadedModel, steps: int, high: bool = False, bare: bool = False
+) -> Encoded:
+    """Store the latents of the first steps of a picture, or of a set of one size.
+
+    Args:
+        images: (N, H, W, C) uint8, C 1 or 3; N is 1 if the file is not bare.
+        high: store the highest layer's latents only.
+
+    Raises:
+        InputError: the pictures do not suit the model, or there are not so many steps.
+        ModelError: its latents cannot be stored alone.
+    """
+    coded = analyse(widened(images, loaded), loaded, high)
+    return write(coded, images.shape[1:], loaded, steps, high, bare)
+
+
+def steps_within(
+    coded: Sequence[Coded],
+    shape: tuple[int, int, int],
+    loaded: LoadedModel,
+    high: bool,
+    rate: float,
+) -> int:
+    """The most steps whose latents cost at most `rate` bits/dim; at least one."""
+    dims = len(coded) * int(np.prod(shape))
+    groups = np.array([picture.bits for picture in coded]).sum(0)
+    sums = list(accumulate(groups))
+    fitting = [
+        steps
+        for steps in range(1, steps_of(loaded) + 1)
+        if sums[_first_groups(loaded.model, steps, high) - 1] <= rate * dims
+    ]
+    return max(fitting, default=1)
+
+
+def decode(data: bytes, loaded: LoadedModel, variance: float = 1.0, seed: int = 0) -> np.ndarray:
+    """The pictures of a lossy file, with the latents that it does not store generated.
+
+    Args:
+        loaded: the model that wrote it.
+        variance: of the generated latents, in units of their priors'; 0 for the priors' means.
+        seed: of these latents.
+
+    Returns:
+        (N, H, W, C) uint8; of a binary model, levels 0..255 that tell the probability of ink.
+
+    Raises:
+        FormatError: not a lossy file, or a damaged one.
+        ModelError: another model wrote it.
+        InputError: the variance is negative.
+    """
+    if not 0 <= variance < 1e6:
+        raise InputError(f"a variance is 0 or more, not {variance}")
+    header, stacks = unpack(data)
+    if header.model != model_bits(loaded.sha256):
+        raise ModelError(f"the file was not written by model {loaded.name!r} as it is here")
+    check_model(loaded)
+    several_layers = len({group.layer for group in loaded.model.groups}) > 1
+    if header.steps > steps_of(loaded) or (header.high and not several_layers):
+        raise FormatError("the file stores latents that its model does not have")
+    parts = [
+        _decode(header, stacks[begin : begin + _BATCH], loaded, variance, seed)
+        for begin in range(0, len(stacks), _BATCH)
+    ]
+    return np.concatenate(parts)
+
+
+def _decode(
+    header: Header, stacks: list[bytes], loaded: LoadedModel, variance: float, seed: int
+) -> np.ndarray:
+    height, width = header.height, header.width
+    heads = _heads(height, width)
+    messages = [stack.from_bytes(each, heads) for each in stacks]
+    chosen = stored(loaded.model, header.high)
+    chosen = chosen[: _first_groups(loaded.model, header.steps, header.high)]
+    multiple = loaded.multiple
+    sides = (-(-side // multiple) * multiple for side in (height, width))
+    link = _link((len(stacks), loaded.channels, *sides), chosen)
+
+    def popped(index: int, state: State, latents: Latents) -> np.ndarray:
+        if index not in chosen:
+            return _nothing(latents)
+        pairs = zip(messages, latents.prior_rows, strict=True)
+        return np.stack([stack.pop(*pair) for pair in pairs]) + tables.FIRST
+
+    visits, state = walk(loaded.model, link, popped)
+    for message in messages:
+        stack.check_end(message)
+    if variance > 0 and len(chosen) < len(visits):
+        freely = dataclasses.replace(link, variance=variance, drawn_seed=seed)
+        known = {i: visits[i].latents.z(visits[i].k) for i in chosen}
+        state = _generated(loaded.model, freely, known)
+    x = loaded.model.picture(state)[:, :, :height, :width].transpose(0, 2, 3, 1)
+    if not header.gray:
+        return np.ascontiguousarray(x)
+    total = x.astype(np.uint16).sum(3, keepdims=True)
+    return ((total + loaded.channels // 2) // loaded.channels).astype(np.uint8)
+
+
+def _generated(model: Model, link: Link, known: dict[int, np.ndarray]) -> State:
+    """The state after all groups: known latents as they are, the others drawn from their priors.
+
+    What is drawn may move the priors of what is known: so this is no walk over k.
+    """
+    state = model.start(link.batch, link.height, link.width)
+    for index, group in enumerate(model.groups):
+        z = known.get(index)
+        if z is None:
+            latents = prepare(link, index, group, model.prior(index, state))
+            z = latents.z(_nothing(latents))
+        state = model.step(index, state, z)
+    return state
+
+
+def widened(images: np.ndarray, loaded: LoadedModel) -> np.ndarray:
+    """Pictures with as many channels as the model has; gray ones repeat theirs.
+
+    Raises:
+        InputError: they have more, or are not binary where the model is.
+    """
+    channels = images.shape[3]
+    if channels > loaded.channels:
+        raise InputError(f"model {loaded.name!r} takes gray pictures only")
+    if loaded.binary and images.max() > 1:
+        raise InputError(f"model {loaded.name!r} takes binary pictures only")
+    return np.repeat(images, loaded.channels // channels, 3)
+
+
+def _first_groups(model: Model, steps: int, high: bool) -> int:
+    """How many of the groups that may be stored belong to the first steps."""
+    return sum(model.groups[i].step <= steps for i in stored(model, high))
+
+
+def _nothing(latents: Latents) -> np.ndarray:
+    return latents.of_coded(np.zeros(latents.dither.shape, np.int64))
+
+
+def _heads(height: int, width: int) -> int:
+    pixels = height * width
+    return 1 if pixels < _ONE_HEAD else pixels // _PER_HEAD
+
+
+def _link(shape: Sequence[int], chosen: Sequence[int]) -> Link:
+    batch, _, height, width = shape
+    return Link(batch, height, width, 0, 0, coded=frozenset(chosen), alike=True)
+
+
+def _padded(images: np.ndarray, multiple: int) -> np.ndarray:
+    """Pictures whose sides are multiples, their last rows and columns repeated."""
+    more = [(0, -side % multiple) for side in images.shape[1:3]]
+    return np.pad(images, ((0, 0), *more, (0, 0)), "edge")
+
+
+def _bits(rows: np.ndarray, columns: np.ndarray) -> float:
+    places = rows.ravel() * (tables.COLUMNS + 1) + columns.ravel()
+    flat = tables.prior_table().ravel()
+    freqs = flat[places + 1].astype(np.float64) - flat[places]
+    return float((tables.PRECISION - np.log2(freqs)).sum())

@@ -1,0 +1,106 @@
+"""The stack of a lossy file: latents under their priors, and hardly a bit beside them.
+
+A head of `ans` holds 31 bits before anything is pushed. Here nothing is given back, so that no bits
+need lie there: a stack of one head begins at 1, and ends there when all is popped, which is how a
+damaged one is known (one that is cut short runs down to 0, and stays there). Its first symbol costs
+up to 24 bits; from then on pushes cost what they should. Large pictures take many heads, which are
+fast, begin as those of `ans`, and are folded into one.
+"""
+
+import numpy as np
+
+from bitsback import codecs, tables
+from bitsback.ans import Message
+from bitsback.errors import EmptyMessageError, FormatError
+from bitsback.heads import fold, unfold
+
+_HEAD = 8
+_DAMAGED = "the file is cut short or damaged: its latents do not end where they began"
+
+
+def empty(heads: int) -> Message:
+    """A stack that holds nothing."""
+    return (
+        Message(np.ones(1, np.uint64), np.empty(0, np.uint32))
+        if heads == 1
+        else (Message.empty(heads))
+    )
+
+
+def push(message: Message, rows: np.ndarray, columns: np.ndarray) -> None:
+    """Push columns of rows of the prior's table."""
+    codecs.categorical(tables.prior_table(), rows, tables.PRECISION).push(message, columns)
+
+
+def pop(message: Message, rows: np.ndarray) -> np.ndarray:
+    """Inverse of `push`.
+
+    Raises:
+        FormatError: the stack holds too little.
+    """
+    codec = codecs.categorical(tables.prior_table(), rows, tables.PRECISION)
+    try:
+        columns: np.ndarray = codec.pop(message)[1]
+        return columns
+    except EmptyMessageError as error:
+        if len(message.heads) > 1:
+            raise FormatError(_DAMAGED) from error
+        return _pop_last(message, rows)
+
+
+def _pop_last(message: Message, rows: np.ndarray) -> np.ndarray:
+    """`pop` from a stack of one head that may run out of words, when its head grows smaller."""
+    head, words = int(message.heads[0]), message.words.tolist()
+    table, found = tables.prior_table(), np.empty(rows.size, np.int64)
+    for place in range(rows.size - 1, -1, -1):
+        row = table[rows.ravel()[place]]
+        number = head & (tables.TOTAL - 1)
+        column = int(row.searchsorted(number, "right")) - 1
+        start, end = int(row[column]), int(row[column + 1])
+        head = (head >> tables.PRECISION) * (end - start) + number - start
+        if head < 1 << 31 and words:
+            head = head << 32 | words.pop()
+        found[place] = column
+    message.heads[0] = head
+    message.tail.pop(message.tail.size - len(words))
+    return found.reshape(rows.shape)
+
+
+def to_bytes(message: Message) -> bytes:
+    """The stack in as few whole bytes as it fits into: the head, then words, newest first."""
+    one = message if len(message.heads) == 1 else fold(message)
+    head, words = int(one.heads[0]), one.words[::-1]
+    size = -(-head.bit_length() // 8)
+    if len(words):
+        size = max(size, 5)  # 5 to 8, so that the size of all tells that of the head
+    return head.to_bytes(size, "big") + words.astype(">u4").tobytes()
+
+
+def from_bytes(data: bytes, heads: int) -> Message:
+    """Inverse of `to_bytes`.
+
+    Raises:
+        FormatError: this is no stack of so many heads.
+    """
+    count = max(0, (len(data) - 5) // 4)
+    size = len(data) - 4 * count
+    head = int.from_bytes(data[:size], "big")
+    words = np.frombuffer(data[size:], ">u4")[::-1].astype(np.uint32)
+    smallest = 1 << 31 if count or heads > 1 else 0
+    if not smallest <= head < 1 << 63 or (data[:1] == b"\0" and size != 5):
+        raise FormatError(_DAMAGED)
+    message = Message(np.array([head], np.uint64), words)
+    try:
+        return message if heads == 1 else unfold(message, heads)
+    except EmptyMessageError as error:
+        raise FormatError(_DAMAGED) from error
+
+
+def check_end(message: Message) -> None:
+    """Make sure that nothing is left once all has been popped.
+
+    Raises:
+        FormatError: there is, or less than nothing.
+    """
+    if not message == empty(len(message.heads)):
+        raise FormatError(_DAMAGED)

@@ -1,0 +1,256 @@
+"""Lossy files hold the first latents exactly, cost what they promise, and refuse damage."""
+
+import dataclasses
+import itertools
+import math
+
+import numpy as np
+import pytest
+from bitsback.models.coding import DrawModel
+from bitsback.models.reference import ReferenceOps
+from conftest import SMALL, random_model
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bitsback import bits_back, fast, tables
+from bitsback.ans import Message
+from bitsback.errors import BitsbackError, FormatError, InputError, ModelError
+from bitsback.link import Link
+from bitsback.lossy import coder, container, stack
+from bitsback.protocol import LoadedModel
+
+CONSTANT = dataclasses.replace(
+    SMALL, channels=3, likelihood="gaussian", posterior="constant", steps=3, stride=4
+)
+TWO = dataclasses.replace(CONSTANT, layers=2, maps2=3, latents2=1, stride=2)
+
+
+def loaded(config=CONSTANT, seed=0, name="made") -> LoadedModel:
+    """An untrained model whose latents say something: its posterior's means are enlarged."""
+    tensors, widths = random_model(config, seed)
+    for layer in range(1, config.layers + 1):
+        tensors[f"q{layer}_mean/exponent"] = tensors[f"q{layer}_mean/exponent"] - 2
+    model = DrawModel(config, ReferenceOps(config, tensors), widths)
+    return LoadedModel(
+        name, bytes(range(32)), model, config.channels, False, (8,), 2, config.multiple
+    )
+
+
+def pictures(count, height, width, channels, seed=0) -> np.ndarray:
+    random = np.random.default_rng(seed)
+    coarse = random.integers(0, 256, (count, -(-height // 4), -(-width // 4), channels))
+    fine = np.repeat(np.repeat(coarse, 4, 1), 4, 2)[:, :height, :width]
+    return np.clip(fine + random.integers(-20, 21, fine.shape), 0, 255).astype(np.uint8)
+
+
+def latents_of(monkeypatch, act):
+    """z of every group that the model is given in `act`, in order."""
+    found, step = [], DrawModel.step
+
+    def recording(self, index, state, z):
+        found.append(z)
+        return step(self, index, state, z)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(DrawModel, "step", recording)
+        act()
+    return found
+
+
+@st.composite
+def cases(draw):
+    config = draw(st.sampled_from([CONSTANT, TWO]))
+    shape = (draw(st.integers(1, 20)), draw(st.integers(1, 20)), draw(st.sampled_from([1, 3])))
+    high = config is TWO and draw(st.booleans())
+    return config, shape, draw(st.integers(1, 3)), high, draw(st.integers(0, 99))
+
+
+@settings(max_examples=40, deadline=None)
+@given(cases(), st.integers(1, 4))
+def test_a_set_comes_back_as_its_pictures_do_alone(case, count):
+    config, shape, steps, high, seed = case
+    model = loaded(config, seed)
+    images = pictures(count, *shape, seed)
+    together = coder.encode(images, model, steps, high, bare=True)
+    alone = [coder.encode(images[n : n + 1], model, steps, high) for n in range(count)]
+    stacks = container.unpack(together.data)[1]
+    assert stacks == [container.unpack(each.data)[1][0] for each in alone]
+    assert together.promised_bits == pytest.approx(sum(each.promised_bits for each in alone))
+    back = coder.decode(together.data, model, 0.5, seed)
+    assert back.shape == images.shape
+    assert back.dtype == np.uint8
+    for n, each in enumerate(alone):
+        assert np.array_equal(coder.decode(each.data, model, 0.5, seed)[0], back[n])
+
+
+@settings(max_examples=40, deadline=None)
+@given(cases())
+def test_a_file_costs_what_its_latents_promise_and_a_few_bytes(case):
+    config, shape, steps, high, seed = case
+    model = loaded(config, seed)
+    made = coder.encode(pictures(1, *shape, seed), model, steps, high)
+    header = 4 if shape[0] == shape[1] else 5
+    assert 8 * len(made.data) <= 1.001 * made.promised_bits + 8 * (header + 4)
+    assert 8 * (len(made.data) - header) >= made.promised_bits - 24
+    assert made.dims == math.prod(shape)
+
+
+@pytest.mark.parametrize(("config", "high"), [(CONSTANT, False), (TWO, False), (TWO, True)])
+def test_the_decoders_latents_are_the_encoders(monkeypatch, config, high):
+    model, images = loaded(config), pictures(5, 16, 24, 3)
+    groups = len(model.model.groups)
+    wanted = latents_of(monkeypatch, lambda: coder.analyse(images, model, high))
+    assert len(wanted) == groups
+    chosen = coder.stored(model.model, high)
+    assert min(len(np.unique(wanted[group])) for group in chosen) > 10
+    for steps, batch in itertools.product((1, 2, 3), (1, 2, 5)):
+        monkeypatch.setattr(coder, "_BATCH", batch)
+        data = coder.encode(images, model, steps, high, bare=True).data
+        found = latents_of(monkeypatch, lambda data=data: coder.decode(data, model, 1.0, 7))
+        walks = 1 if steps == 3 and not high else 2  # the second one generates
+        assert len(found) == walks * groups * -(-5 // batch)
+        for group in (i for i in chosen if model.model.groups[i].step <= steps):
+            for again in range(walks):
+                parts = found[again * groups + group :: walks * groups]
+                assert np.array_equal(np.concatenate(parts), np.concatenate(wanted[group::groups]))
+        monkeypatch.undo()
+
+
+@pytest.mark.parametrize("config", [CONSTANT, TWO])
+def test_all_steps_give_the_canvas_of_the_lossless_chain(config):
+    model, images = loaded(config), pictures(1, 16, 16, 3)
+    message = Message.random(8, 20_000, 0)
+    x = images.transpose(0, 3, 1, 2)
+    link = Link(1, 16, 16, 0, 0)
+    bits_back.encode(message, model.model, link, x)
+    _, state = bits_back.walk(
+        model.model,
+        link,
+        lambda _, __, latents: bits_back.pop_prior(message, latents),
+    )
+    data = coder.encode(images, model, 3).data
+    canvas = model.model.picture(state).transpose(0, 2, 3, 1)
+    for variance in (0.0, 1.0):  # nothing is left to be generated
+        assert np.array_equal(coder.decode(data, model, variance), canvas)
+
+
+def test_more_steps_take_more_bits_and_the_rate_asked_for_is_kept():
+    model, images = loaded(), pictures(3, 16, 16, 3)
+    coded = coder.analyse(images, model)
+    sizes = [coder.write(coded, (16, 16, 3), model, t, bare=True) for t in (1, 2, 3)]
+    assert len({len(each.data) for each in sizes}) == 3
+    assert sizes == sorted(sizes, key=lambda each: len(each.data))
+    for steps, each in enumerate(sizes, 1):
+        rate = each.promised_bits / each.dims
+        for factor, wanted in ((1.0001, steps), (0.9999, max(1, steps - 1))):
+            found = coder.steps_within(coded, (16, 16, 3), model, False, rate * factor)
+            assert found == wanted
+
+
+def test_generated_latents_depend_on_variance_and_seed_and_nothing_else():
+    model, images = loaded(), pictures(2, 16, 16, 3)
+    data = coder.encode(images, model, 1, bare=True).data
+    means, one, other, again = (
+        coder.decode(data, model, *how) for how in ((0.0, 1), (1.0, 1), (1.0, 2), (1.0, 1))
+    )
+    assert np.array_equal(one, again)
+    assert not np.array_equal(one, other)
+    assert np.array_equal(means, coder.decode(data, model, 0.0, 9))
+
+    def moved(variance):
+        found = [coder.decode(data, model, variance, seed) for seed in range(8)]
+        return np.abs(np.array(found).astype(float) - means).mean()
+
+    assert 0 < moved(0.01) < 0.6 * moved(0.25) < 0.6 * moved(1.0)
+
+
+@pytest.mark.parametrize("side", [24, 272])
+def test_files_that_were_cut_or_altered_are_refused(side):
+    model = loaded(dataclasses.replace(CONSTANT, steps=1, maps=2, latents=1))
+    made = coder.encode(pictures(1, side, side, 3), model, 1).data
+    places = range(len(made)) if side < 100 else range(0, len(made), 997)
+    for place in places:
+        with pytest.raises(BitsbackError):
+            coder.decode(made[:place], model)
+        with pytest.raises(BitsbackError):
+            coder.decode(made[:place] + bytes([made[place] ^ 8]) + made[place + 1 :], model)
+    with pytest.raises(FormatError):
+        coder.decode(made + b"\0", model)
+    assert coder.decode(made, model).shape == (1, side, side, 3)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.builds(
+        container.Header,
+        model=st.integers(0, 4095),
+        steps=st.integers(1, 64),
+        high=st.booleans(),
+        gray=st.booleans(),
+        height=st.integers(1, 10_000),
+        width=st.integers(1, 10_000),
+        bare=st.booleans(),
+    ),
+    st.lists(st.binary(max_size=200), min_size=1, max_size=4),
+)
+def test_headers_come_back_and_are_small(header, stacks):
+    stacks = stacks if header.bare else stacks[:1]
+    data = container.pack(header, stacks)
+    assert container.unpack(data) == (header, stacks)
+    if header.height == header.width < 128 and not header.bare:
+        assert len(data) - len(stacks[0]) == 4
+    if header.bare:
+        for place in range(len(data)):
+            with pytest.raises(FormatError):
+                container.unpack(data[:place])
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(0, 3000), st.sampled_from([1, 1, 2, 5]))
+def test_a_stack_comes_back_from_its_bytes(seed, count, heads):
+    random = np.random.default_rng(seed)
+    rows = random.integers(0, len(tables.prior_table()), count)
+    cf = random.integers(0, 1 << 24, count)
+    columns = tables.find(tables.prior_table(), rows, cf)
+    before = stack.empty(heads)
+    message = stack.empty(heads)
+    half = count // 2
+    stack.push(message, rows[half:], columns[half:])
+    stack.push(message, rows[:half], columns[:half])
+    again = stack.from_bytes(stack.to_bytes(message), heads)
+    assert again == message
+    assert np.array_equal(stack.pop(again, rows[:half]), columns[:half])
+    assert np.array_equal(stack.pop(again, rows[half:]), columns[half:])
+    assert again == before
+    stack.check_end(again)
+
+
+def test_what_cannot_be_stored_is_refused():
+    model, images = loaded(), pictures(1, 8, 8, 3)
+    with pytest.raises(InputError, match="steps 1 to 3, not 4"):
+        coder.encode(images, model, 4)
+    with pytest.raises(InputError, match="one layer"):
+        coder.encode(images, model, 1, high=True)
+    with pytest.raises(ModelError, match="cannot store latents alone"):
+        coder.encode(images, loaded(dataclasses.replace(CONSTANT, posterior="gaussian")), 1)
+    with pytest.raises(InputError, match="gray pictures only"):
+        coder.encode(images, loaded(dataclasses.replace(CONSTANT, channels=1)), 1)
+    data = coder.encode(images, model, 1).data
+    with pytest.raises(InputError, match="variance"):
+        coder.decode(data, model, -1.0)
+    stranger = dataclasses.replace(model, sha256=bytes([9] * 32))
+    with pytest.raises(ModelError, match="not written by"):
+        coder.decode(data, stranger)
+    fewer = dataclasses.replace(loaded(dataclasses.replace(CONSTANT, steps=1)))
+    with pytest.raises(FormatError, match="does not have"):
+        coder.decode(coder.encode(images, model, 2).data, fewer)
+
+
+def test_the_loops_and_numpy_write_the_same_files(monkeypatch):
+    if fast.loops("message_loops") is None:
+        pytest.skip("numba is not installed")
+    model, images = loaded(), pictures(2, 16, 16, 3)
+    one = coder.encode(images, model, 3, bare=True)
+    monkeypatch.setattr(fast, "enabled", False)
+    assert coder.encode(images, model, 3, bare=True) == one
+    assert coder.decode(one.data, model).shape == images.shape
