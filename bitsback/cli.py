@@ -13,6 +13,22 @@ from rich.table import Table
 from .api import DEFAULT_MODEL
 from .display import bar, errors, print_bench, print_report, progress_bar
 from .errors import BitsbackError, FormatError
+from .lossy.cli import app as lossy
+from .options import (
+    Batch,
+    Device,
+    Engine,
+    File,
+    ImagesPerChunk,
+    Inputs,
+    Json,
+    Limit,
+    MicroBatch,
+    Model,
+    OwnModel,
+    Seed,
+    read_limited,
+)
 
 if TYPE_CHECKING:
     from .protocol import LoadedModel
@@ -24,25 +40,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Lossless image compression with latent variable models, by bits-back coding.",
 )
-
-Inputs = Annotated[list[Path], typer.Argument(help="a .npy, .npz, image files, or a folder")]
-Device = Annotated[str, typer.Option(help="auto, cpu or cuda")]
-Model = Annotated[str, typer.Option(help="a shipped model's name, or a model folder")]
-Engine = Annotated[str, typer.Option(help="torch; or numpy: the same bits, slowly, no torch")]
-MicroBatch = Annotated[
-    int | None, typer.Option(min=1, help="images that the network is given at once; same bits")
-]
-Batch = Annotated[int | None, typer.Option(help="images per link of the chain")]
-ImagesPerChunk = Annotated[
-    int | None, typer.Option("--chunk", help="images per chunk, each decodable alone")
-]
-Seed = Annotated[int, typer.Option(help="of the dither")]
-Limit = Annotated[int | None, typer.Option(min=1, help="use the first N images")]
-File = Annotated[Path, typer.Argument(help="a file written by compress")]
-OwnModel = Annotated[
-    str | None, typer.Option("--model", help="folder of the model, if not shipped")
-]
-Json = Annotated[bool, typer.Option("--json", help="print JSON")]
+app.add_typer(lossy, name="lossy")
 
 
 def main() -> None:
@@ -63,14 +61,6 @@ def main() -> None:
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)
-
-
-def read_limited(paths: list[Path], limit: int | None) -> Any:
-    """The input's images, or the first `limit` of them without what came beside them."""
-    from . import images, inputs
-
-    found = inputs.read_images(paths)
-    return found if limit is None else images.first_pictures(found, limit)
 
 
 def open_reader(

@@ -62,6 +62,17 @@ def folder_of(name_or_folder: str, sha256: bytes = b"") -> Path:
     )
 
 
+def shipped() -> list[tuple[str, bytes]]:
+    """Names and SHA-256 of all weights that ship, those of earlier versions last."""
+    found = []
+    for name, folder in [(n, WEIGHTS / n) for n in names()] + [
+        (path.name.rpartition("-")[0], path) for path in sorted(EARLIER.iterdir())
+    ]:
+        fields = json.loads((folder / "config.json").read_text())
+        found.append((name, bytes.fromhex(fields["sha256"])))
+    return found
+
+
 def digest(config: DrawConfig, tensors: Tensors, log_widths: list[np.ndarray]) -> bytes:
     """SHA-256 of everything that the decoded pixels depend on, in a fixed order."""
     found = hashlib.sha256(json.dumps(config.to_dict(), sort_keys=True).encode())

@@ -141,10 +141,11 @@ def test_more_steps_take_more_bits_and_the_rate_asked_for_is_kept():
     assert len({len(each.data) for each in sizes}) == 3
     assert sizes == sorted(sizes, key=lambda each: len(each.data))
     for steps, each in enumerate(sizes, 1):
-        rate = each.promised_bits / each.dims
         for factor, wanted in ((1.0001, steps), (0.9999, max(1, steps - 1))):
-            found = coder.steps_within(coded, (16, 16, 3), model, False, rate * factor)
-            assert found == wanted
+            rate = each.bits_per_dim * factor
+            assert coder.write_within(rate, coded, (16, 16, 3), model, bare=True).steps == wanted
+    with pytest.raises(InputError, match="more than 0"):
+        coder.write_within(0.0, coded, (16, 16, 3), model)
 
 
 def test_generated_latents_depend_on_variance_and_seed_and_nothing_else():

@@ -12,7 +12,6 @@ Source: section 3 (the first scheme) and 4.3 of Gregor et al., arXiv:1604.08772.
 
 import dataclasses
 from collections.abc import Sequence
-from itertools import accumulate
 
 import numpy as np
 
@@ -184,23 +183,31 @@ def encode(
     return write(coded, images.shape[1:], loaded, steps, high, bare)
 
 
-def steps_within(
+def write_within(
+    rate: float,
     coded: Sequence[Coded],
     shape: tuple[int, int, int],
     loaded: LoadedModel,
-    high: bool,
-    rate: float,
-) -> int:
-    """The most steps whose latents cost at most `rate` bits/dim; at least one."""
-    dims = len(coded) * int(np.prod(shape))
-    groups = np.array([picture.bits for picture in coded]).sum(0)
-    sums = list(accumulate(groups))
-    fitting = [
-        steps
-        for steps in range(1, steps_of(loaded) + 1)
-        if sums[_first_groups(loaded.model, steps, high) - 1] <= rate * dims
-    ]
-    return max(fitting, default=1)
+    high: bool = False,
+    bare: bool = False,
+) -> Encoded:
+    """`write` with the most steps whose file takes at most `rate` bits/dim; at least with one.
+
+    Raises:
+        InputError: the rate is not positive.
+    """
+    if not rate > 0:
+        raise InputError(f"a rate is more than 0 bits/dim, not {rate}")
+    most = rate * len(coded) * int(np.prod(shape))
+    sums = np.cumsum(np.array([picture.bits for picture in coded]).sum(0))
+    steps = steps_of(loaded)
+    while steps > 1 and sums[_first_groups(loaded.model, steps, high) - 1] > most:
+        steps -= 1
+    made = write(coded, shape, loaded, steps, high, bare)
+    while steps > 1 and 8 * len(made.data) > most:
+        steps -= 1
+        made = write(coded, shape, loaded, steps, high, bare)
+    return made
 
 
 def decode(data: bytes, loaded: LoadedModel, variance: float = 1.0, seed: int = 0) -> np.ndarray:

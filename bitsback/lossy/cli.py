@@ -1,0 +1,74 @@
+"""`bitsback lossy`: storing the first latents of pictures, and generating the rest."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bitsback.display import errors
+from bitsback.options import Device, Engine, Inputs, OwnModel, read_limited
+
+app = typer.Typer(no_args_is_help=True, help="Store the first latents of pictures alone.")
+
+
+@app.command()
+def encode(
+    inputs: Inputs,
+    output: Annotated[Path, typer.Option("-o", "--output", help="what to write")],
+    steps: Annotated[int | None, typer.Option(min=1, help="store so many steps; else all")] = None,
+    bits_per_dim: Annotated[
+        float | None, typer.Option(help="store as many steps as fit; also chooses the model")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="a photo-beta model, or a folder")] = None,
+    layers: Annotated[
+        int, typer.Option(min=1, max=2, help="2: of a two-layer model, the higher one alone")
+    ] = 1,
+    bare: Annotated[bool, typer.Option("--bare", help="a set under one header")] = False,
+    device: Device = "auto",
+    engine: Engine = "torch",
+) -> None:
+    """Write a small file that holds what a picture is about; decoding generates the rest."""
+    from bitsback import files
+    from bitsback.api import load_model
+    from bitsback.errors import InputError
+
+    from . import coder
+    from . import files as lossy
+
+    if steps is not None and bits_per_dim is not None:
+        raise InputError("give --steps or --bits-per-dim, not both")
+    images = lossy.stacked(read_limited(inputs, None), bare)
+    loaded = load_model(model or lossy.default_model(bits_per_dim), device, engine)
+    made = lossy.encode(images, loaded, steps, bits_per_dim, layers == 2, bare)
+    files.atomic_write(output, made.data)
+    errors.print(
+        f"{len(made.data)} bytes, {made.bits_per_dim:.4f} bits/dim: {made.steps} of "
+        f"{coder.steps_of(loaded)} steps of {loaded.name}, whose KL is "
+        f"{made.promised_bits / 8:.1f} bytes"
+    )
+    if bits_per_dim is not None and made.bits_per_dim > bits_per_dim:
+        errors.print(f"bitsback: the least that can be stored is more than {bits_per_dim} bits/dim")
+        raise typer.Exit(1)
+
+
+@app.command()
+def decode(
+    file: Annotated[Path, typer.Argument(help="a file written by lossy encode")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="what to write")],
+    variance: Annotated[
+        float, typer.Option(min=0, help="of the generated latents; 0: their priors' means")
+    ] = 1.0,
+    seed: Annotated[int, typer.Option(min=0, help="of the generated latents")] = 0,
+    model: OwnModel = None,
+    device: Device = "auto",
+    engine: Engine = "torch",
+) -> None:
+    """Give back a picture, with the latents that were not stored drawn from their priors."""
+    from bitsback import files
+
+    from . import coder
+    from . import files as lossy
+
+    data = files.read_bytes(file)
+    loaded = lossy.model_of(data, model, device, engine)
+    lossy.write(coder.decode(data, loaded, variance, seed), output)

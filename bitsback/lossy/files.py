@@ -1,0 +1,96 @@
+"""Pictures of the command line as lossy files, and back."""
+
+from pathlib import Path
+
+import numpy as np
+
+from bitsback import files, pictures
+from bitsback.api import load_model
+from bitsback.errors import InputError, ModelError
+from bitsback.images import ImageSet
+from bitsback.protocol import LoadedModel
+
+from . import choice, coder, container
+
+
+def stacked(images: ImageSet, bare: bool) -> np.ndarray:
+    """Pictures of one size, (N, H, W, C) uint8, C the most that one of them has.
+
+    Raises:
+        InputError: they are of several sizes, or more than one and the file is not to be bare.
+    """
+    if len(images.pictures) > 1 and not bare:
+        raise InputError(
+            "a lossy file holds one picture: give one, or store a set of one size with --bare"
+        )
+    sizes = {picture.shape[:2] for picture in images.pictures}
+    if len(sizes) > 1:
+        raise InputError("a bare set holds pictures of one size; encode these one by one")
+    channels = max(picture.shape[2] for picture in images.pictures)
+    return np.stack([np.repeat(p, channels // p.shape[2], 2) for p in images.pictures])
+
+
+def encode(
+    images: np.ndarray,
+    loaded: LoadedModel,
+    steps: int | None,
+    rate: float | None,
+    high: bool,
+    bare: bool,
+) -> coder.Encoded:
+    """A lossy file of so many steps; of as many as a rate allows; or of all."""
+    coded = coder.analyse(coder.widened(images, loaded), loaded, high)
+    shape = images.shape[1:]
+    if rate is not None:
+        return coder.write_within(rate, coded, shape, loaded, high, bare)
+    return coder.write(coded, shape, loaded, steps or coder.steps_of(loaded), high, bare)
+
+
+def model_of(data: bytes, given: str | None, device: str, engine: str) -> LoadedModel:
+    """The model that wrote a file: the one given, or one that ships.
+
+    Raises:
+        FormatError: this is no lossy file.
+        ModelError: none that ships has the file's digits.
+    """
+    header, _ = container.unpack(data)
+    if given is not None:
+        return load_model(given, device, engine)
+    from bitsback.models import store
+
+    for name, sha256 in store.shipped():
+        if container.model_bits(sha256) == header.model:
+            return load_model(name, device, engine, sha256=sha256)
+    raise ModelError(
+        f"no model that ships wrote this file (its SHA-256 begins with {header.model:03x}): "
+        "give its folder with --model"
+    )
+
+
+def default_model(rate: float | None) -> str:
+    """The name of the model for a rate, or without one of the model with the smallest error."""
+    return choice.model_for(np.inf if rate is None else rate, choice.points())
+
+
+def write(images: np.ndarray, output: Path) -> None:
+    """Write pictures, (N, H, W, C) uint8, as an image file, a .npy, or a folder of PNG files.
+
+    Raises:
+        InputError: a single image file cannot hold them, or the output cannot be written.
+    """
+    mode = "RGB" if images.shape[3] == 3 else "L"
+    if output.suffix == ".npy":
+        files.atomic_write(output, lambda file: np.save(file, images, allow_pickle=False))
+    elif output.suffix:
+        if len(images) > 1:
+            raise InputError(f"the file holds {len(images)} pictures: name a .npy or a folder")
+        pictures.check_suffix(output.suffix, mode)
+        files.atomic_write(
+            output, lambda file: pictures.write_picture(file, images[0], mode, output.suffix)
+        )
+    else:
+        with files.atomic_folder(output) as folder:
+            digits = len(str(len(images) - 1))
+            for number, image in enumerate(images):
+                with (folder / f"{number:0{digits}d}.png").open("wb") as file:
+                    pictures.write_picture(file, image, mode, ".png")

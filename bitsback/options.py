@@ -1,0 +1,33 @@
+"""Arguments and options that several commands share."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+Inputs = Annotated[list[Path], typer.Argument(help="a .npy, .npz, image files, or a folder")]
+Device = Annotated[str, typer.Option(help="auto, cpu or cuda")]
+Model = Annotated[str, typer.Option(help="a shipped model's name, or a model folder")]
+Engine = Annotated[str, typer.Option(help="torch; or numpy: the same bits, slowly, no torch")]
+MicroBatch = Annotated[
+    int | None, typer.Option(min=1, help="images that the network is given at once; same bits")
+]
+Batch = Annotated[int | None, typer.Option(help="images per link of the chain")]
+ImagesPerChunk = Annotated[
+    int | None, typer.Option("--chunk", help="images per chunk, each decodable alone")
+]
+Seed = Annotated[int, typer.Option(help="of the dither")]
+Limit = Annotated[int | None, typer.Option(min=1, help="use the first N images")]
+File = Annotated[Path, typer.Argument(help="a file written by compress")]
+OwnModel = Annotated[
+    str | None, typer.Option("--model", help="folder of the model, if not shipped")
+]
+Json = Annotated[bool, typer.Option("--json", help="print JSON")]
+
+
+def read_limited(paths: list[Path], limit: int | None) -> Any:
+    """The input's images, or the first `limit` of them without what came beside them."""
+    from . import images, inputs
+
+    found = inputs.read_images(paths)
+    return found if limit is None else images.first_pictures(found, limit)
