@@ -123,7 +123,7 @@ def _decode_picture(method: Method, data: bytes, shape: Shape, binary: bool) -> 
         raise
     except Exception as error:  # Pillow's plugins raise whatever their parsers run into
         raise FormatError("its classical code is damaged: its picture is unreadable") from error
-    return _unmosaic(pixels, shape)
+    return unmosaic(pixels, shape)
 
 
 def _is_picture(method: Method, shape: Shape, binary: bool) -> bool:
@@ -151,9 +151,10 @@ def mosaic(tiles: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return grid.swapaxes(1, 2).reshape(rows * height, cols * width, channels)
 
 
-def _unmosaic(joined: NDArray[np.uint8], shape: Shape) -> NDArray[np.uint8]:
+def unmosaic(joined: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """Inverse of `mosaic`, given the shape of the tiles."""
     n, height, width, channels = shape
-    rows, cols = _grid(shape)
+    rows, cols = _grid((n, height, width, channels))
     grid = joined.reshape(rows, height, cols, width, channels).swapaxes(1, 2)
     return grid.reshape(rows * cols, height, width, channels)[:n].copy()
 

@@ -60,7 +60,7 @@ def parameters(config: DrawConfig, generator: torch.Generator) -> dict[str, Tens
                 value[c + k : c + k + k * c] = spread.repeat_interleave(c)
                 value[c + k + k * c : c + k + 2 * k * c] = 4.0 / CANVAS_GAIN
         if name.startswith("width"):
-            value[:] = -1.0
+            value[:] = WIDTH
         found[f"init/{name}"] = value
     return found
 
@@ -105,6 +105,9 @@ def integer_weight(weight: Tensor, sources: tuple[Source, ...], exponent: Tensor
         scale = torch.exp2(exponent.double() - source.bits)[:, None, None, None]
         pieces.append(torch.floor(piece.double() * scale + 0.5))
     return torch.cat(pieces, 1)
+
+
+WIDTH = -3.0
 
 
 class Round(torch.autograd.Function):

@@ -1,0 +1,114 @@
+"""Rate against quality of ours and of its peers, at equal bytes.
+
+At every rate the set is stored by ours, as many steps as fit; the peers then get as many bytes:
+once every picture by itself (ours with a header each, too), and once up to 100 pictures as one
+mosaic (ours as a bare set), as the paper had it.
+"""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from bitsback.classical import mosaic, unmosaic
+from bitsback.errors import InputError
+from bitsback.protocol import LoadedModel
+
+from . import coder
+from .peers import Peer, peers
+from .quality import Quality, measure
+
+TOGETHER = 100
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One codec at one rate.
+
+    Args:
+        form: "alone" or "together".
+        name: of the codec.
+        wanted: the rate asked for, bits/dim.
+        reached: of all bytes; None where the codec cannot be so small.
+        quality: None in that case.
+    """
+
+    form: str
+    name: str
+    wanted: float
+    reached: float | None
+    quality: Quality | None
+
+
+def run(
+    images: np.ndarray,
+    rates: Sequence[float],
+    model_for: Callable[[float], LoadedModel],
+    progress: Callable[[Row], None],
+) -> list[Row]:
+    """All rows.
+
+    Args:
+        images: (N, H, W, 3) uint8.
+        rates: bits/dim.
+        model_for: the model for a rate.
+        progress: called with each row when it is there.
+
+    Raises:
+        InputError: the pictures have no colours, or a library is missing.
+    """
+    if images.shape[3] != 3:
+        raise InputError("the peers are compared on colour pictures")
+    found: list[Row] = []
+
+    def add(row: Row) -> None:
+        found.append(row)
+        progress(row)
+
+    for rate in rates:
+        loaded = model_for(rate)
+        coded = coder.analyse(images, loaded)
+        for form in ("alone", "together"):
+            data = _ours(form, rate, coded, images.shape[1:], loaded)
+            size = sum(map(len, data))
+            for variance in (0.0, 1.0):
+                pictures = np.concatenate([coder.decode(d, loaded, variance) for d in data])
+                name = f"{loaded.name}, variance {variance:.0f}"
+                add(_row(form, name, rate, size, images, pictures))
+            for peer in peers():
+                add(_peer_row(form, peer, rate, size, images))
+    return found
+
+
+def _ours(
+    form: str,
+    rate: float,
+    coded: list[coder.Coded],
+    shape: tuple[int, int, int],
+    loaded: LoadedModel,
+) -> list[bytes]:
+    if form == "alone":
+        return [coder.write_within(rate, [one], shape, loaded).data for one in coded]
+    begins = range(0, len(coded), TOGETHER)
+    sets = (coded[begin : begin + TOGETHER] for begin in begins)
+    return [coder.write_within(rate, some, shape, loaded, bare=True).data for some in sets]
+
+
+def _peer_row(form: str, peer: Peer, rate: float, size: int, images: np.ndarray) -> Row:
+    step = 1 if form == "alone" else TOGETHER
+    parts, pictures, total = -(-len(images) // step), [], 0
+    for begin in range(0, len(images), step):
+        some = images[begin : begin + step]
+        code = peer.within(mosaic(some), size * len(some) / len(images))
+        if code is None:
+            return Row(form, peer.name, rate, None, None)
+        total += len(code)
+        pictures.append(unmosaic(peer.decode(code), some.shape))
+    assert len(pictures) == parts
+    return _row(form, peer.name, rate, total, images, np.concatenate(pictures))
+
+
+def _row(
+    form: str, name: str, rate: float, size: int, images: np.ndarray, pictures: np.ndarray
+) -> Row:
+    return Row(form, name, rate, 8 * size / images.size, measure(images, pictures))

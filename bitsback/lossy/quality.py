@@ -1,0 +1,69 @@
+"""How near a picture is to another: PSNR, MS-SSIM, and what eyes would say of it.
+
+SSIMULACRA 2 stands for the eyes: its few dozen weights were fitted to people's ratings of
+compressed pictures and lie in its source, where LPIPS and DISTS need networks that would have to
+be downloaded; and it takes pictures from 8 x 8 pixels on, with fewer scales. 100 is no difference,
+70 high quality, 30 low; below, it goes to minus infinity.
+
+Source: Wang, Simoncelli and Bovik (2003), MS-SSIM; Sneyers (2022), SSIMULACRA 2.
+"""
+
+import dataclasses
+import io
+import math
+
+import numpy as np
+from PIL import Image
+
+from bitsback.errors import InputError
+
+LEAST_SIDE = 161  # of MS-SSIM: windows of 11 on five scales
+
+
+@dataclasses.dataclass(frozen=True)
+class Quality:
+    """Means over pictures, but for the PSNR.
+
+    Args:
+        psnr: of the mean squared error of all pictures, dB.
+        ms_ssim: up to 1; None where pictures are smaller than 161 pixels.
+        ssimulacra2: up to 100.
+    """
+
+    psnr: float
+    ms_ssim: float | None
+    ssimulacra2: float
+
+
+def measure(originals: np.ndarray, others: np.ndarray) -> Quality:
+    """The quality of pictures, (N, H, W, C) uint8, beside originals of that shape.
+
+    Raises:
+        InputError: the metrics' libraries are not installed.
+    """
+    try:
+        import pytorch_msssim
+        import torch
+        from ssimulacra2 import compute_ssimulacra2
+    except ImportError as error:
+        raise InputError(
+            "quality is measured with pytorch-msssim and ssimulacra2: pip install 'bitsback[bench]'"
+        ) from error
+    error_of = originals.astype(np.float64) - others
+    mse = float(np.square(error_of).mean())
+    structural = None
+    if min(originals.shape[1:3]) >= LEAST_SIDE:
+        pairs = (
+            tuple(torch.from_numpy(x[None].transpose(0, 3, 1, 2).astype(np.float32)) for x in pair)
+            for pair in zip(originals, others, strict=True)
+        )
+        found = [float(pytorch_msssim.ms_ssim(*pair, data_range=255)) for pair in pairs]
+        structural = float(np.mean(found))
+    seen = [compute_ssimulacra2(_file(a), _file(b)) for a, b in zip(originals, others, strict=True)]
+    return Quality(10 * math.log10(255**2 / max(mse, 1e-10)), structural, float(np.mean(seen)))
+
+
+def _file(image: np.ndarray) -> io.BytesIO:
+    found = io.BytesIO()
+    Image.fromarray(np.repeat(image, 3 // image.shape[2], 2)).save(found, "BMP")
+    return found
