@@ -13,6 +13,7 @@ from rich.table import Table
 from .api import DEFAULT_MODEL
 from .display import bar, errors, print_bench, print_report, progress_bar
 from .errors import BitsbackError, FormatError
+from .figures.cli import figure
 from .lossy.cli import app as lossy
 from .options import (
     Batch,
@@ -41,6 +42,7 @@ app = typer.Typer(
     help="Lossless image compression with latent variable models, by bits-back coding.",
 )
 app.add_typer(lossy, name="lossy")
+app.command()(figure)
 
 
 def main() -> None:

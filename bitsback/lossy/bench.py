@@ -39,6 +39,16 @@ class Row:
     reached: float | None
     quality: Quality | None
 
+    def __str__(self) -> str:
+        if self.quality is None:
+            return f"{self.form:8} {self.wanted:5} {self.name}: cannot be so small"
+        ms_ssim = self.quality.ms_ssim
+        return (
+            f"{self.form:8} {self.wanted:5} {self.name}: {self.reached:.4f} bits/dim, "
+            f"{self.quality.psnr:.2f} dB, SSIMULACRA 2 {self.quality.ssimulacra2:.1f}"
+            + ("" if ms_ssim is None else f", MS-SSIM {ms_ssim:.4f}")
+        )
+
 
 def run(
     images: np.ndarray,
@@ -76,7 +86,11 @@ def run(
                 name = f"{loaded.name}, variance {variance:.0f}"
                 add(_row(form, name, rate, size, images, pictures))
             for peer in peers():
-                add(_peer_row(form, peer, rate, size, images))
+                made = recoded(peer, images, size, 1 if form == "alone" else TOGETHER)
+                if made is None:
+                    add(Row(form, peer.name, rate, None, None))
+                else:
+                    add(_row(form, peer.name, rate, made[0], images, made[1]))
     return found
 
 
@@ -94,18 +108,26 @@ def _ours(
     return [coder.write_within(rate, some, shape, loaded, bare=True).data for some in sets]
 
 
-def _peer_row(form: str, peer: Peer, rate: float, size: int, images: np.ndarray) -> Row:
-    step = 1 if form == "alone" else TOGETHER
-    parts, pictures, total = -(-len(images) // step), [], 0
+def recoded(
+    peer: Peer, images: np.ndarray, size: float, step: int
+) -> tuple[int, np.ndarray] | None:
+    """Pictures as a peer gives them back, `step` of them as one mosaic, and its bytes in all.
+
+    Args:
+        size: bytes that it may take in all; each mosaic gets its share.
+
+    Returns:
+        None where the peer cannot be so small.
+    """
+    pictures, total = [], 0
     for begin in range(0, len(images), step):
         some = images[begin : begin + step]
         code = peer.within(mosaic(some), size * len(some) / len(images))
         if code is None:
-            return Row(form, peer.name, rate, None, None)
+            return None
         total += len(code)
         pictures.append(unmosaic(peer.decode(code), some.shape))
-    assert len(pictures) == parts
-    return _row(form, peer.name, rate, total, images, np.concatenate(pictures))
+    return total, np.concatenate(pictures)
 
 
 def _row(

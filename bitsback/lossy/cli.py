@@ -6,7 +6,9 @@ from typing import Annotated
 import typer
 
 from bitsback.display import errors
-from bitsback.options import Device, Engine, Inputs, OwnModel, read_limited
+from bitsback.options import Device, Engine, Inputs, Json, Limit, OwnModel, read_limited
+
+RATES = (0.05, 0.1, 0.15, 0.2, 0.4, 0.8)
 
 app = typer.Typer(no_args_is_help=True, help="Store the first latents of pictures alone.")
 
@@ -49,6 +51,36 @@ def encode(
     if bits_per_dim is not None and made.bits_per_dim > bits_per_dim:
         errors.print(f"bitsback: the least that can be stored is more than {bits_per_dim} bits/dim")
         raise typer.Exit(1)
+
+
+@app.command()
+def bench(
+    inputs: Inputs,
+    rate: Annotated[list[float] | None, typer.Option(help="bits/dim; may be given again")] = None,
+    tile: Annotated[
+        int | None, typer.Option(min=8, help="cut the pictures into squares of this side")
+    ] = None,
+    limit: Limit = None,
+    model: Annotated[str | None, typer.Option(help="else the table's choice at each rate")] = None,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Quality beside JPEG, JPEG 2000, WebP and JPEG XL at equal bytes."""
+    import dataclasses
+    import json
+
+    from . import bench as benches
+    from . import files as lossy
+
+    images = lossy.tiles(read_limited(inputs, None), tile, limit)
+    rows = benches.run(
+        images,
+        rate or RATES,
+        lambda wanted: lossy.loaded_once(model or lossy.default_model(wanted), device),
+        lambda row: None if as_json else print(row, flush=True),
+    )
+    if as_json:
+        print(json.dumps([dataclasses.asdict(row) for row in rows]))
 
 
 @app.command()

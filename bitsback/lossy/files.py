@@ -1,5 +1,6 @@
 """Pictures of the command line as lossy files, and back."""
 
+import functools
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,35 @@ def stacked(images: ImageSet, bare: bool) -> np.ndarray:
         raise InputError("a bare set holds pictures of one size; encode these one by one")
     channels = max(picture.shape[2] for picture in images.pictures)
     return np.stack([np.repeat(p, channels // p.shape[2], 2) for p in images.pictures])
+
+
+def tiles(images: ImageSet, side: int | None, limit: int | None) -> np.ndarray:
+    """Pictures of one size, or squares cut from pictures of any, (N, H, W, C) uint8.
+
+    Args:
+        side: of the squares, from the top left on; None for the pictures themselves.
+        limit: at most so many.
+
+    Raises:
+        InputError: the pictures are of several sizes and no side is given, or too small for it.
+    """
+    if side is None:
+        return stacked(images, bare=True)[:limit]
+    found = [
+        picture[top : top + side, left : left + side]
+        for picture in images.pictures
+        for top in range(0, picture.shape[0] - side + 1, side)
+        for left in range(0, picture.shape[1] - side + 1, side)
+    ]
+    if not found:
+        raise InputError(f"no picture has {side} x {side} pixels")
+    return np.stack(found[:limit])
+
+
+@functools.cache
+def loaded_once(name: str, device: str) -> LoadedModel:
+    """A model by name or folder, kept for the next call."""
+    return load_model(name, device)
 
 
 def encode(

@@ -1,0 +1,1 @@
+"""The paper's figures, drawn from models that ship; each is one function of one module."""

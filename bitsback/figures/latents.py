@@ -1,0 +1,105 @@
+"""Pictures made from latents: its own of the first steps, the rest from the priors."""
+
+import dataclasses
+
+import numpy as np
+
+from bitsback import sampling
+from bitsback.ans import DEFAULT_HEADS, Message
+from bitsback.bits_back import walk
+from bitsback.errors import InputError
+from bitsback.latents import Latents, masks_of, posteriors, prepare
+from bitsback.link import Link
+from bitsback.lossy import coder
+from bitsback.protocol import LoadedModel, State
+
+_WORDS = 1 << 22
+
+
+def steps_of(loaded: LoadedModel, most: int) -> list[int]:
+    """Numbers of steps to show: 0, and at most so many more from 1 to T, ever further apart."""
+    last = coder.steps_of(loaded)
+    return [0, *sorted({round(t) for t in np.geomspace(1, last, most).tolist()})]
+
+
+def from_first(
+    images: np.ndarray, loaded: LoadedModel, steps: int, variance: float = 1.0, seed: int = 0
+) -> np.ndarray:
+    """What the latents of the first steps say of pictures, the others being drawn.
+
+    Args:
+        images: (N, H, W, C) uint8 whose sides the model takes.
+        steps: from 0 to T; z is a sample from q, or its point on the grid if its width is constant.
+        variance: of the latents that are drawn, in units of their priors'.
+
+    Returns:
+        (N, H, W, C) uint8: the means of the canvas; a binary model's probabilities of ink.
+
+    Raises:
+        InputError: the pictures do not suit the model.
+    """
+    multiple = loaded.multiple
+    if any(side % multiple for side in images.shape[1:3]):
+        raise InputError(f"model {loaded.name!r} takes pictures of multiples of {multiple} pixels")
+    x = np.ascontiguousarray(coder.widened(images, loaded).transpose(0, 3, 1, 2))
+    model = loaded.model
+    chosen = frozenset(i for i, group in enumerate(model.groups) if group.step <= steps)
+    count, _, height, width = x.shape
+    link = Link(count, height, width, seed, 0, coded=chosen, variance=variance, drawn_seed=seed)
+    ask = posteriors(model, link, x)
+    message = Message.random(DEFAULT_HEADS, _WORDS, seed)
+
+    def choose(index: int, state: State, latents: Latents) -> np.ndarray:
+        return ask(index, state, latents).pop(message, masks_of(link, index))
+
+    _, state = walk(model, link, choose)
+    return model.picture(state).transpose(0, 2, 3, 1)
+
+
+def samples(loaded: LoadedModel, count: int, seed: int = 0) -> np.ndarray:
+    """Pictures drawn from a model, (count, H, W, C) uint8 levels.
+
+    Of a model whose pixels come in passes they are samples; of others, whose pixels are independent
+    given the latents, the means of the canvas, as the paper has them.
+    """
+    if len(loaded.model.passes) > 1:
+        drawn = sampling.sample(loaded, count, seed)
+        return drawn * np.uint8(255) if loaded.binary else drawn
+    side, model = loaded.tiles[0], loaded.model
+    link = Link(count, side, side, seed, 0, coded=frozenset(), variance=1.0, drawn_seed=seed)
+    state = model.start(count, side, side)
+    for index, group in enumerate(model.groups):
+        found = prepare(link, index, group, model.prior(index, state))
+        state = model.step(index, state, found.z(found.of_coded(found.drawn)))
+    return model.picture(state).transpose(0, 2, 3, 1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Information:
+    """KL(q || p) of every group on pictures, bits per picture.
+
+    Args:
+        steps, layers: of the groups, in the order of decoding.
+        bits: of each.
+    """
+
+    steps: tuple[int, ...]
+    layers: tuple[int, ...]
+    bits: tuple[float, ...]
+
+
+def information(images: np.ndarray, loaded: LoadedModel) -> Information:
+    """What each group of latents tells of pictures, (N, H, W, C) uint8."""
+    from bitsback.bits_back import encode
+    from bitsback.rates import group_kl_bits
+
+    x = np.ascontiguousarray(coder.widened(images, loaded).transpose(0, 3, 1, 2))
+    count, _, height, width = x.shape
+    message = Message.random(DEFAULT_HEADS, _WORDS, 0)
+    cost = encode(message, loaded.model, Link(count, height, width, 0, 0), x)
+    groups = loaded.model.groups
+    return Information(
+        tuple(group.step for group in groups),
+        tuple(group.layer for group in groups),
+        tuple(group_kl_bits(each) / len(x) for each in cost.groups),
+    )

@@ -1,0 +1,62 @@
+"""Figures as matplotlib lays them out: pictures in rows with labels, curves, bars."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+
+_INCH = 0.62  # of a picture's side
+_MARGIN = 1.25  # inches, of the rows' labels
+_DPI = 150
+
+
+def rows(
+    labelled: Sequence[tuple[str, np.ndarray]],
+    title: str,
+    columns: Sequence[tuple[str, int]] = (),
+    inch: float = _INCH,
+) -> Figure:
+    """Rows of pictures, each with a label at its left.
+
+    Args:
+        labelled: label and pictures, (n, H, W, C) uint8, of each row; n the same in all.
+        columns: headings and how many pictures each stands over, from the left on.
+        inch: side of a picture.
+    """
+    count, height, width = labelled[0][1].shape[:3]
+    cell = inch * np.array([width, height]) / max(width, height)
+    top = 0.42 + 0.24 * bool(columns)
+    size = (_MARGIN + cell[0] * count + 0.1, top + cell[1] * len(labelled) + 0.1)
+    figure = Figure(size, dpi=_DPI)
+    figure.suptitle(title, fontsize=9, y=1 - 0.12 / size[1], va="top")
+    left, across, up = _MARGIN / size[0], cell[0] / size[0], cell[1] / size[1]
+    for number, (label, images) in enumerate(labelled):
+        bottom = 1 - top / size[1] - (number + 1) * up
+        figure.text(left - 0.06 / size[0], bottom + up / 2, label, ha="right", va="center", size=7)
+        for place, image in enumerate(images):
+            axes = figure.add_axes((left + place * across, bottom, across * 0.96, up * 0.96))
+            show = image[:, :, 0] if image.shape[2] == 1 else image
+            axes.imshow(show, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+            axes.axis("off")
+    done = 0
+    for heading, many in columns:
+        at = left + (done + many / 2) * across
+        figure.text(at, 1 - (top - 0.08) / size[1], heading, ha="center", va="bottom", size=7)
+        done += many
+    return figure
+
+
+def grid(images: np.ndarray, columns: int) -> np.ndarray:
+    """Pictures (n, H, W, C) as rows of a sheet, (n // columns, columns, H, W, C)."""
+    return images.reshape(-1, columns, *images.shape[1:])
+
+
+def panels(count: int, title: str) -> tuple[Figure, list]:  # type: ignore[type-arg]
+    """A figure of panels side by side, with their axes."""
+    figure = Figure((4.2 * count, 3.4), dpi=_DPI, layout="constrained")
+    figure.suptitle(title, fontsize=9)
+    axes = figure.subplots(1, count, squeeze=False)[0].tolist()
+    for each in axes:
+        each.tick_params(labelsize=7)
+        each.spines[["top", "right"]].set_visible(False)
+    return figure, axes
