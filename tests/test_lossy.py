@@ -226,7 +226,7 @@ def test_a_stack_comes_back_from_its_bytes(seed, count, heads):
     stack.check_end(again)
 
 
-def test_what_cannot_be_stored_is_refused():
+def test_what_cannot_be_stored_is_refused(monkeypatch):
     model, images = loaded(), pictures(1, 8, 8, 3)
     with pytest.raises(InputError, match="steps 1 to 3, not 4"):
         coder.encode(images, model, 4)
@@ -242,6 +242,10 @@ def test_what_cannot_be_stored_is_refused():
     stranger = dataclasses.replace(model, sha256=bytes([9] * 32))
     with pytest.raises(ModelError, match="not written by"):
         coder.decode(data, stranger)
+    with monkeypatch.context() as patch:
+        patch.setattr(coder, "LARGEST", 63)
+        with pytest.raises(InputError, match="at most 63 pixels"):
+            coder.encode(images, model, 1)
     fewer = dataclasses.replace(loaded(dataclasses.replace(CONSTANT, steps=1)))
     with pytest.raises(FormatError, match="does not have"):
         coder.decode(coder.encode(images, model, 2).data, fewer)
@@ -255,3 +259,30 @@ def test_the_loops_and_numpy_write_the_same_files(monkeypatch):
     monkeypatch.setattr(fast, "enabled", False)
     assert coder.encode(images, model, 3, bare=True) == one
     assert coder.decode(one.data, model).shape == images.shape
+
+
+@pytest.mark.parametrize("bare", [False, True])
+def test_forged_files_end_in_pictures_or_named_errors(bare):
+    model = loaded(dataclasses.replace(CONSTANT, maps=2, latents=1))
+    count = 3 if bare else 1
+    made = coder.encode(pictures(count, 16, 20, 3), model, 2, bare=bare).data
+    random = np.random.default_rng(0)
+    ends = {"pictures": 0, "error": 0}
+    for _ in range(400):
+        data = bytearray(made)
+        for _ in range(random.integers(1, 4)):
+            data[random.integers(len(data))] = random.integers(256)
+        if random.random() < 0.3:
+            data = data[: random.integers(len(data))]
+        if random.random() < 0.3:
+            data += random.bytes(int(random.integers(1, 9)))
+        if len(data) > 3 and data[3] > 127:  # a forged size merely takes long
+            continue
+        try:
+            back = coder.decode(bytes(data), model, 0.0)
+            assert back.dtype == np.uint8
+            ends["pictures"] += 1
+        except BitsbackError:
+            ends["error"] += 1
+    assert ends["error"] > 200
+    assert ends["pictures"] < 10  # changes that say the same, or none

@@ -10,6 +10,8 @@ from bitsback.models import store
 from conftest import DATA
 from nbclient import NotebookClient
 
+from bitsback.lossy import choice
+
 NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
 
 pytestmark = pytest.mark.skipif(
@@ -17,16 +19,9 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-@pytest.mark.parametrize("source", ["scikit-image", "Omniglot"])
-def test_the_notebook_runs_and_its_check_passes(source, monkeypatch):
-    if source == "scikit-image":
-        monkeypatch.delenv("BITSBACK_DATA", raising=False)
-    elif not (DATA / "omniglot.npz").is_file():
-        pytest.skip(f"omniglot.npz is not in {DATA}: set BITSBACK_DATA to the folder that holds it")
-    else:
-        monkeypatch.setenv("BITSBACK_DATA", str(DATA))
-    monkeypatch.setenv("BITSBACK_COUNT", "160")
-    notebook = nbformat.read(NOTEBOOKS / "rate_verification.ipynb", as_version=4)
+def executed(name: str) -> tuple[list, str]:
+    """The outputs of a notebook's code, which all ran, and what they printed."""
+    notebook = nbformat.read(NOTEBOOKS / name, as_version=4)
     assert not any(cell.get("outputs") for cell in notebook.cells)
     NotebookClient(
         notebook,
@@ -38,10 +33,40 @@ def test_the_notebook_runs_and_its_check_passes(source, monkeypatch):
     assert all(cell.execution_count for cell in code)
     outputs = [output for cell in code for output in cell.outputs]
     printed = "".join(output.text for output in outputs if output.output_type == "stream")
+    return outputs, printed
+
+
+def pictures_of(outputs: list) -> int:
+    return sum("image/png" in output.get("data", {}) for output in outputs)
+
+
+@pytest.mark.parametrize("source", ["scikit-image", "Omniglot"])
+def test_the_notebook_runs_and_its_check_passes(source, monkeypatch):
+    if source == "scikit-image":
+        monkeypatch.delenv("BITSBACK_DATA", raising=False)
+    elif not (DATA / "omniglot.npz").is_file():
+        pytest.skip(f"omniglot.npz is not in {DATA}: set BITSBACK_DATA to the folder that holds it")
+    else:
+        monkeypatch.setenv("BITSBACK_DATA", str(DATA))
+    monkeypatch.setenv("BITSBACK_COUNT", "160")
+    outputs, printed = executed("rate_verification.ipynb")
     assert f"160 images ({source}" in printed or f"{source}'s pictures" in printed
     assert "rate check: pass" in printed
     assert "160 images decoded, every pixel the same" in printed
-    assert sum("image/png" in output.get("data", {}) for output in outputs) == 3
+    assert pictures_of(outputs) == 3
+
+
+@pytest.mark.skipif(
+    not (store.WEIGHTS / choice.NAME).is_file(), reason="no model for lossy files ships"
+)
+def test_the_notebook_of_the_papers_figures_runs(monkeypatch):
+    pytest.importorskip("imagecodecs")
+    monkeypatch.delenv("BITSBACK_DATA", raising=False)
+    monkeypatch.setenv("BITSBACK_COUNT", "12")
+    outputs, printed = executed("paper_figures.ipynb")
+    assert "12 pictures: scikit-image" in printed
+    assert pictures_of(outputs) == 7
+    assert printed.count("bits/dim in the file") == 8
 
 
 def test_the_figure_is_drawn_from_a_run_of_the_coder(tmp_path):

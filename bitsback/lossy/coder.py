@@ -23,9 +23,10 @@ from bitsback.link import Link
 from bitsback.protocol import LoadedModel, Model, State
 
 from . import stack
-from .container import Header, model_bits, pack, unpack
+from .container import LARGEST, Header, model_bits, pack, unpack
 
 _BATCH = 64
+_TOGETHER = 1 << 18  # pixels of pictures whose latents are computed together
 _ONE_HEAD = 1 << 16  # pixels of a picture whose stack has one head
 _PER_HEAD = 1 << 14
 
@@ -95,16 +96,20 @@ def analyse(images: np.ndarray, loaded: LoadedModel, high: bool = False) -> list
 
     Raises:
         ModelError: its posterior is not of constant width.
-        InputError: only the highest layer is asked for, and there is but one.
+        InputError: only the highest layer is asked for, and there is but one; or the pictures are
+            too large.
     """
     check_model(loaded)
+    if images.shape[1] * images.shape[2] > LARGEST:
+        raise InputError(f"a lossy file holds a picture of at most {LARGEST} pixels")
     model = loaded.model
     if high and len({group.layer for group in model.groups}) < 2:
         raise InputError(f"model {loaded.name!r} has one layer: there is no higher one to store")
     chosen = stored(model, high)
     found = []
-    for begin in range(0, len(images), _BATCH):
-        some = images[begin : begin + _BATCH]
+    together = _together(*images.shape[1:3])
+    for begin in range(0, len(images), together):
+        some = images[begin : begin + together]
         x = np.ascontiguousarray(_padded(some, loaded.multiple).transpose(0, 3, 1, 2))
         link = _link(x.shape, chosen)
         ask = posteriors(model, link, x)
@@ -235,9 +240,10 @@ def decode(data: bytes, loaded: LoadedModel, variance: float = 1.0, seed: int = 
     several_layers = len({group.layer for group in loaded.model.groups}) > 1
     if header.steps > steps_of(loaded) or (header.high and not several_layers):
         raise FormatError("the file stores latents that its model does not have")
+    together = _together(header.height, header.width)
     parts = [
-        _decode(header, stacks[begin : begin + _BATCH], loaded, variance, seed)
-        for begin in range(0, len(stacks), _BATCH)
+        _decode(header, stacks[begin : begin + together], loaded, variance, seed)
+        for begin in range(0, len(stacks), together)
     ]
     return np.concatenate(parts)
 
@@ -310,6 +316,10 @@ def _first_groups(model: Model, steps: int, high: bool) -> int:
 
 def _nothing(latents: Latents) -> np.ndarray:
     return latents.of_coded(np.zeros(latents.dither.shape, np.int64))
+
+
+def _together(height: int, width: int) -> int:
+    return min(_BATCH, max(1, _TOGETHER // (height * width)))
 
 
 def _heads(height: int, width: int) -> int:

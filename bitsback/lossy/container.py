@@ -28,7 +28,7 @@ from bitsback.errors import FormatError
 MODEL_BITS = 12
 _PICTURE, _SET = 5, 6
 _WHOSE = "the lossy file"
-LARGEST = 1 << 28  # pixels
+LARGEST = 1 << 25  # pixels: 33 million, whose latents are decoded at once
 
 
 @dataclass(frozen=True)
