@@ -83,6 +83,23 @@ def test_a_set_comes_back_as_its_pictures_do_alone(case, count):
         assert np.array_equal(coder.decode(each.data, model, 0.5, seed)[0], back[n])
 
 
+@pytest.mark.parametrize("config", [CONSTANT, TWO])
+def test_large_pictures_are_coded_area_by_area(monkeypatch, config):
+    model, images = loaded(config), pictures(2, 40, 23, 3)
+    monkeypatch.setattr(coder, "_AREA", 16)
+    made = coder.encode(images, model, 2, bare=True)
+    back = coder.decode(made.data, model, 0.0)
+    for top, left in itertools.product((0, 16, 32), (0, 16)):
+        area = (slice(None), slice(top, top + 16), slice(left, left + 16))
+        if top == left == 0:  # the others have another dither
+            alone = coder.encode(images[area], model, 2, bare=True)
+            assert np.array_equal(coder.decode(alone.data, model, 0.0), back[area])
+    assert 8 * len(made.data) <= 1.001 * made.promised_bits + 8 * 20
+    for place in range(0, len(made.data), 7):
+        with pytest.raises(BitsbackError):
+            coder.decode(made.data[:place], model)
+
+
 @settings(max_examples=40, deadline=None)
 @given(cases())
 def test_a_file_costs_what_its_latents_promise_and_a_few_bytes(case):

@@ -11,11 +11,13 @@ Source: section 3 (the first scheme) and 4.3 of Gregor et al., arXiv:1604.08772.
 """
 
 import dataclasses
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
 
 from bitsback import tables
+from bitsback.ans import Message
 from bitsback.bits_back import walk
 from bitsback.errors import FormatError, InputError, ModelError
 from bitsback.latents import Latents, posteriors, prepare
@@ -26,6 +28,7 @@ from . import stack
 from .container import LARGEST, Header, model_bits, pack, unpack
 
 _BATCH = 64
+_AREA = 1024  # rows and columns of a picture whose latents are computed together, at most
 _TOGETHER = 1 << 18  # pixels of pictures whose latents are computed together
 _ONE_HEAD = 1 << 16  # pixels of a picture whose stack has one head
 _PER_HEAD = 1 << 14
@@ -36,13 +39,14 @@ class Coded:
     """The latents of one picture: for every group that may be stored its rows and columns.
 
     Args:
-        rows, columns: of the prior's table, for each group, (C, h, w).
+        rows, columns: of the prior's table, for each area of the picture and each group,
+            (C, h, w), uint16 and uint8.
         bits: -log2 p of the columns, for each group: what the KL of a constant posterior is.
     """
 
-    rows: tuple[np.ndarray, ...]
-    columns: tuple[np.ndarray, ...]
-    bits: tuple[float, ...]
+    rows: tuple[tuple[np.ndarray, ...], ...]
+    columns: tuple[tuple[np.ndarray, ...], ...]
+    bits: np.ndarray
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,31 +106,44 @@ def analyse(images: np.ndarray, loaded: LoadedModel, high: bool = False) -> list
     check_model(loaded)
     if images.shape[1] * images.shape[2] > LARGEST:
         raise InputError(f"a lossy file holds a picture of at most {LARGEST} pixels")
-    model = loaded.model
-    if high and len({group.layer for group in model.groups}) < 2:
+    if high and len({group.layer for group in loaded.model.groups}) < 2:
         raise InputError(f"model {loaded.name!r} has one layer: there is no higher one to store")
-    chosen = stored(model, high)
-    found = []
     together = _together(*images.shape[1:3])
+    found: list[Coded] = []
     for begin in range(0, len(images), together):
         some = images[begin : begin + together]
-        x = np.ascontiguousarray(_padded(some, loaded.multiple).transpose(0, 3, 1, 2))
-        link = _link(x.shape, chosen)
-        ask = posteriors(model, link, x)
-        groups: list[tuple[np.ndarray, np.ndarray]] = []
-
-        def choose(index: int, state: State, latents: Latents) -> np.ndarray:
-            k = ask(index, state, latents).certain  # noqa: B023 - used within the turn
-            if index in chosen:
-                groups.append((latents.prior_rows, k - tables.FIRST))  # noqa: B023
-            return k
-
-        walk(model, link, choose)
+        areas = [
+            _analysed(some[:, rows, columns], loaded, high, number)
+            for number, (rows, columns) in enumerate(_areas(*images.shape[1:3]))
+        ]
         for n in range(len(some)):
-            rows, columns = zip(*((r[n], c[n]) for r, c in groups), strict=True)
-            pairs = zip(rows, columns, strict=True)
-            found.append(Coded(rows, columns, tuple(_bits(r, c) for r, c in pairs)))
+            rows, columns = (tuple(area[i][n] for area in areas) for i in (0, 1))
+            found.append(Coded(rows, columns, sum(area[2][n] for area in areas)))
     return found
+
+
+def _analysed(
+    images: np.ndarray, loaded: LoadedModel, high: bool, number: int
+) -> tuple[list[tuple[np.ndarray, ...]], list[tuple[np.ndarray, ...]], np.ndarray]:
+    """Rows and columns of each picture's groups, and their bits, (N, groups), of one area."""
+    x = np.ascontiguousarray(_padded(images, loaded.multiple).transpose(0, 3, 1, 2))
+    chosen = stored(loaded.model, high)
+    link = _link(x.shape, chosen, number)
+    ask = posteriors(loaded.model, link, x)
+    rows: list[np.ndarray] = []
+    columns: list[np.ndarray] = []
+    bits: list[np.ndarray] = []
+
+    def choose(index: int, state: State, latents: Latents) -> np.ndarray:
+        k = ask(index, state, latents).certain
+        if index in chosen:
+            bits.append(_bits(latents.prior_rows, k - tables.FIRST))
+            rows.append(latents.prior_rows.astype(np.uint16))
+            columns.append((k - tables.FIRST).astype(np.uint8))
+        return k
+
+    walk(loaded.model, link, choose)
+    return list(zip(*rows, strict=True)), list(zip(*columns, strict=True)), np.stack(bits, 1)
 
 
 def write(
@@ -155,8 +172,9 @@ def write(
     stacks = []
     for picture in coded:
         message = stack.empty(_heads(height, width))
-        for group in reversed(range(first)):
-            stack.push(message, picture.rows[group], picture.columns[group])
+        for rows, columns in zip(reversed(picture.rows), reversed(picture.columns), strict=True):
+            for group in reversed(range(first)):
+                stack.push(message, rows[group].astype(np.int64), columns[group])
         stacks.append(stack.to_bytes(message))
     header = Header(
         model=model_bits(loaded.sha256),
@@ -167,7 +185,7 @@ def write(
         width=width,
         bare=bare,
     )
-    promised = sum(sum(picture.bits[:first]) for picture in coded)
+    promised = sum(float(picture.bits[:first].sum()) for picture in coded)
     return Encoded(pack(header, stacks), steps, promised, len(coded) * height * width * channels)
 
 
@@ -204,7 +222,7 @@ def write_within(
     if not rate > 0:
         raise InputError(f"a rate is more than 0 bits/dim, not {rate}")
     most = rate * len(coded) * int(np.prod(shape))
-    sums = np.cumsum(np.array([picture.bits for picture in coded]).sum(0))
+    sums = np.cumsum(sum(picture.bits for picture in coded))
     steps = steps_of(loaded)
     while steps > 1 and sums[_first_groups(loaded.model, steps, high) - 1] > most:
         steps -= 1
@@ -252,13 +270,33 @@ def _decode(
     header: Header, stacks: list[bytes], loaded: LoadedModel, variance: float, seed: int
 ) -> np.ndarray:
     height, width = header.height, header.width
-    heads = _heads(height, width)
-    messages = [stack.from_bytes(each, heads) for each in stacks]
+    messages = [stack.from_bytes(each, _heads(height, width)) for each in stacks]
+    x = np.empty((len(stacks), height, width, loaded.channels), np.uint8)
+    for number, (rows, columns) in enumerate(_areas(height, width)):
+        area = x[:, rows, columns]
+        area[:] = _decode_area(header, messages, area.shape, loaded, number, variance, seed)
+    for message in messages:
+        stack.check_end(message)
+    if not header.gray:
+        return x
+    total = x.astype(np.uint16).sum(3, keepdims=True)
+    return ((total + loaded.channels // 2) // loaded.channels).astype(np.uint8)
+
+
+def _decode_area(
+    header: Header,
+    messages: list[Message],
+    shape: tuple[int, ...],
+    loaded: LoadedModel,
+    number: int,
+    variance: float,
+    seed: int,
+) -> np.ndarray:
+    count, height, width, channels = shape
     chosen = stored(loaded.model, header.high)
     chosen = chosen[: _first_groups(loaded.model, header.steps, header.high)]
-    multiple = loaded.multiple
-    sides = (-(-side // multiple) * multiple for side in (height, width))
-    link = _link((len(stacks), loaded.channels, *sides), chosen)
+    sides = (-(-side // loaded.multiple) * loaded.multiple for side in (height, width))
+    link = _link((count, channels, *sides), chosen, number)
 
     def popped(index: int, state: State, latents: Latents) -> np.ndarray:
         if index not in chosen:
@@ -267,17 +305,11 @@ def _decode(
         return np.stack([stack.pop(*pair) for pair in pairs]) + tables.FIRST
 
     visits, state = walk(loaded.model, link, popped)
-    for message in messages:
-        stack.check_end(message)
     if variance > 0 and len(chosen) < len(visits):
         freely = dataclasses.replace(link, variance=variance, drawn_seed=seed)
         known = {i: visits[i].latents.z(visits[i].k) for i in chosen}
         state = _generated(loaded.model, freely, known)
-    x = loaded.model.picture(state)[:, :, :height, :width].transpose(0, 2, 3, 1)
-    if not header.gray:
-        return np.ascontiguousarray(x)
-    total = x.astype(np.uint16).sum(3, keepdims=True)
-    return ((total + loaded.channels // 2) // loaded.channels).astype(np.uint8)
+    return loaded.model.picture(state)[:, :, :height, :width].transpose(0, 2, 3, 1)
 
 
 def _generated(model: Model, link: Link, known: dict[int, np.ndarray]) -> State:
@@ -327,9 +359,17 @@ def _heads(height: int, width: int) -> int:
     return 1 if pixels < _ONE_HEAD else pixels // _PER_HEAD
 
 
-def _link(shape: Sequence[int], chosen: Sequence[int]) -> Link:
+def _areas(height: int, width: int) -> list[tuple[slice, slice]]:
+    """Parts of a picture that are coded one after another: one, but for large pictures."""
+    rows, columns = (
+        [slice(begin, begin + _AREA) for begin in range(0, side, _AREA)] for side in (height, width)
+    )
+    return list(itertools.product(rows, columns))
+
+
+def _link(shape: Sequence[int], chosen: Sequence[int], number: int) -> Link:
     batch, _, height, width = shape
-    return Link(batch, height, width, 0, 0, coded=frozenset(chosen), alike=True)
+    return Link(batch, height, width, 0, number, coded=frozenset(chosen), alike=True)
 
 
 def _padded(images: np.ndarray, multiple: int) -> np.ndarray:
@@ -338,8 +378,9 @@ def _padded(images: np.ndarray, multiple: int) -> np.ndarray:
     return np.pad(images, ((0, 0), *more, (0, 0)), "edge")
 
 
-def _bits(rows: np.ndarray, columns: np.ndarray) -> float:
-    places = rows.ravel() * (tables.COLUMNS + 1) + columns.ravel()
+def _bits(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """-log2 p of each picture's columns, (N,)."""
+    places = rows * (tables.COLUMNS + 1) + columns
     flat = tables.prior_table().ravel()
     freqs = flat[places + 1].astype(np.float64) - flat[places]
-    return float((tables.PRECISION - np.log2(freqs)).sum())
+    return (tables.PRECISION - np.log2(freqs)).reshape(len(rows), -1).sum(1)
