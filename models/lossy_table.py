@@ -17,7 +17,7 @@ import numpy as np
 
 from bitsback.errors import BitsbackError, InputError
 from bitsback.files import atomic_write
-from bitsback.lossy import choice, coder
+from bitsback.lossy import areas, choice, coder
 from bitsback.protocol import LoadedModel
 
 from . import data, store
@@ -27,7 +27,7 @@ def points(loaded: LoadedModel, images: np.ndarray) -> list[choice.Point]:
     """The points of a model on pictures, (N, H, W, C) uint8, one for each number of steps."""
     coded = coder.analyse(images, loaded)
     found = []
-    for steps in range(1, coder.steps_of(loaded) + 1):
+    for steps in range(1, areas.steps_of(loaded) + 1):
         made = coder.write(coded, images.shape[1:], loaded, steps, bare=True)
         error = coder.decode(made.data, loaded, 0.0).astype(np.float64) - images
         rate = made.promised_bits / made.dims
@@ -64,7 +64,7 @@ def main() -> None:
             config = store.read(store.folder_of(loaded.name))[0]
             crops = data.load(given.data, config).batch(given.crops, 0, 2**40).numpy()
             found += points(loaded, np.ascontiguousarray(crops.transpose(0, 2, 3, 1)))
-            print(*found[-coder.steps_of(loaded) :], sep="\n")
+            print(*found[-areas.steps_of(loaded) :], sep="\n")
         text = json.dumps([dataclasses.asdict(point) for point in found], indent=0)
         atomic_write(given.output, (text + "\n").encode())
     except BitsbackError as error:

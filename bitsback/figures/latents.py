@@ -10,7 +10,7 @@ from bitsback.bits_back import walk
 from bitsback.errors import InputError
 from bitsback.latents import Latents, masks_of, posteriors, prepare
 from bitsback.link import Link
-from bitsback.lossy import coder
+from bitsback.lossy import areas, coder
 from bitsback.protocol import LoadedModel, State
 
 _WORDS = 1 << 22
@@ -18,7 +18,7 @@ _WORDS = 1 << 22
 
 def steps_of(loaded: LoadedModel, most: int) -> list[int]:
     """Numbers of steps to show: 0, and at most so many more from 1 to T, ever further apart."""
-    last = coder.steps_of(loaded)
+    last = areas.steps_of(loaded)
     return [0, *sorted({round(t) for t in np.geomspace(1, last, most).tolist()})]
 
 

@@ -34,7 +34,7 @@ def encode(
     from bitsback.api import load_model
     from bitsback.errors import InputError
 
-    from . import coder
+    from . import areas
     from . import files as lossy
 
     if steps is not None and bits_per_dim is not None:
@@ -45,7 +45,7 @@ def encode(
     files.atomic_write(output, made.data)
     errors.print(
         f"{len(made.data)} bytes, {made.bits_per_dim:.4f} bits/dim: {made.steps} of "
-        f"{coder.steps_of(loaded)} steps of {loaded.name}, whose KL is "
+        f"{areas.steps_of(loaded)} steps of {loaded.name}, whose KL is "
         f"{made.promised_bits / 8:.1f} bytes"
     )
     if bits_per_dim is not None and made.bits_per_dim > bits_per_dim:

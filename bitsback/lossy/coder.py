@@ -11,24 +11,17 @@ Source: section 3 (the first scheme) and 4.3 of Gregor et al., arXiv:1604.08772.
 """
 
 import dataclasses
-import itertools
 from collections.abc import Sequence
 
 import numpy as np
 
-from bitsback import tables
-from bitsback.ans import Message
-from bitsback.bits_back import walk
 from bitsback.errors import FormatError, InputError, ModelError
-from bitsback.latents import Latents, posteriors, prepare
-from bitsback.link import Link
-from bitsback.protocol import LoadedModel, Model, State
+from bitsback.protocol import LoadedModel
 
-from . import stack
+from . import areas, stack
 from .container import LARGEST, Header, model_bits, pack, unpack
 
 _BATCH = 64
-_AREA = 1024  # rows and columns of a picture whose latents are computed together, at most
 _TOGETHER = 1 << 18  # pixels of pictures whose latents are computed together
 _ONE_HEAD = 1 << 16  # pixels of a picture whose stack has one head
 _PER_HEAD = 1 << 14
@@ -84,17 +77,6 @@ def check_model(loaded: LoadedModel) -> None:
         )
 
 
-def steps_of(loaded: LoadedModel) -> int:
-    """T of a model."""
-    return max(group.step for group in loaded.model.groups)
-
-
-def stored(model: Model, high: bool) -> list[int]:
-    """Numbers of the groups that may be stored, in order: all, or those of the highest layer."""
-    top = max(group.layer for group in model.groups)
-    return [i for i, group in enumerate(model.groups) if not high or group.layer == top]
-
-
 def analyse(images: np.ndarray, loaded: LoadedModel, high: bool = False) -> list[Coded]:
     """The latents of pictures, (N, H, W, C) uint8 with C the model's channels, for all T steps.
 
@@ -112,38 +94,14 @@ def analyse(images: np.ndarray, loaded: LoadedModel, high: bool = False) -> list
     found: list[Coded] = []
     for begin in range(0, len(images), together):
         some = images[begin : begin + together]
-        areas = [
-            _analysed(some[:, rows, columns], loaded, high, number)
-            for number, (rows, columns) in enumerate(_areas(*images.shape[1:3]))
+        parts = [
+            areas.analyse(some[:, rows, columns], loaded, high, number)
+            for number, (rows, columns) in enumerate(areas.parts_of(*images.shape[1:3]))
         ]
         for n in range(len(some)):
-            rows, columns = (tuple(area[i][n] for area in areas) for i in (0, 1))
-            found.append(Coded(rows, columns, sum(area[2][n] for area in areas)))
+            rows, columns = (tuple(part[i][n] for part in parts) for i in (0, 1))
+            found.append(Coded(rows, columns, sum(part[2][n] for part in parts)))
     return found
-
-
-def _analysed(
-    images: np.ndarray, loaded: LoadedModel, high: bool, number: int
-) -> tuple[list[tuple[np.ndarray, ...]], list[tuple[np.ndarray, ...]], np.ndarray]:
-    """Rows and columns of each picture's groups, and their bits, (N, groups), of one area."""
-    x = np.ascontiguousarray(_padded(images, loaded.multiple).transpose(0, 3, 1, 2))
-    chosen = stored(loaded.model, high)
-    link = _link(x.shape, chosen, number)
-    ask = posteriors(loaded.model, link, x)
-    rows: list[np.ndarray] = []
-    columns: list[np.ndarray] = []
-    bits: list[np.ndarray] = []
-
-    def choose(index: int, state: State, latents: Latents) -> np.ndarray:
-        k = ask(index, state, latents).certain
-        if index in chosen:
-            bits.append(_bits(latents.prior_rows, k - tables.FIRST))
-            rows.append(latents.prior_rows.astype(np.uint16))
-            columns.append((k - tables.FIRST).astype(np.uint8))
-        return k
-
-    walk(loaded.model, link, choose)
-    return list(zip(*rows, strict=True)), list(zip(*columns, strict=True)), np.stack(bits, 1)
 
 
 def write(
@@ -164,11 +122,11 @@ def write(
     Raises:
         InputError: there are not so many steps.
     """
-    most = steps_of(loaded)
+    most = areas.steps_of(loaded)
     if not 1 <= steps <= most:
         raise InputError(f"model {loaded.name!r} has steps 1 to {most}, not {steps}")
     height, width, channels = shape
-    first = _first_groups(loaded.model, steps, high)
+    first = areas.first_groups(loaded.model, steps, high)
     stacks = []
     for picture in coded:
         message = stack.empty(_heads(height, width))
@@ -223,8 +181,8 @@ def write_within(
         raise InputError(f"a rate is more than 0 bits/dim, not {rate}")
     most = rate * len(coded) * int(np.prod(shape))
     sums = np.cumsum(sum(picture.bits for picture in coded))
-    steps = steps_of(loaded)
-    while steps > 1 and sums[_first_groups(loaded.model, steps, high) - 1] > most:
+    steps = areas.steps_of(loaded)
+    while steps > 1 and sums[areas.first_groups(loaded.model, steps, high) - 1] > most:
         steps -= 1
     made = write(coded, shape, loaded, steps, high, bare)
     while steps > 1 and 8 * len(made.data) > most:
@@ -256,7 +214,7 @@ def decode(data: bytes, loaded: LoadedModel, variance: float = 1.0, seed: int = 
         raise ModelError(f"the file was not written by model {loaded.name!r} as it is here")
     check_model(loaded)
     several_layers = len({group.layer for group in loaded.model.groups}) > 1
-    if header.steps > steps_of(loaded) or (header.high and not several_layers):
+    if header.steps > areas.steps_of(loaded) or (header.high and not several_layers):
         raise FormatError("the file stores latents that its model does not have")
     together = _together(header.height, header.width)
     parts = [
@@ -272,59 +230,15 @@ def _decode(
     height, width = header.height, header.width
     messages = [stack.from_bytes(each, _heads(height, width)) for each in stacks]
     x = np.empty((len(stacks), height, width, loaded.channels), np.uint8)
-    for number, (rows, columns) in enumerate(_areas(height, width)):
+    for number, (rows, columns) in enumerate(areas.parts_of(height, width)):
         area = x[:, rows, columns]
-        area[:] = _decode_area(header, messages, area.shape, loaded, number, variance, seed)
+        area[:] = areas.decode(header, messages, area.shape, loaded, number, variance, seed)
     for message in messages:
         stack.check_end(message)
     if not header.gray:
         return x
     total = x.astype(np.uint16).sum(3, keepdims=True)
     return ((total + loaded.channels // 2) // loaded.channels).astype(np.uint8)
-
-
-def _decode_area(
-    header: Header,
-    messages: list[Message],
-    shape: tuple[int, ...],
-    loaded: LoadedModel,
-    number: int,
-    variance: float,
-    seed: int,
-) -> np.ndarray:
-    count, height, width, channels = shape
-    chosen = stored(loaded.model, header.high)
-    chosen = chosen[: _first_groups(loaded.model, header.steps, header.high)]
-    sides = (-(-side // loaded.multiple) * loaded.multiple for side in (height, width))
-    link = _link((count, channels, *sides), chosen, number)
-
-    def popped(index: int, state: State, latents: Latents) -> np.ndarray:
-        if index not in chosen:
-            return _nothing(latents)
-        pairs = zip(messages, latents.prior_rows, strict=True)
-        return np.stack([stack.pop(*pair) for pair in pairs]) + tables.FIRST
-
-    visits, state = walk(loaded.model, link, popped)
-    if variance > 0 and len(chosen) < len(visits):
-        freely = dataclasses.replace(link, variance=variance, drawn_seed=seed)
-        known = {i: visits[i].latents.z(visits[i].k) for i in chosen}
-        state = _generated(loaded.model, freely, known)
-    return loaded.model.picture(state)[:, :, :height, :width].transpose(0, 2, 3, 1)
-
-
-def _generated(model: Model, link: Link, known: dict[int, np.ndarray]) -> State:
-    """The state after all groups: known latents as they are, the others drawn from their priors.
-
-    What is drawn may move the priors of what is known: so this is no walk over k.
-    """
-    state = model.start(link.batch, link.height, link.width)
-    for index, group in enumerate(model.groups):
-        z = known.get(index)
-        if z is None:
-            latents = prepare(link, index, group, model.prior(index, state))
-            z = latents.z(_nothing(latents))
-        state = model.step(index, state, z)
-    return state
 
 
 def widened(images: np.ndarray, loaded: LoadedModel) -> np.ndarray:
@@ -341,15 +255,6 @@ def widened(images: np.ndarray, loaded: LoadedModel) -> np.ndarray:
     return np.repeat(images, loaded.channels // channels, 3)
 
 
-def _first_groups(model: Model, steps: int, high: bool) -> int:
-    """How many of the groups that may be stored belong to the first steps."""
-    return sum(model.groups[i].step <= steps for i in stored(model, high))
-
-
-def _nothing(latents: Latents) -> np.ndarray:
-    return latents.of_coded(np.zeros(latents.dither.shape, np.int64))
-
-
 def _together(height: int, width: int) -> int:
     return min(_BATCH, max(1, _TOGETHER // (height * width)))
 
@@ -357,30 +262,3 @@ def _together(height: int, width: int) -> int:
 def _heads(height: int, width: int) -> int:
     pixels = height * width
     return 1 if pixels < _ONE_HEAD else pixels // _PER_HEAD
-
-
-def _areas(height: int, width: int) -> list[tuple[slice, slice]]:
-    """Parts of a picture that are coded one after another: one, but for large pictures."""
-    rows, columns = (
-        [slice(begin, begin + _AREA) for begin in range(0, side, _AREA)] for side in (height, width)
-    )
-    return list(itertools.product(rows, columns))
-
-
-def _link(shape: Sequence[int], chosen: Sequence[int], number: int) -> Link:
-    batch, _, height, width = shape
-    return Link(batch, height, width, 0, number, coded=frozenset(chosen), alike=True)
-
-
-def _padded(images: np.ndarray, multiple: int) -> np.ndarray:
-    """Pictures whose sides are multiples, their last rows and columns repeated."""
-    more = [(0, -side % multiple) for side in images.shape[1:3]]
-    return np.pad(images, ((0, 0), *more, (0, 0)), "edge")
-
-
-def _bits(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """-log2 p of each picture's columns, (N,)."""
-    places = rows * (tables.COLUMNS + 1) + columns
-    flat = tables.prior_table().ravel()
-    freqs = flat[places + 1].astype(np.float64) - flat[places]
-    return (tables.PRECISION - np.log2(freqs)).reshape(len(rows), -1).sum(1)

@@ -11,7 +11,7 @@ from bitsback.errors import InputError, ModelError
 from bitsback.images import ImageSet
 from bitsback.protocol import LoadedModel
 
-from . import choice, coder, container
+from . import areas, choice, coder, container
 
 
 def stacked(images: ImageSet, bare: bool) -> np.ndarray:
@@ -73,7 +73,7 @@ def encode(
     shape = images.shape[1:]
     if rate is not None:
         return coder.write_within(rate, coded, shape, loaded, high, bare)
-    return coder.write(coded, shape, loaded, steps or coder.steps_of(loaded), high, bare)
+    return coder.write(coded, shape, loaded, steps or areas.steps_of(loaded), high, bare)
 
 
 def model_of(data: bytes, given: str | None, device: str, engine: str) -> LoadedModel:
