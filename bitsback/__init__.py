@@ -1,10 +1,20 @@
 """Lossless image compression with latent variable models, by bits-back coding.
 
-`compress`, `decompress`, `open`, `payload_of`, `rate` and `load_model` are the interface;
-importing this package imports neither torch nor a model.
+`compress`, `decompress`, `open`, `payload_of`, `rate` and `load_model` are the interface, and
+`lossy_encode` and `lossy_decode` that of files which keep a picture's first latents only; importing
+this package imports neither torch nor a model.
 """
 
-from .api import compress, decompress, load_model, open, payload_of, rate
+from .api import (
+    compress,
+    decompress,
+    load_model,
+    lossy_decode,
+    lossy_encode,
+    open,
+    payload_of,
+    rate,
+)
 from .errors import (
     BitsbackError,
     ChecksumError,
@@ -26,6 +36,8 @@ __all__ = [
     "compress",
     "decompress",
     "load_model",
+    "lossy_decode",
+    "lossy_encode",
     "open",
     "payload_of",
     "rate",

@@ -171,3 +171,63 @@ def rate(
         chunk=chunk,
         progress=progress,
     ).report
+
+
+def lossy_encode(
+    images: np.ndarray,
+    model: "str | Path | LoadedModel | None" = None,
+    *,
+    steps: int | None = None,
+    bits_per_dim: float | None = None,
+    high: bool = False,
+) -> bytes:
+    """Store the latents of the first steps of a picture, or of several of one size.
+
+    Args:
+        images: (H, W) or (H, W, 3) uint8, one picture; (N, H, W, 1) or (N, H, W, 3), several.
+        model: one whose posterior has a constant width; if None, the table's choice for the rate.
+        steps: how many steps; all if neither this nor a rate is given.
+        bits_per_dim: as many steps as fit into this rate, but one at least.
+        high: of a two-layer model, the higher layer's latents only.
+
+    Returns:
+        The bytes of a lossy file.
+
+    Raises:
+        InputError: the pictures cannot be stored, or steps and a rate are both given.
+        ModelError: the model's latents cannot be stored alone.
+    """
+    from .images import from_array
+    from .lossy import files
+
+    stack = files.stacked(from_array(images), bare=True)
+    loaded = as_model(model or files.default_model(bits_per_dim))
+    bare = np.ndim(images) == 4
+    return files.encode(stack, loaded, steps, bits_per_dim, high, bare or len(stack) > 1).data
+
+
+def lossy_decode(
+    data: bytes,
+    model: "str | Path | LoadedModel | None" = None,
+    *,
+    variance: float = 1.0,
+    seed: int = 0,
+) -> np.ndarray:
+    """The pictures of a lossy file, the latents that it does not store drawn from their priors.
+
+    Args:
+        model: the one that wrote it, if it does not ship.
+        variance: of what is drawn, in units of the priors'; 0 for the priors' means.
+        seed: of what is drawn.
+
+    Returns:
+        (N, H, W, C) uint8.
+
+    Raises:
+        FormatError: not a lossy file, or a damaged one.
+        ModelError: the model is missing, or not the one that wrote the file.
+    """
+    from .lossy import coder, files
+
+    loaded = files.model_of(data, None, "auto", "torch") if model is None else as_model(model)
+    return coder.decode(data, loaded, variance, seed)

@@ -12,6 +12,7 @@ from conftest import SMALL, random_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import bitsback
 from bitsback import bits_back, fast, tables
 from bitsback.ans import Message
 from bitsback.errors import BitsbackError, FormatError, InputError, ModelError
@@ -303,3 +304,16 @@ def test_forged_files_end_in_pictures_or_named_errors(bare):
             ends["error"] += 1
     assert ends["error"] > 200
     assert ends["pictures"] < 10  # changes that say the same, or none
+
+
+def test_the_python_interface_takes_one_picture_or_several():
+    model, images = loaded(), pictures(3, 16, 16, 3)
+    one = bitsback.lossy_encode(images[0], model, steps=2)
+    assert one == coder.encode(images[:1], model, 2).data
+    several = bitsback.lossy_encode(images, model, bits_per_dim=3.0)
+    assert 8 * len(several) <= 3.0 * images.size
+    assert bitsback.lossy_decode(several, model, variance=0.0).shape == images.shape
+    gray = bitsback.lossy_encode(images[0, :, :, 0], model)
+    assert bitsback.lossy_decode(gray, model).shape == (1, 16, 16, 1)
+    with pytest.raises(InputError, match="not both"):
+        bitsback.lossy_encode(images, model, steps=1, bits_per_dim=1.0)

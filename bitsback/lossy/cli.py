@@ -32,13 +32,10 @@ def encode(
     """Write a small file that holds what a picture is about; decoding generates the rest."""
     from bitsback import files
     from bitsback.api import load_model
-    from bitsback.errors import InputError
 
     from . import areas
     from . import files as lossy
 
-    if steps is not None and bits_per_dim is not None:
-        raise InputError("give --steps or --bits-per-dim, not both")
     images = lossy.stacked(read_limited(inputs, None), bare)
     loaded = load_model(model or lossy.default_model(bits_per_dim), device, engine)
     made = lossy.encode(images, loaded, steps, bits_per_dim, layers == 2, bare)

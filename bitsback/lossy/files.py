@@ -68,7 +68,13 @@ def encode(
     high: bool,
     bare: bool,
 ) -> coder.Encoded:
-    """A lossy file of so many steps; of as many as a rate allows; or of all."""
+    """A lossy file of so many steps; of as many as a rate allows; or of all.
+
+    Raises:
+        InputError: steps and a rate are both given, or the pictures do not suit.
+    """
+    if steps is not None and rate is not None:
+        raise InputError("give a number of steps or a rate, not both")
     coded = coder.analyse(coder.widened(images, loaded), loaded, high)
     shape = images.shape[1:]
     if rate is not None:
