@@ -111,6 +111,9 @@ def test_a_file_costs_what_its_latents_promise_and_a_few_bytes(case):
     assert 8 * len(made.data) <= 1.001 * made.promised_bits + 8 * (header + 4)
     assert 8 * (len(made.data) - header) >= made.promised_bits - 24
     assert made.dims == math.prod(shape)
+    assert made.matches
+    assert not dataclasses.replace(made, data=made.data + bytes(9 + len(made.data) // 40)).matches
+    assert not dataclasses.replace(made, promised_bits=2 * made.promised_bits + 1000).matches
 
 
 @pytest.mark.parametrize(("config", "high"), [(CONSTANT, False), (TWO, False), (TWO, True)])

@@ -43,8 +43,10 @@ def encode(
     errors.print(
         f"{len(made.data)} bytes, {made.bits_per_dim:.4f} bits/dim: {made.steps} of "
         f"{areas.steps_of(loaded)} steps of {loaded.name}, whose KL is "
-        f"{made.promised_bits / 8:.1f} bytes"
+        f"{made.promised_bits / 8:.1f} bytes: {'match' if made.matches else 'DO NOT MATCH'}"
     )
+    if not made.matches:
+        raise typer.Exit(1)
     if bits_per_dim is not None and made.bits_per_dim > bits_per_dim:
         errors.print(f"bitsback: the least that can be stored is more than {bits_per_dim} bits/dim")
         raise typer.Exit(1)

@@ -50,18 +50,31 @@ class Encoded:
         data: the bytes of the file.
         steps: that are stored.
         promised_bits: the KL of what is stored, summed over the pictures.
-        dims: values of all pictures.
+        pictures, dims: how many, and their values in all.
+        header_bytes: of the file; 4 of a square picture whose sides are below 128.
     """
 
     data: bytes
     steps: int
     promised_bits: float
+    pictures: int
     dims: int
+    header_bytes: int
 
     @property
     def bits_per_dim(self) -> float:
         """Of the file."""
         return 8 * len(self.data) / self.dims
+
+    @property
+    def matches(self) -> bool:
+        """Whether the file's bits are the KL, within 2 % and 8 bytes a picture.
+
+        Of these, 4 are for the smallest header; what a larger one takes beyond is allowed for.
+        """
+        difference = abs(8 * len(self.data) - self.promised_bits)
+        larger = 8 * (self.header_bytes - 4)
+        return difference <= 0.02 * self.promised_bits + 64 * self.pictures + larger
 
 
 def check_model(loaded: LoadedModel) -> None:
@@ -144,7 +157,10 @@ def write(
         bare=bare,
     )
     promised = sum(float(picture.bits[:first].sum()) for picture in coded)
-    return Encoded(pack(header, stacks), steps, promised, len(coded) * height * width * channels)
+    dims = len(coded) * height * width * channels
+    data = pack(header, stacks)
+    header_bytes = len(data) - sum(map(len, stacks))
+    return Encoded(data, steps, promised, len(coded), dims, header_bytes)
 
 
 def encode(
