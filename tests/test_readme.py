@@ -13,7 +13,7 @@ def test_the_readme_examples_run(tmp_path, monkeypatch):
     text = (Path(__file__).parent.parent / "README.md").read_text()
     monkeypatch.chdir(tmp_path)
     examples = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
-    assert len(examples) == 2
+    assert len(examples) == 3
     names: dict[str, object] = {}
     for example in examples:
         exec(compile(example, "README.md", "exec"), names)
