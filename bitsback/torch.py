@@ -1,0 +1,150 @@
+"""A bitsback file as a PyTorch data set, and batches that decode every chunk once.
+
+    dataset = ImageDataset("cifar10.bb")
+    batches = ChunkBatchSampler(dataset, 64, workers=2)
+    loader = DataLoader(dataset, batch_sampler=batches, num_workers=2)
+
+Any image costs its whole chunk to decode; a data set keeps its last few. Batches drawn from all
+over the file would decode a chunk for each image: the sampler shuffles the order of the chunks, and
+the images of a few chunks among themselves, and gives each worker chunks of its own.
+"""
+
+import bisect
+import functools
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset, Sampler
+
+from . import api
+from .errors import InputError
+from .images import ImageSet, part, to_stack
+from .reader import Reader
+
+Transform = Callable[[torch.Tensor], Any]
+
+
+class ImageDataset(Dataset[Any]):
+    """The images of a file, map-style: `dataset[i]` is a uint8 tensor (C, H, W).
+
+    Args:
+        path: of a file written by `bitsback.compress`.
+        model: the model that wrote it, if it does not ship: a name or a folder.
+        chunks: how many decoded chunks each process keeps.
+        transform: of every image.
+
+    Raises:
+        InputError: the file cannot be read, or `chunks` is below 1.
+        FormatError: not a bitsback file.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        model: str | Path | None = None,
+        chunks: int = 2,
+        transform: Transform | None = None,
+    ) -> None:
+        if chunks < 1:
+            raise InputError(f"a data set keeps at least one chunk, not {chunks}")
+        self.path, self.model, self.chunks, self.transform = Path(path), model, chunks, transform
+        with api.open(self.path, model) as reader:
+            #: numbers of each chunk's images
+            self.ranges = tuple(
+                range(first, first + entry.pictures)
+                for first, entry in zip(reader.header.firsts, reader.header.chunks, strict=True)
+            )
+        self._forget()
+
+    def __len__(self) -> int:
+        return self.ranges[-1].stop if self.ranges else 0
+
+    def __getitem__(self, number: int) -> Any:
+        index = int(np.arange(len(self))[number])
+        chunk = bisect.bisect_right(self.ranges, index, key=lambda held: held.start) - 1
+        image = self._decoded(chunk, index - self.ranges[chunk].start)
+        return image if self.transform is None else self.transform(image)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a worker gets: it opens the file, and decodes, by itself."""
+        own = ("_chunk", "_reader", "_process")
+        return {name: value for name, value in vars(self).items() if name not in own}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._forget()
+
+    def _forget(self) -> None:
+        self._chunk = functools.lru_cache(self.chunks)(self._decode)
+        self._reader: Reader | None = None
+        self._process = 0
+
+    def _decoded(self, chunk: int, place: int) -> torch.Tensor:
+        images = self._chunk(chunk)
+        pixels = to_stack(part(images, place, place + 1))[0]
+        planes = pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
+        return torch.from_numpy(np.ascontiguousarray(planes).astype(np.uint8, copy=False))
+
+    def _decode(self, chunk: int) -> ImageSet:
+        # A file that was open before a fork would share its place with the other process.
+        if self._reader is None or self._process != os.getpid():
+            self._reader, self._process = api.open(self.path, self.model), os.getpid()
+        return self._reader.chunk(chunk).images
+
+
+class ChunkBatchSampler(Sampler[list[int]]):
+    """Batches of image numbers, shuffled, from a few chunks at a time.
+
+    Batch number i is of chunks that belong to worker i mod `workers`, which is the one that a
+    DataLoader gives it to. Every image comes once in an epoch; the last batches of a worker may be
+    smaller.
+
+    Args:
+        dataset: whose chunks are drawn from.
+        size: images per batch.
+        workers: of the DataLoader; 0 and 1 are the same.
+        seed: of the order, with the number of the epoch (`set_epoch`).
+
+    Raises:
+        InputError: a batch holds less than one image.
+    """
+
+    def __init__(self, dataset: ImageDataset, size: int, workers: int = 0, seed: int = 0) -> None:
+        if size < 1 or workers < 0:
+            raise InputError("batches hold at least one image, and workers are 0 or more")
+        self.dataset, self.size, self.workers, self.seed = dataset, size, max(1, workers), seed
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Another order, for another epoch."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        random = np.random.default_rng([self.seed, self.epoch])
+        order = random.permutation(len(self.dataset.ranges))
+        mine = [
+            self._batches(order[i :: self.workers].tolist(), random) for i in range(self.workers)
+        ]
+        waiting = mine
+        while waiting:
+            for batches in tuple(waiting):
+                batch = next(batches, None)
+                if batch is None:
+                    waiting.remove(batches)  # the others' last chunks may be decoded twice
+                else:
+                    yield batch
+
+    def _batches(self, chunks: Sequence[int], random: np.random.Generator) -> Iterator[list[int]]:
+        together = self.dataset.chunks
+        for begin in range(0, len(chunks), together):
+            some = [self.dataset.ranges[chunk] for chunk in chunks[begin : begin + together]]
+            numbers = random.permutation(np.concatenate(some))
+            for first in range(0, len(numbers), self.size):
+                yield numbers[first : first + self.size].tolist()

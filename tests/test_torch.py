@@ -1,0 +1,131 @@
+"""A PyTorch DataLoader over a file: random access, workers, and each chunk decoded once."""
+
+import collections
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+import bitsback
+from bitsback import reader
+from bitsback.errors import InputError
+from bitsback.torch import ChunkBatchSampler, ImageDataset
+
+
+@pytest.fixture
+def images() -> np.ndarray:
+    """Images that differ: each has its number in its first pixels."""
+    found = (np.random.default_rng(0).random((47, 8, 8)) < 0.2).astype(np.uint8)
+    found[:, 0, :6] = (np.arange(47)[:, None] >> np.arange(6)) & 1
+    return found
+
+
+@pytest.fixture
+def path(build_model, tmp_path, images):
+    model = build_model()
+    (tmp_path / "x.bb").write_bytes(bitsback.compress(images, model, chunk=5))
+    return tmp_path / "x.bb"
+
+
+def dataset(path, **words) -> ImageDataset:
+    return ImageDataset(path, path.parent / "model", **words)
+
+
+def numbers_of(batch: torch.Tensor) -> list[int]:
+    return (batch[:, 0, 0, :6].long() << torch.arange(6)).sum(1).tolist()
+
+
+def test_every_image_is_had_by_its_number(path, images):
+    found = dataset(path)
+    assert len(found) == 47
+    for number in (0, 46, 13, -1, 4, 5):
+        image = found[number]
+        assert image.dtype == torch.uint8
+        assert torch.equal(image, torch.from_numpy(images[number][None]))
+    with pytest.raises(IndexError):
+        found[47]
+    shown = dataset(path, transform=lambda image: image.float().sum())
+    assert float(shown[3]) == images[3].sum()
+
+
+def test_the_last_chunks_are_kept(path, monkeypatch):
+    decoded = collections.Counter()
+    real = reader.decode_chunk
+
+    def counting(data, version, loaded, seed, number, *rest):
+        decoded[number] += 1
+        return real(data, version, loaded, seed, number, *rest)
+
+    monkeypatch.setattr(reader, "decode_chunk", counting)
+    found = dataset(path, chunks=2)
+    for number in (0, 7, 1, 8, 2, 9):
+        found[number]
+    assert decoded == {0: 1, 1: 1}
+    found[45]
+    found[0]
+    assert decoded == {0: 2, 1: 1, 9: 1}
+    decoded.clear()
+    loader = DataLoader(found, batch_sampler=ChunkBatchSampler(found, 4))
+    assert sum(len(batch) for batch in loader) == 47
+    assert set(decoded.values()) == {1}
+
+
+@pytest.mark.parametrize("workers", [0, 1, 2, 3])
+@pytest.mark.parametrize("size", [1, 4, 50])
+def test_an_epoch_has_every_image_once_in_another_order(path, workers, size):
+    found = dataset(path)
+    sampler = ChunkBatchSampler(found, size, workers, seed=3)
+    epochs = []
+    for epoch in (0, 1):
+        sampler.set_epoch(epoch)
+        batches = list(sampler)
+        assert len(batches) == len(sampler)
+        assert all(1 <= len(batch) <= size for batch in batches)
+        epochs.append([number for batch in batches for number in batch])
+        assert sorted(epochs[-1]) == list(range(47))
+    assert epochs[0] != epochs[1] != list(range(47))
+    assert list(ChunkBatchSampler(found, size, workers, seed=3)) == list(
+        ChunkBatchSampler(found, size, workers, seed=3)
+    )
+
+
+def test_workers_have_chunks_of_their_own(path):
+    found = dataset(path, chunks=1)
+    batches = list(ChunkBatchSampler(found, 5, workers=2))
+    chunks = [{number // 5 for number in batch} for batch in batches]
+    assert all(len(each) == 1 for each in chunks)
+    first, second = set().union(*chunks[::2]), set().union(*chunks[1::2])
+    assert not first & second
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_processes_read_the_same_images(path, images, method):
+    found = dataset(path)
+    found[0]  # opens the file before the workers begin
+    sampler = ChunkBatchSampler(found, 4, workers=2)
+    loader = DataLoader(found, batch_sampler=sampler, num_workers=2, multiprocessing_context=method)
+    seen = []
+    for batch in loader:
+        numbers = numbers_of(batch)
+        assert torch.equal(batch[:, 0], torch.from_numpy(images[numbers]))
+        seen += numbers
+    assert sorted(seen) == list(range(47))
+
+
+def test_a_data_set_can_be_sent_to_a_process(path, images):
+    found = dataset(path)
+    found[3]
+    again = pickle.loads(pickle.dumps(found))
+    assert torch.equal(again[30], torch.from_numpy(images[30][None]))
+
+
+def test_impossible_numbers_are_refused(path):
+    with pytest.raises(InputError, match="at least one chunk"):
+        dataset(path, chunks=0)
+    for words in ((0,), (4, -1)):
+        with pytest.raises(InputError, match="batches"):
+            ChunkBatchSampler(dataset(path), *words)
+    with pytest.raises(InputError, match="read"):
+        dataset(path.parent / "nothing.bb")
