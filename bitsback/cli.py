@@ -291,6 +291,20 @@ def sample(
 
 
 @app.command()
+def download(
+    name: Annotated[str, typer.Argument(help="mnist, cifar10 or omniglot")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="the .npz to write")],
+    cache: Annotated[Path | None, typer.Option(help="where fetched files are kept")] = None,
+) -> None:
+    """Fetch a public data set from its publisher, check it, and write it as an .npz."""
+    from . import download as downloads
+
+    arrays = downloads.download(name, output, cache)
+    for key, array in arrays.items():
+        errors.print(f"{key}: {array.dtype} {array.shape}")
+
+
+@app.command()
 def bench(
     inputs: Inputs,
     model: Model = DEFAULT_MODEL,

@@ -1,0 +1,202 @@
+"""Data sets of other libraries, and those that are fetched from a server."""
+
+import functools
+import gzip
+import hashlib
+import http.server
+import io
+import sys
+import tarfile
+import threading
+import zipfile
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from bitsback import cli, download
+from bitsback.data import images_of
+from bitsback.errors import InputError
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (5, 9, 7, 3)).astype(np.uint8)
+
+
+class Torchvision:
+    """What torchvision's data sets look like: items are (picture, label)."""
+
+    def __init__(self, images, make):
+        self.images, self.make = images, make
+
+    def __len__(self):
+        return len(self.images)
+
+    def __getitem__(self, number):
+        return self.make(self.images[number]), number % 10
+
+
+@pytest.mark.parametrize(
+    "make",
+    [Image.fromarray, np.asarray, lambda x: torch.from_numpy(x.transpose(2, 0, 1).copy())],
+    ids=["picture", "array", "tensor"],
+)
+def test_pairs_of_image_and_label_are_taken(make):
+    assert np.array_equal(images_of(Torchvision(IMAGES, make)), IMAGES)
+
+
+def test_gray_images_have_no_axis_of_channels():
+    gray = IMAGES[..., 0]
+    assert np.array_equal(images_of(Torchvision(gray, Image.fromarray)), gray)
+    tensors = [torch.from_numpy(image[None]) for image in gray]
+    assert np.array_equal(images_of(tensors), gray)
+    flags = gray > 128
+    assert images_of([Image.fromarray(image) for image in flags]).dtype == np.bool_
+    assert images_of(IMAGES) is IMAGES
+
+
+@pytest.mark.parametrize("column", ["image", "img"])
+def test_hugging_face_data_sets_are_taken(column):
+    datasets = pytest.importorskip("datasets")
+    rows = {column: [Image.fromarray(image) for image in IMAGES], "label": list(range(5))}
+    features = datasets.Features({column: datasets.Image(), "label": datasets.Value("int64")})
+    found = images_of(datasets.Dataset.from_dict(rows, features=features))
+    assert np.array_equal(found, IMAGES)
+
+
+@pytest.mark.parametrize(
+    ("source", "word"),
+    [
+        ([], "no images"),
+        (7, "length"),
+        ([{"text": "a"}], "no column"),
+        ([IMAGES[0], IMAGES[0, :4]], "different sizes"),
+        ([torch.zeros(3, 4, 4)], "without a transform"),
+    ],
+)
+def test_what_is_no_data_set_of_images_is_refused(source, word):
+    with pytest.raises(InputError, match=word):
+        images_of(source)
+
+
+def idx(array: np.ndarray) -> bytes:
+    head = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">u4").tobytes()
+    return gzip.compress(head + array.tobytes())
+
+
+def mnist_files() -> dict[str, bytes]:
+    return {
+        "train-images-idx3-ubyte.gz": idx(IMAGES[..., 0]),
+        "train-labels-idx1-ubyte.gz": idx(np.arange(5, dtype=np.uint8)),
+        "t10k-images-idx3-ubyte.gz": idx(IMAGES[:2, :, :, 1]),
+        "t10k-labels-idx1-ubyte.gz": idx(np.arange(2, dtype=np.uint8)),
+    }
+
+
+def cifar_files() -> dict[str, bytes]:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as archive:
+        for number, name in enumerate(
+            [f"data_batch_{i}.bin" for i in range(1, 6)] + ["test_batch.bin"]
+        ):
+            data = bytes([number]) + bytes(range(256)) * 12
+            info = tarfile.TarInfo(f"cifar-10-batches-bin/{name}")
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+    return {"cifar-10-binary.tar.gz": packed.getvalue()}
+
+
+def omniglot_files() -> dict[str, bytes]:
+    found = {}
+    for part, level in (("background", 0), ("evaluation", 255)):
+        packed = io.BytesIO()
+        with zipfile.ZipFile(packed, "w") as archive:
+            for name in ("b/2.png", "a/1.png", "__MACOSX/a/1.png"):
+                drawn = io.BytesIO()
+                drawing = np.full((4, 4), 255, np.uint8)
+                drawing[0, 0 if name.startswith("a") else 1] = level
+                Image.fromarray(drawing).save(drawn, "PNG")
+                archive.writestr(name, drawn.getvalue())
+        found[f"images_{part}.zip"] = packed.getvalue()
+    return found
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def served(tmp_path, monkeypatch):
+    """Serve files under the names of a data set's, on loopback, with their true hashes."""
+    pytest.importorskip("pooch")
+    folder = tmp_path / "served"
+    folder.mkdir()
+    handler = functools.partial(Quiet, directory=folder)
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+
+    def serve(name: str, files: dict[str, bytes]) -> None:
+        for file, data in files.items():
+            (folder / file).write_bytes(data)
+        source = download.SOURCES[name]
+        assert set(files) == set(source.files)
+        hashes = {file: hashlib.md5(data).hexdigest() for file, data in files.items()}
+        urls = ("http://127.0.0.1:1/", f"http://127.0.0.1:{server.server_port}/")
+        changed = download.Source(urls, hashes, source.read)
+        monkeypatch.setitem(download.SOURCES, name, changed)
+
+    yield serve
+    server.shutdown()
+
+
+def run(monkeypatch, capsys, *words):
+    monkeypatch.setattr(sys, "argv", ["bitsback", "download", *map(str, words)])
+    with pytest.raises(SystemExit) as exit_:
+        cli.main()
+    return exit_.value.code or 0, capsys.readouterr().err
+
+
+def test_data_sets_are_fetched_checked_and_written(served, tmp_path, monkeypatch, capsys):
+    served("mnist", mnist_files())
+    served("cifar10", cifar_files())
+    served("omniglot", omniglot_files())
+    found = {}
+    for name in download.SOURCES:
+        output = tmp_path / f"{name}.npz"
+        code, told = run(monkeypatch, capsys, name, "-o", output, "--cache", tmp_path / "cache")
+        assert code == 0, told
+        with np.load(output) as arrays:
+            found[name] = dict(arrays)
+    assert np.array_equal(found["mnist"]["train"], IMAGES[..., 0])
+    assert np.array_equal(found["mnist"]["test"], IMAGES[:2, :, :, 1])
+    assert found["mnist"]["test_labels"].tolist() == [0, 1]
+    assert found["cifar10"]["train_labels"].tolist() == [0, 1, 2, 3, 4]
+    assert found["cifar10"]["test"].shape == (1, 32, 32, 3)
+    planes = np.frombuffer(bytes(range(256)) * 12, np.uint8).reshape(3, 32, 32)
+    assert np.array_equal(found["cifar10"]["test"][0], planes.transpose(1, 2, 0))
+    assert found["omniglot"]["background"].shape == (2, 4, 4)
+    assert found["omniglot"]["background"][0, 0].tolist() == [1, 0, 0, 0]
+    assert found["omniglot"]["background"][1, 0].tolist() == [0, 1, 0, 0]
+    assert not found["omniglot"]["evaluation"].any()
+
+
+def test_a_file_with_another_hash_is_refused(served, tmp_path, monkeypatch, capsys):
+    files = mnist_files()
+    served("mnist", files)
+    (tmp_path / "served" / "t10k-labels-idx1-ubyte.gz").write_bytes(b"something else")
+    words = ("mnist", "-o", tmp_path / "x.npz", "--cache", tmp_path / "cache")
+    code, told = run(monkeypatch, capsys, *words)
+    assert code == 2
+    assert "t10k-labels" in told
+    assert told.count("bitsback: ") == 1
+    assert "Traceback" not in told
+    assert not (tmp_path / "x.npz").exists()
+    code, told = run(monkeypatch, capsys, "imagenet", "-o", tmp_path / "x.npz")
+    assert code == 2
+    assert "mnist, cifar10, omniglot" in told
+
+
+def test_the_hashes_are_those_of_the_published_files():
+    for source in download.SOURCES.values():
+        assert all(len(md5) == 32 and int(md5, 16) for md5 in source.files.values())
+        assert all(url.startswith("http") and url.endswith("/") for url in source.urls)
