@@ -1,0 +1,93 @@
+"""Sdist and wheel build from a checkout, install into an empty environment, and code there."""
+
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tarfile
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+LARGEST = 40 * 2**20
+PROGRAM = """
+import sys
+sys.path.append({outer!r})  # what bitsback depends on
+import numpy as np
+import bitsback
+assert bitsback.__file__.startswith(sys.prefix), bitsback.__file__
+images = (np.random.default_rng(0).random((12, 28, 28)) < 0.1).astype(np.uint8)
+data = bitsback.compress(images, "omniglot")
+assert np.array_equal(bitsback.decompress(data), images)
+from bitsback.models import store
+print(*store.names())
+"""
+
+
+def run(*words, cwd=None) -> str:
+    done = subprocess.run([*map(str, words)], cwd=cwd, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def build(kind: str, source: Path, output: Path) -> Path:
+    """An sdist or a wheel, by the build backend that `pyproject.toml` names."""
+    code = f"from setuptools import build_meta; print(build_meta.build_{kind}({str(output)!r}))"
+    return output / run(sys.executable, "-c", code, cwd=source).splitlines()[-1]
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory) -> tuple[Path, Path]:
+    """The sdist of a checkout, and the wheel that is built from it."""
+    folder = tmp_path_factory.mktemp("built")
+    source = folder / "source"
+    source.mkdir()
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    for name in ("bitsback", "models"):
+        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+    sdist = build("sdist", source, folder)
+    with tarfile.open(sdist) as archive:
+        archive.extractall(folder / "unpacked", filter="data")
+    (unpacked,) = (folder / "unpacked").iterdir()
+    return sdist, build("wheel", unpacked, folder)
+
+
+def test_both_are_small_enough_and_hold_the_weights(built):
+    sdist, wheel = built
+    assert wheel.stat().st_size < LARGEST
+    assert sdist.stat().st_size < LARGEST
+    names = set(zipfile.ZipFile(wheel).namelist())
+    shipped = {path.parent.name for path in (ROOT / "models/weights").glob("*/model.safetensors")}
+    for name in shipped:
+        for file in ("config.json", "model.safetensors", "README.md", "log.json"):
+            assert f"bitsback/models/weights/{name}/{file}" in names
+    for path in (ROOT / "models/weights/earlier").glob("*/*"):
+        assert f"bitsback/models/weights/earlier/{path.parent.name}/{path.name}" in names
+    for path in [*(ROOT / "models/configs").glob("*"), *(ROOT / "models/logs").glob("*")]:
+        assert f"bitsback/models/{path.parent.name}/{path.name}" in names
+    for folder, inside in (("bitsback", "bitsback"), ("models", "bitsback/models")):
+        for path in (ROOT / folder).rglob("*.py"):
+            assert f"{inside}/{path.relative_to(ROOT / folder).as_posix()}" in names
+
+
+def test_the_wheel_works_in_an_empty_environment(built, tmp_path):
+    venv.create(tmp_path / "venv", with_pip=False)
+    python = tmp_path / "venv" / "bin" / "python"
+    pip = (sys.executable, "-m", "pip", "--python", python)
+    run(*pip, "install", "--quiet", "--no-deps", "--no-index", built[1])
+    outer = sysconfig.get_paths()["purelib"]
+    printed = run(python, "-c", PROGRAM.format(outer=outer), cwd=tmp_path)
+    assert "omniglot" in printed.split()
+    assert (tmp_path / "venv" / "bin" / "bitsback").is_file()
+    code = (
+        "from importlib.metadata import entry_points as e;"
+        "print(*(p.value for g in ('zarr.codecs', 'numcodecs.codecs') for p in e(group=g)))"
+    )
+    assert run(python, "-c", code).split() == [
+        "bitsback.zarr:BitsbackCodec",
+        "bitsback.zarr:BitsbackNumcodec",
+    ]
