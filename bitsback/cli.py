@@ -90,6 +90,9 @@ def compress(
     chunk: ImagesPerChunk = None,
     payload: Annotated[Path | None, typer.Option(help="a file that travels inside")] = None,
     seed: Seed = 0,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="predict size and time from a sample; write nothing")
+    ] = False,
 ) -> None:
     """Compress images losslessly into one file."""
     from . import archive, files
@@ -99,6 +102,11 @@ def compress(
     found = read_limited(inputs, None)
     extra = b"" if payload is None else files.read_bytes(payload)
     coding = Coding(load_model(model, device, engine, micro_batch), batch, seed)
+    if dry_run:
+        from .estimate import estimate
+
+        print(estimate(found, coding, chunk))
+        return
     with bar("compress") as progress, files.atomic_file(output) as file:
         report = archive.compress_to(
             file, found, coding, payload=extra, chunk=chunk, progress=progress

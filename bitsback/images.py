@@ -134,6 +134,21 @@ def part(images: ImageSet, begin: int, end: int) -> ImageSet:
     return ImageSet(pictures, images.binary, manifest, b"" if begin else images.extra)
 
 
+def picked(images: ImageSet, numbers: Sequence[int]) -> ImageSet:
+    """Pictures of these numbers as a set of their own, without the other arrays of an .npz."""
+    if len(numbers) == len(images.pictures):
+        return images
+    pictures = [images.pictures[number] for number in numbers]
+    manifest = dict(images.manifest)
+    if manifest["kind"] in ("array", "npz"):
+        shape = [len(pictures), *manifest["shape"][1:]]
+        manifest = array_manifest(np.dtype(manifest["dtype"]), shape)
+    else:
+        for field in ("names", "modes", "shapes"):
+            manifest[field] = [manifest[field][number] for number in numbers]
+    return ImageSet(pictures, images.binary, manifest)
+
+
 def first_pictures(images: ImageSet, count: int) -> ImageSet:
     """The first `count` pictures as a set of their own, without the other arrays of an .npz."""
     found = part(images, 0, count)

@@ -1,0 +1,70 @@
+"""A dry run's prediction is near what compressing then gives, and writes nothing."""
+
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from bitsback import archive, cli, inputs
+from bitsback.chunk_encoder import Coding
+from bitsback.estimate import estimate
+from bitsback.images import from_array, picked
+
+
+def drawings(count: int) -> np.ndarray:
+    """Binary pictures that get busier with their number."""
+    random = np.random.default_rng(0)
+    ink = np.linspace(0.05, 0.4, count)[:, None, None]
+    return (random.random((count, 16, 16)) < ink).astype(np.uint8)
+
+
+@pytest.mark.parametrize("chunk", [None, 60, 250])
+def test_the_size_is_near_the_one_that_follows(build_model, monkeypatch, chunk):
+    monkeypatch.setattr("bitsback.estimate.SAMPLE_VALUES", 256 * 200)
+    images = from_array(drawings(1000))
+    for chained in (True, False):  # or by a classical code, which is smaller here
+        coding = Coding(build_model(), always_chain=chained)
+        found = estimate(images, coding, chunk)
+        assert (found.images, found.sampled) == (1000, 200)
+        real = archive.compress_set(images, coding.loaded, always_chain=chained, chunk=chunk)
+        assert found.size == pytest.approx(len(real.data), rel=0.06)
+        assert not chained or 0 < found.error < 0.05 * found.size
+        assert found.seconds > 0
+
+
+def test_a_small_set_is_compressed_whole(build_model):
+    images, coding = from_array(drawings(12)), Coding(build_model())
+    found = estimate(images, coding)
+    assert found.sampled == 12
+    real = len(archive.compress_set(images, coding.loaded).data)
+    assert found.size == pytest.approx(real, rel=0.05)
+
+
+def test_names_of_files_count(build_model, tmp_path):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for number, drawing in enumerate(drawings(40)):
+        Image.fromarray(drawing * 255 > 0).save(folder / f"{number:03d}.png")
+    images = inputs.read_images([folder])
+    some = picked(images, [3, 17])
+    assert some.manifest["names"] == ["003.png", "017.png"]
+    assert np.array_equal(some.pictures[1], images.pictures[17])
+    assert picked(images, range(40)) is images
+    coding = Coding(build_model())
+    real = len(archive.compress_set(images, coding.loaded).data)
+    assert estimate(images, coding).size == pytest.approx(real, rel=0.1)
+
+
+def test_a_dry_run_tells_and_writes_nothing(build_model, tmp_path, monkeypatch, capsys):
+    build_model()
+    np.save(tmp_path / "x.npy", drawings(60))
+    words = ["compress", tmp_path / "x.npy", "-o", tmp_path / "x.bb", "--model", tmp_path / "model"]
+    monkeypatch.setattr(sys, "argv", ["bitsback", *map(str, words), "--dry-run"])
+    with pytest.raises(SystemExit) as exit_:
+        cli.main()
+    assert not exit_.value.code
+    told = capsys.readouterr().out
+    assert told.startswith("about ")
+    assert "60 of 60 images" in told
+    assert not (tmp_path / "x.bb").exists()
