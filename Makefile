@@ -1,14 +1,14 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup demo test lint
+.PHONY: setup demo test lint docs
 
 setup: .venv/installed
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet -c constraints.txt "torch==2.13.0"
-	$(BIN)/pip install --quiet -c constraints.txt -e ".[test,bench,demo,fast,figures]"
+	$(BIN)/pip install --quiet -c constraints.txt -e ".[test,bench,demo,fast,figures,zarr,data,docs]"
 	touch $@
 
 demo: setup
@@ -16,6 +16,9 @@ demo: setup
 
 test: setup
 	$(BIN)/python -m pytest
+
+docs: setup
+	$(BIN)/mkdocs build --strict --site-dir build/site
 
 lint: setup
 	$(BIN)/ruff check .

@@ -1,0 +1,55 @@
+"""The documentation's examples run, and its site builds."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from bitsback.models import store
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted((ROOT / "docs").glob("*.md"))
+
+
+def examples(page: Path) -> list[str]:
+    return re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if examples(page)], ids=lambda p: p.name)
+def test_a_pages_examples_run_one_after_another(page, tmp_path, monkeypatch):
+    if "omniglot" not in store.names():
+        pytest.skip("the omniglot weights are not in this checkout")
+    if page.name == "pipelines.md":
+        pytest.importorskip("zarr")
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {"__name__": "example"}
+    for example in examples(page):
+        exec(compile(example, page.name, "exec"), names)
+
+
+def test_a_model_of_ones_own_takes_about_forty_lines():
+    first = examples(ROOT / "docs" / "your-own-model.md")[0]
+    code = [
+        line for line in first.splitlines() if line.strip() and not line.strip().startswith("#")
+    ]
+    assert len(code) <= 45
+
+
+def test_the_site_builds_without_a_warning(tmp_path):
+    pytest.importorskip("mkdocs")
+    pytest.importorskip("mkdocstrings")
+    done = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", tmp_path],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    for page in PAGES:
+        place = "" if page.stem == "index" else page.stem
+        text = (tmp_path / place / "index.html").read_text()
+        assert len(text) > 5000
+    assert 'id="bitsback.compress"' in (tmp_path / "api" / "index.html").read_text()
+    assert "A GPU for 30 minutes" in (tmp_path / "training" / "index.html").read_text()
