@@ -69,6 +69,25 @@ def test_the_notebook_of_the_papers_figures_runs(monkeypatch):
     assert printed.count("bits/dim in the file") == 8
 
 
+@pytest.mark.parametrize(
+    ("name", "needs", "wanted"),
+    [
+        ("quick_start", (), ["net and KL-based rate match", "xz -9 of them"]),
+        ("your_own_model", (), ["32 latents", "net and KL match"]),
+        ("archiving", ("zarr", "dask"), ["5 chunks; ink between", "bitsback"]),
+    ],
+)
+def test_the_other_notebooks_run(name, needs, wanted, monkeypatch):
+    for library in needs:
+        pytest.importorskip(library)
+    monkeypatch.delenv("BITSBACK_DATA", raising=False)
+    monkeypatch.setenv("BITSBACK_COUNT", "150")
+    _, printed = executed(f"{name}.ipynb")
+    assert "150 images: tiles of scikit-image's page" in printed
+    assert all(words in printed for words in wanted)
+    assert "DO NOT MATCH" not in printed
+
+
 def test_the_figure_is_drawn_from_a_run_of_the_coder(tmp_path):
     spec = importlib.util.spec_from_file_location("how_it_works", NOTEBOOKS / "how_it_works.py")
     module = importlib.util.module_from_spec(spec)
