@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 
 _INCH = 0.62  # of a picture's side
 _MARGIN = 1.25  # inches, of the rows' labels
+_GAP = 0.12  # inches, between groups of columns
 _DPI = 150
 
 
@@ -25,24 +26,28 @@ def rows(
     """
     count, height, width = labelled[0][1].shape[:3]
     cell = inch * np.array([width, height]) / max(width, height)
+    # Inches from the left: a gap before each heading's pictures but the first ones.
+    begins = np.cumsum([0, *(many for _, many in columns)])
+    gaps = np.searchsorted(begins[1:-1], np.arange(count), "right") * _GAP
+    places = _MARGIN + np.arange(count) * cell[0] + gaps
     top = 0.42 + 0.24 * bool(columns)
-    size = (_MARGIN + cell[0] * count + 0.1, top + cell[1] * len(labelled) + 0.1)
+    size = (places[-1] + cell[0] + 0.1, top + cell[1] * len(labelled) + 0.1)
     figure = Figure(size, dpi=_DPI)
     figure.suptitle(title, fontsize=9, y=1 - 0.12 / size[1], va="top")
-    left, across, up = _MARGIN / size[0], cell[0] / size[0], cell[1] / size[1]
     for number, (label, images) in enumerate(labelled):
-        bottom = 1 - top / size[1] - (number + 1) * up
-        figure.text(left - 0.06 / size[0], bottom + up / 2, label, ha="right", va="center", size=7)
-        for place, image in enumerate(images):
-            axes = figure.add_axes((left + place * across, bottom, across * 0.96, up * 0.96))
+        bottom = size[1] - top - (number + 1) * cell[1]
+        at = ((_MARGIN - 0.06) / size[0], (bottom + cell[1] / 2) / size[1])
+        figure.text(*at, label, ha="right", va="center", size=7)
+        for place, image in zip(places, images, strict=True):
+            box = np.array([place, bottom, cell[0] * 0.96, cell[1] * 0.96]) / (size * 2)
+            axes = figure.add_axes(tuple(box.tolist()))
             show = image[:, :, 0] if image.shape[2] == 1 else image
             axes.imshow(show, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
             axes.axis("off")
-    done = 0
-    for heading, many in columns:
-        at = left + (done + many / 2) * across
-        figure.text(at, 1 - (top - 0.08) / size[1], heading, ha="center", va="bottom", size=7)
-        done += many
+    for (heading, many), begin in zip(columns, begins, strict=False):
+        middle = (places[begin] + places[begin + many - 1] + cell[0]) / 2
+        at = (middle / size[0], 1 - (top - 0.08) / size[1])
+        figure.text(*at, heading, ha="center", va="bottom", size=7)
     return figure
 
 
