@@ -6,18 +6,23 @@ No more than one chunk of pictures is held at a time.
 import dataclasses
 import io
 import itertools
+from collections.abc import Callable, Iterable, Iterator
 from typing import BinaryIO
 
 import numpy as np
 
 from . import container, rates, tables
 from .chunk_encoder import Coding, encode_chunk
+from .chunk_job import Chunk
 from .container import Entry, Header, pack_header
 from .errors import InputError
 from .images import ImageSet, part, picture_sizes
 from .progress import Progress
 from .protocol import LoadedModel
 from .rates import RateReport
+from .workers import ToEncode
+
+Encode = Callable[[Iterable[ToEncode]], Iterator[Chunk]]
 
 # Every chunk pays for its own initial bits, and is what one image costs to decode and what damage
 # destroys: the README has the measured trade. Binary values are worth far fewer bits.
@@ -40,6 +45,7 @@ def compress_to(
     payload: bytes = b"",
     chunk: int | None = None,
     progress: Progress | None = None,
+    encode: Encode | None = None,
 ) -> RateReport:
     """Compress pictures to a file.
 
@@ -49,6 +55,7 @@ def compress_to(
         chunk: pictures per chunk; if None, chunks of about 4 MiB of pixels, 16 MiB where the
             pictures are binary.
         progress: called with (pictures done, pictures in all).
+        encode: what codes the chunks, in their order, with the same model; this process if None.
 
     Raises:
         InputError: the model cannot code such pictures, or chunk is out of range.
@@ -67,11 +74,17 @@ def compress_to(
     start = file.tell()
     file.write(bytes(header.size))
     sizes, reports = [], []
-    for number, (begin, end) in enumerate(bounds):
-        tell = None if progress is None else _within(progress, begin, end, count)
-        packed = encode_chunk(
-            part(images, begin, end), coding, number, b"" if number else payload, tell
-        )
+    tasks = (
+        ToEncode(part(images, begin, end), number, b"" if number else payload)
+        for number, (begin, end) in enumerate(bounds)
+    )
+
+    def here(task: ToEncode) -> Chunk:
+        tell = None if progress is None else _within(progress, *bounds[task.number], count)
+        return encode_chunk(task.images, coding, task.number, task.payload, tell)
+
+    chunks_coded = map(here, tasks) if encode is None else encode(tasks)
+    for (_, end), packed in zip(bounds, chunks_coded, strict=True):
         file.write(packed.data)
         sizes.append(len(packed.data))
         reports.append(packed.report)

@@ -22,6 +22,7 @@ from .options import (
     File,
     ImagesPerChunk,
     Inputs,
+    Jobs,
     Json,
     Limit,
     MicroBatch,
@@ -90,18 +91,24 @@ def compress(
     chunk: ImagesPerChunk = None,
     payload: Annotated[Path | None, typer.Option(help="a file that travels inside")] = None,
     seed: Seed = 0,
+    jobs: Jobs = 1,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="predict size and time from a sample; write nothing")
     ] = False,
 ) -> None:
     """Compress images losslessly into one file."""
+    from functools import partial
+
     from . import archive, files
     from .api import load_model
     from .chunk_encoder import Coding
+    from .workers import Recipe, encoded
 
     found = read_limited(inputs, None)
     extra = b"" if payload is None else files.read_bytes(payload)
-    coding = Coding(load_model(model, device, engine, micro_batch), batch, seed)
+    loaded = load_model(model, device, engine, micro_batch)
+    coding = Coding(loaded, batch, seed)
+    recipe = Recipe(model, device, engine, micro_batch, loaded.sha256, batch, seed, jobs)
     if dry_run:
         from .estimate import estimate
 
@@ -109,7 +116,13 @@ def compress(
         return
     with bar("compress") as progress, files.atomic_file(output) as file:
         report = archive.compress_to(
-            file, found, coding, payload=extra, chunk=chunk, progress=progress
+            file,
+            found,
+            coding,
+            payload=extra,
+            chunk=chunk,
+            progress=progress,
+            encode=partial(encoded, recipe=recipe) if jobs > 1 else None,
         )
     errors.print(
         f"{report.images} images, {report.file_bits / 8:.0f} bytes, "
@@ -129,15 +142,24 @@ def decompress(
     salvage: Annotated[
         bool, typer.Option("--salvage", help="write what a damaged file still holds; exit 1")
     ] = False,
+    jobs: Jobs = 1,
 ) -> None:
     """Give back the very images that were compressed."""
+    from functools import partial
+
     from . import files, outputs
+    from .workers import Recipe, decoded
 
     damage: list[Damage] = []
     opened = open_reader(file, model, device, engine, micro_batch)
     with opened as reader, bar("decompress") as progress:
         extra = b"" if payload is None else reader.payload
-        parts = reader.salvaged(damage, progress) if salvage else reader.restored(progress)
+        recipe = Recipe(
+            model or reader.header.model, device, engine, micro_batch,
+            reader.header.model_sha256, None, 0, jobs,
+        )  # fmt: skip
+        decode = partial(decoded, recipe=recipe) if jobs > 1 else None
+        parts = reader.salvaged(damage, progress) if salvage else reader.restored(progress, decode)
         outputs.write_images(parts, len(reader), output)
         if payload is not None:
             files.atomic_write(payload, extra)

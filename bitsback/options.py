@@ -16,6 +16,7 @@ Batch = Annotated[int | None, typer.Option(help="images per link of the chain")]
 ImagesPerChunk = Annotated[
     int | None, typer.Option("--chunk", help="images per chunk, each decodable alone")
 ]
+Jobs = Annotated[int, typer.Option(min=1, help="processes that code chunks side by side")]
 Seed = Annotated[int, typer.Option(help="of the dither")]
 Limit = Annotated[int | None, typer.Option(min=1, help="use the first N images")]
 File = Annotated[Path, typer.Argument(help="a file written by compress")]

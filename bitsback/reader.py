@@ -3,7 +3,7 @@
 import bisect
 import dataclasses
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self, overload
@@ -20,8 +20,10 @@ from .images import ImageSet, part, to_stack
 from .outputs import Lost
 from .progress import Progress
 from .protocol import LoadedModel
+from .workers import ToDecode
 
 LoadModel = Callable[[str, bytes], LoadedModel]
+Decode = Callable[[Iterable[ToDecode]], Iterator[Restored]]
 """A model by its name and the first bytes of its SHA-256."""
 
 
@@ -109,15 +111,44 @@ class Reader:
             raise InputError("images of different sizes make no single array; take them one by one")
         return np.concatenate(found)
 
-    def restored(self, progress: Progress | None = None) -> Iterator[ImageSet]:
+    def restored(
+        self, progress: Progress | None = None, decode: Decode | None = None
+    ) -> Iterator[ImageSet]:
         """Every chunk's pictures, in order.
+
+        Args:
+            decode: what decodes the chunks, in their order, with the same model; this process if
+                None.
 
         Raises:
             FormatError: a chunk is damaged, or the file is longer or shorter than it should be.
         """
         container.check_size(self.header, self._size)
-        for number in range(len(self.header.chunks)):
-            yield self.chunk(number, progress).images
+        numbers = range(len(self.header.chunks))
+        if decode is None:
+            for number in numbers:
+                yield self.chunk(number, progress).images
+            return
+        self._model()  # the right one, before any is given out
+        found, firsts = decode(map(self._task, numbers)), self.header.firsts
+        for number, first in enumerate(firsts):
+            try:
+                images = next(found).images
+            except FormatError as error:
+                raise self._damaged(number, error) from error
+            if progress is not None:
+                progress(first + self.header.chunks[number].pictures, len(self))
+            yield images
+
+    def _task(self, number: int) -> ToDecode:
+        header = self.header
+        pictures = header.chunks[number].pictures
+        return ToDecode(self._bytes(number), header.format_version, header.seed, number, pictures)
+
+    def _damaged(self, number: int, error: FormatError) -> FormatError:
+        first = self.header.firsts[number]
+        last = first + self.header.chunks[number].pictures - 1
+        return type(error)(f"the file is damaged in {Damage(number, first, last, error)}")
 
     def salvaged(
         self, damage: list[Damage], progress: Progress | None = None
@@ -158,11 +189,7 @@ class Reader:
         try:
             return self._decode(number, progress)
         except FormatError as error:
-            first = self.header.firsts[number]
-            last = first + self.header.chunks[number].pictures - 1
-            raise type(error)(
-                f"the file is damaged in {Damage(number, first, last, error)}"
-            ) from error
+            raise self._damaged(number, error) from error
 
     def _decode(self, number: int, progress: Progress | None) -> Restored:
         if self._last is not None and self._last[0] == number:
