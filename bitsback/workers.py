@@ -21,7 +21,8 @@ from .chunk_job import Chunk
 from .errors import BitsbackError, InputError
 from .images import ImageSet
 
-T, R = TypeVar("T"), TypeVar("R")
+T = TypeVar("T")
+R = TypeVar("R")
 _DEATHS = 3  # of workers, before it is given up
 
 
