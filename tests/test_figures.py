@@ -70,7 +70,7 @@ def test_the_first_steps_are_those_of_the_lossy_file():
     model, images = loaded(), pictures(3, 16, 16, 3)
     for steps in (1, 2, 3):
         stored = coder.encode(images, model, steps, bare=True).data
-        # One dither for all pictures there, one for each here: the first picture's is the same.
+        # One dither for all pictures there, each its own here: the first picture's is the same.
         shown = latents.from_first(images, model, steps, 0.0)[0]
         assert np.array_equal(shown, coder.decode(stored, model, 0.0)[0])
     assert latents.steps_of(model, 7) == [0, 1, 2, 3]

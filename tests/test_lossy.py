@@ -74,8 +74,8 @@ def test_a_set_comes_back_as_its_pictures_do_alone(case, count):
     images = pictures(count, *shape, seed)
     together = coder.encode(images, model, steps, high, bare=True)
     alone = [coder.encode(images[n : n + 1], model, steps, high) for n in range(count)]
-    stacks = container.unpack(together.data)[1]
-    assert stacks == [container.unpack(each.data)[1][0] for each in alone]
+    if count > 1:
+        assert len(together.data) < sum(len(each.data) for each in alone)
     assert together.promised_bits == pytest.approx(sum(each.promised_bits for each in alone))
     back = coder.decode(together.data, model, 0.5, seed)
     assert back.shape == images.shape
@@ -125,7 +125,7 @@ def test_the_decoders_latents_are_the_encoders(monkeypatch, config, high):
     chosen = areas.stored(model.model, high)
     assert min(len(np.unique(wanted[group])) for group in chosen) > 10
     for steps, batch in itertools.product((1, 2, 3), (1, 2, 5)):
-        monkeypatch.setattr(coder, "_BATCH", batch)
+        monkeypatch.setattr(container, "_LINK", batch)
         data = coder.encode(images, model, steps, high, bare=True).data
         found = latents_of(monkeypatch, lambda data=data: coder.decode(data, model, 1.0, 7))
         walks = 1 if steps == 3 and not high else 2  # the second one generates
@@ -211,20 +211,38 @@ def test_files_that_were_cut_or_altered_are_refused(side):
         gray=st.booleans(),
         height=st.integers(1, 5_000),
         width=st.integers(1, 5_000),
-        bare=st.booleans(),
+        pictures=st.one_of(st.none(), st.integers(1, 2**32 - 1)),
     ),
-    st.lists(st.binary(max_size=200), min_size=1, max_size=4),
+    st.binary(max_size=200),
 )
-def test_headers_come_back_and_are_small(header, stacks):
-    stacks = stacks if header.bare else stacks[:1]
-    data = container.pack(header, stacks)
-    assert container.unpack(data) == (header, stacks)
-    if header.height == header.width < 128 and not header.bare:
-        assert len(data) - len(stacks[0]) == 4
-    if header.bare:
-        for place in range(len(data)):
-            with pytest.raises(FormatError):
-                container.unpack(data[:place])
+def test_headers_come_back_and_are_small(header, code):
+    head = container.pack(header)
+    assert container.unpack(head + code) == (header, code)
+    if header.height == header.width < 128 and header.pictures is None:
+        assert len(head) == 4
+    for place in range(len(head)):
+        with pytest.raises(FormatError):
+            container.unpack(head[:place])
+
+
+@given(st.integers(1, 3000), st.integers(1, 700), st.integers(1, 700))
+def test_links_hold_every_picture_once_and_not_too_many_pixels(count, height, width):
+    header = container.Header(1, 1, False, False, height, width, count)
+    links = list(header.links)
+    assert [n for link in links for n in link] == list(range(count))
+    assert all(len(link) == 1 or len(link) * height * width <= 2**18 for link in links)
+    assert 1 <= header.heads <= 4096
+    assert header.heads == 1 or header.heads * 2**14 <= count * height * width
+
+
+def test_a_forged_number_of_pictures_ends_at_once():
+    model = loaded(dataclasses.replace(CONSTANT, maps=2, latents=1))
+    made = coder.encode(pictures(2, 8, 8, 3), model, 2, bare=True)
+    header, code = container.unpack(made.data)
+    for count in (3, 200, 2**32 - 1):
+        forged = container.pack(dataclasses.replace(header, pictures=count)) + code
+        with pytest.raises(FormatError):
+            coder.decode(forged, model)
 
 
 @settings(max_examples=60, deadline=None)

@@ -73,7 +73,7 @@ def analyse(
 
 def decode(
     header: Header,
-    messages: list[Message],
+    message: Message,
     shape: tuple[int, ...],
     loaded: LoadedModel,
     number: int,
@@ -89,8 +89,7 @@ def decode(
     def popped(index: int, state: State, latents: Latents) -> np.ndarray:
         if index not in chosen:
             return _nothing(latents)
-        pairs = zip(messages, latents.prior_rows, strict=True)
-        return np.stack([stack.pop(*pair) for pair in pairs]) + tables.FIRST
+        return stack.pop(message, latents.prior_rows) + tables.FIRST
 
     visits, state = walk(loaded.model, link, popped)
     if variance > 0 and len(chosen) < len(visits):

@@ -12,19 +12,16 @@ Source: section 3 (the first scheme) and 4.3 of Gregor et al., arXiv:1604.08772.
 
 import dataclasses
 from collections.abc import Sequence
+from operator import attrgetter
 
 import numpy as np
 
+from bitsback.ans import Message
 from bitsback.errors import FormatError, InputError, ModelError
 from bitsback.protocol import LoadedModel
 
 from . import areas, stack
-from .container import LARGEST, Header, model_bits, pack, unpack
-
-_BATCH = 64
-_TOGETHER = 1 << 18  # pixels of pictures whose latents are computed together
-_ONE_HEAD = 1 << 16  # pixels of a picture whose stack has one head
-_PER_HEAD = 1 << 14
+from .container import LARGEST, Header, link_size, model_bits, pack, unpack
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,7 +100,7 @@ def analyse(images: np.ndarray, loaded: LoadedModel, high: bool = False) -> list
         raise InputError(f"a lossy file holds a picture of at most {LARGEST} pixels")
     if high and len({group.layer for group in loaded.model.groups}) < 2:
         raise InputError(f"model {loaded.name!r} has one layer: there is no higher one to store")
-    together = _together(*images.shape[1:3])
+    together = link_size(*images.shape[1:3])
     found: list[Coded] = []
     for begin in range(0, len(images), together):
         some = images[begin : begin + together]
@@ -140,13 +137,6 @@ def write(
         raise InputError(f"model {loaded.name!r} has steps 1 to {most}, not {steps}")
     height, width, channels = shape
     first = areas.first_groups(loaded.model, steps, high)
-    stacks = []
-    for picture in coded:
-        message = stack.empty(_heads(height, width))
-        for rows, columns in zip(reversed(picture.rows), reversed(picture.columns), strict=True):
-            for group in reversed(range(first)):
-                stack.push(message, rows[group].astype(np.int64), columns[group])
-        stacks.append(stack.to_bytes(message))
     header = Header(
         model=model_bits(loaded.sha256),
         steps=steps,
@@ -154,13 +144,22 @@ def write(
         gray=channels < loaded.channels,
         height=height,
         width=width,
-        bare=bare,
+        pictures=len(coded) if bare else None,
     )
+    message = stack.empty(header.heads)
+    for link in reversed(list(header.links)):
+        some = [coded[number] for number in link]
+        for area in reversed(range(len(some[0].rows))):
+            for group in reversed(range(first)):
+                rows, columns = (
+                    np.stack([of(picture)[area][group] for picture in some])
+                    for of in (attrgetter("rows"), attrgetter("columns"))
+                )
+                stack.push(message, rows.astype(np.int64), columns)
     promised = sum(float(picture.bits[:first].sum()) for picture in coded)
     dims = len(coded) * height * width * channels
-    data = pack(header, stacks)
-    header_bytes = len(data) - sum(map(len, stacks))
-    return Encoded(data, steps, promised, len(coded), dims, header_bytes)
+    head = pack(header)
+    return Encoded(head + stack.to_bytes(message), steps, promised, len(coded), dims, len(head))
 
 
 def encode(
@@ -225,32 +224,32 @@ def decode(data: bytes, loaded: LoadedModel, variance: float = 1.0, seed: int = 
     """
     if not 0 <= variance < 1e6:
         raise InputError(f"a variance is 0 or more, not {variance}")
-    header, stacks = unpack(data)
+    header, code = unpack(data)
     if header.model != model_bits(loaded.sha256):
         raise ModelError(f"the file was not written by model {loaded.name!r} as it is here")
     check_model(loaded)
     several_layers = len({group.layer for group in loaded.model.groups}) > 1
     if header.steps > areas.steps_of(loaded) or (header.high and not several_layers):
         raise FormatError("the file stores latents that its model does not have")
-    together = _together(header.height, header.width)
-    parts = [
-        _decode(header, stacks[begin : begin + together], loaded, variance, seed)
-        for begin in range(0, len(stacks), together)
-    ]
+    message = stack.from_bytes(code, header.heads)
+    parts = [_decode(header, len(link), message, loaded, variance, seed) for link in header.links]
+    stack.check_end(message)
     return np.concatenate(parts)
 
 
 def _decode(
-    header: Header, stacks: list[bytes], loaded: LoadedModel, variance: float, seed: int
+    header: Header,
+    count: int,
+    message: Message,
+    loaded: LoadedModel,
+    variance: float,
+    seed: int,
 ) -> np.ndarray:
     height, width = header.height, header.width
-    messages = [stack.from_bytes(each, _heads(height, width)) for each in stacks]
-    x = np.empty((len(stacks), height, width, loaded.channels), np.uint8)
+    x = np.empty((count, height, width, loaded.channels), np.uint8)
     for number, (rows, columns) in enumerate(areas.parts_of(height, width)):
         area = x[:, rows, columns]
-        area[:] = areas.decode(header, messages, area.shape, loaded, number, variance, seed)
-    for message in messages:
-        stack.check_end(message)
+        area[:] = areas.decode(header, message, area.shape, loaded, number, variance, seed)
     if not header.gray:
         return x
     total = x.astype(np.uint16).sum(3, keepdims=True)
@@ -269,12 +268,3 @@ def widened(images: np.ndarray, loaded: LoadedModel) -> np.ndarray:
     if loaded.binary and images.max() > 1:
         raise InputError(f"model {loaded.name!r} takes binary pictures only")
     return np.repeat(images, loaded.channels // channels, 3)
-
-
-def _together(height: int, width: int) -> int:
-    return min(_BATCH, max(1, _TOGETHER // (height * width)))
-
-
-def _heads(height: int, width: int) -> int:
-    pixels = height * width
-    return 1 if pixels < _ONE_HEAD else pixels // _PER_HEAD

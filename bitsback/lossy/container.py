@@ -11,15 +11,20 @@ A picture, from the highest bit on:
     LEB128  height, then, unless it is square, width
     rest    the stack (see bitsback.lossy.stack)
 
-A set of pictures of one size has 6 in the first 3 bits, and for the rest
+A set of pictures of one size has 6 in the first 3 bits, and before the stack
 
     LEB128  number of pictures
-    then for each: LEB128 size of its stack in bytes, and the stack
+
+On the stack, from its top: the pictures in links of min(64, 2**18 // (height * width)), but at
+least one; of a link one area after another (see bitsback.lossy.areas); of an area one group of
+latents after another, of all pictures of the link. It has one head, or one for every 16,384 pixels
+of all pictures if these have 65,536 or more, but at most 4,096.
 
 There is no checksum: a stack that was altered or cut short does not end empty (but for one in some
 16 million).
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from bitsback import leb128
@@ -27,6 +32,9 @@ from bitsback.errors import FormatError
 
 MODEL_BITS = 12
 _PICTURE, _SET = 5, 6
+_MOST = 1 << 32  # pictures
+_LINK, _LINK_PIXELS = 64, 1 << 18
+_ONE_HEAD, _PER_HEAD, _MOST_HEADS = 1 << 16, 1 << 14, 4096  # pixels, and heads
 _WHOSE = "the lossy file"
 LARGEST = 1 << 25  # pixels: 33 million, whose latents are decoded at once
 
@@ -40,7 +48,7 @@ class Header:
         steps: how many are stored.
         high: whether only the highest layer's latents are.
         gray: whether the picture is gray but the model has three channels.
-        bare: whether it is a set whose pictures share this header.
+        pictures: how many, if it is a set that shares this header; None for one picture.
     """
 
     model: int
@@ -49,7 +57,29 @@ class Header:
     gray: bool
     height: int
     width: int
-    bare: bool = False
+    pictures: int | None = None
+
+    @property
+    def count(self) -> int:
+        """Pictures in the file."""
+        return 1 if self.pictures is None else self.pictures
+
+    @property
+    def links(self) -> Iterator[range]:
+        """Numbers of the pictures whose latents are coded together."""
+        size = link_size(self.height, self.width)
+        return (range(i, min(i + size, self.count)) for i in range(0, self.count, size))
+
+    @property
+    def heads(self) -> int:
+        """Of the stack."""
+        pixels = self.count * self.height * self.width
+        return 1 if pixels < _ONE_HEAD else min(_MOST_HEADS, pixels // _PER_HEAD)
+
+
+def link_size(height: int, width: int) -> int:
+    """The most pictures of a size in a link."""
+    return min(_LINK, max(1, _LINK_PIXELS // (height * width)))
 
 
 def model_bits(sha256: bytes) -> int:
@@ -57,10 +87,10 @@ def model_bits(sha256: bytes) -> int:
     return int.from_bytes(sha256[:2], "big") >> 16 - MODEL_BITS
 
 
-def pack(header: Header, stacks: list[bytes]) -> bytes:
-    """The bytes of a file; of a picture, if it is not bare, with its one stack."""
+def pack(header: Header) -> bytes:
+    """The bytes of a file before its stack."""
     square = header.height == header.width
-    bits = _SET if header.bare else _PICTURE
+    bits = _PICTURE if header.pictures is None else _SET
     for value, size in (
         (header.gray, 1),
         (header.high, 1),
@@ -71,14 +101,11 @@ def pack(header: Header, stacks: list[bytes]) -> bytes:
         bits = bits << size | value
     found = bits.to_bytes(3, "big") + leb128.pack(header.height)
     found += b"" if square else leb128.pack(header.width)
-    if not header.bare:
-        return found + stacks[0]
-    found += leb128.pack(len(stacks))
-    return found + b"".join(leb128.pack(len(stack)) + stack for stack in stacks)
+    return found if header.pictures is None else found + leb128.pack(header.pictures)
 
 
-def unpack(data: bytes) -> tuple[Header, list[bytes]]:
-    """Inverse of `pack`.
+def unpack(data: bytes) -> tuple[Header, bytes]:
+    """Inverse of `pack`, and the stack.
 
     Raises:
         FormatError: foreign, or cut short.
@@ -94,6 +121,11 @@ def unpack(data: bytes) -> tuple[Header, list[bytes]]:
             raise FormatError(f"{_WHOSE} calls a square something else")
     if not 1 <= height * width <= LARGEST:
         raise FormatError(f"{_WHOSE} tells a picture of {height} x {width} pixels")
+    pictures = None
+    if bits >> 21 == _SET:
+        pictures, place = leb128.unpack(data, place, _WHOSE)
+        if not 1 <= pictures < _MOST:
+            raise FormatError(f"{_WHOSE} tells {pictures} pictures")
     header = Header(
         model=bits & (1 << MODEL_BITS) - 1,
         steps=(bits >> MODEL_BITS & 63) + 1,
@@ -101,18 +133,6 @@ def unpack(data: bytes) -> tuple[Header, list[bytes]]:
         gray=bool(bits >> 20 & 1),
         height=height,
         width=width,
-        bare=bits >> 21 == _SET,
+        pictures=pictures,
     )
-    if not header.bare:
-        return header, [data[place:]]
-    count, place = leb128.unpack(data, place, _WHOSE)
-    stacks = []
-    for _ in range(count):
-        size, place = leb128.unpack(data, place, _WHOSE)
-        stacks.append(data[place : place + size])
-        place += size
-        if place > len(data):
-            raise FormatError(f"{_WHOSE} is cut short")
-    if place != len(data) or not stacks:
-        raise FormatError(f"{_WHOSE} is longer than its pictures")
-    return header, stacks
+    return header, data[place:]

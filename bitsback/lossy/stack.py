@@ -45,7 +45,10 @@ def pop(message: Message, rows: np.ndarray) -> np.ndarray:
     except EmptyMessageError as error:
         if len(message.heads) > 1:
             raise FormatError(_DAMAGED) from error
-        return _pop_last(message, rows)
+        columns = _pop_last(message, rows)
+        if int(message.heads[0]) == 0:  # where no stack ever is, and none returns from
+            raise FormatError(_DAMAGED) from error
+        return columns
 
 
 def _pop_last(message: Message, rows: np.ndarray) -> np.ndarray:
