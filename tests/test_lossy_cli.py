@@ -185,6 +185,9 @@ def test_quality_falls_with_noise_and_knows_its_smallest_picture():
     assert 100 > found[0].ssimulacra2 > found[1].ssimulacra2
     small = quality.measure(image[:, :32, :32], image[:, :32, :32])
     assert small.ms_ssim is None
+    tiles = image[0].reshape(5, 40, 5, 40, 3).swapaxes(1, 2).reshape(25, 40, 40, 3)
+    assert quality.measure(tiles, tiles[:, ::-1]).ms_ssim < 0.7
+    assert quality.measure(tiles, tiles).ms_ssim == pytest.approx(1)
     assert small.ssimulacra2 == pytest.approx(100)
 
 

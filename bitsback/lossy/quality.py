@@ -15,6 +15,7 @@ import math
 import numpy as np
 from PIL import Image
 
+from bitsback.classical import mosaic
 from bitsback.errors import InputError
 
 LEAST_SIDE = 161  # of MS-SSIM: windows of 11 on five scales
@@ -26,7 +27,8 @@ class Quality:
 
     Args:
         psnr: of the mean squared error of all pictures, dB.
-        ms_ssim: up to 1; None where pictures are smaller than 161 pixels.
+        ms_ssim: up to 1; of pictures smaller than 161 pixels that of a mosaic of them; None where
+            that is so small, too.
         ssimulacra2: up to 100.
     """
 
@@ -51,13 +53,15 @@ def measure(originals: np.ndarray, others: np.ndarray) -> Quality:
         ) from error
     error_of = originals.astype(np.float64) - others
     mse = float(np.square(error_of).mean())
-    structural = None
-    if min(originals.shape[1:3]) >= LEAST_SIDE:
-        pairs = (
-            tuple(torch.from_numpy(x[None].transpose(0, 3, 1, 2).astype(np.float32)) for x in pair)
-            for pair in zip(originals, others, strict=True)
+    structural, pair = None, (originals, others)
+    if min(originals.shape[1:3]) < LEAST_SIDE:
+        pair = (mosaic(originals)[None], mosaic(others)[None])
+    if min(pair[0].shape[1:3]) >= LEAST_SIDE:
+        planes = (
+            tuple(torch.from_numpy(x[None].transpose(0, 3, 1, 2).astype(np.float32)) for x in two)
+            for two in zip(*pair, strict=True)
         )
-        found = [float(pytorch_msssim.ms_ssim(*pair, data_range=255)) for pair in pairs]
+        found = [float(pytorch_msssim.ms_ssim(*two, data_range=255)) for two in planes]
         structural = float(np.mean(found))
     seen = [compute_ssimulacra2(_file(a), _file(b)) for a, b in zip(originals, others, strict=True)]
     return Quality(10 * math.log10(255**2 / max(mse, 1e-10)), structural, float(np.mean(seen)))
