@@ -8,7 +8,7 @@ from skimage import data
 
 from bitsback.lossy import areas, choice, coder, files
 
-BETAS = [name for name in store.names() if name.startswith("photo-beta")]
+BETAS = [name for name in store.names() if name.startswith("photo-beta") or name == "photo-two"]
 
 
 @pytest.fixture(scope="module")

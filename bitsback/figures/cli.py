@@ -83,7 +83,7 @@ def figure(
             chosen = {each: models(partial(best, each))[0] for each in rate or paper.RATES}
             drawn = paper.comparison(pictures(TOGETHER), chosen, count)
         case "information":
-            drawn = paper.information(pictures(64), models(best))
+            drawn = paper.information(pictures(64), models(lambda: ["photo-two", *best()]))
         case "variations":
             many = max(1, count // paper.TIMES)
             drawn = paper.variations(pictures(many), models(best)[0], seed)

@@ -118,7 +118,8 @@ def information(images: np.ndarray, models: Sequence[LoadedModel]) -> Figure:
         each.set_title(loaded.name, fontsize=8)
         each.xaxis.set_major_locator(MaxNLocator(integer=True))
         if len(set(found.layers)) > 1:
-            each.legend(fontsize=7, loc="upper left")
+            each.legend(fontsize=7, loc="upper right")
+        each.margins(y=0.2)
     return figure
 
 
