@@ -201,7 +201,7 @@ def lossy_encode(
     from .lossy import files
 
     stack = files.stacked(from_array(images), bare=True)
-    loaded = as_model(model or files.default_model(bits_per_dim))
+    loaded = as_model(model or files.default_model(bits_per_dim, stack.shape[3]))
     bare = np.ndim(images) == 4
     return files.encode(stack, loaded, steps, bits_per_dim, high, bare or len(stack) > 1).data
 

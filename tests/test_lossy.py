@@ -212,7 +212,7 @@ def test_files_that_were_cut_or_altered_are_refused(side):
         height=st.integers(1, 5_000),
         width=st.integers(1, 5_000),
         pictures=st.one_of(st.none(), st.integers(1, 2**32 - 1)),
-    ),
+    ).map(lambda header: header.with_heads_for(1e5)),
     st.binary(max_size=200),
 )
 def test_headers_come_back_and_are_small(header, code):
@@ -227,12 +227,14 @@ def test_headers_come_back_and_are_small(header, code):
 
 @given(st.integers(1, 3000), st.integers(1, 700), st.integers(1, 700))
 def test_links_hold_every_picture_once_and_not_too_many_pixels(count, height, width):
-    header = container.Header(1, 1, False, False, height, width, count)
+    header = container.Header(1, 1, False, False, height, width, count).with_heads_for(1e6)
     links = list(header.links)
     assert [n for link in links for n in link] == list(range(count))
     assert all(len(link) == 1 or len(link) * height * width <= 2**18 for link in links)
-    assert 1 <= header.heads <= 4096
-    assert header.heads == 1 or header.heads * 2**14 <= count * height * width
+    assert header.heads == (128 if count * height * width >= 65536 else 1)
+    assert container.unpack(container.pack(header) + b"code") == (header, b"code")
+    assert header.with_heads_for(8000.0).heads == 1
+    assert header.with_heads_for(1e12).heads in (1, 4096)
 
 
 def test_a_forged_number_of_pictures_ends_at_once():

@@ -62,6 +62,16 @@ def test_a_rate_picks_model_and_steps(images):
 
 
 @pytest.mark.skipif(not BETAS, reason="no model for lossy files ships")
+def test_a_gray_pictures_rate_is_of_its_one_channel():
+    # Its model codes three: a third of the bits for each.
+    assert files.default_model(0.3, channels=1) == files.default_model(0.1)
+    made = files.encode(
+        data.camera()[None, ..., None], store.load("photo-two"), 8, None, True, False
+    )
+    assert made.matches  # next to nothing is in the higher layer
+
+
+@pytest.mark.skipif(not BETAS, reason="no model for lossy files ships")
 def test_the_table_has_every_model_and_step():
     table = choice.points()
     found = {(point.model, point.steps) for point in table}

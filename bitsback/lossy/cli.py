@@ -37,7 +37,7 @@ def encode(
     from . import files as lossy
 
     images = lossy.stacked(read_limited(inputs, None), bare)
-    loaded = load_model(model or lossy.default_model(bits_per_dim), device, engine)
+    loaded = load_model(model or lossy.default_model(bits_per_dim, images.shape[3]), device, engine)
     made = lossy.encode(images, loaded, steps, bits_per_dim, layers == 2, bare)
     files.atomic_write(output, made.data)
     errors.print(

@@ -137,6 +137,7 @@ def write(
         raise InputError(f"model {loaded.name!r} has steps 1 to {most}, not {steps}")
     height, width, channels = shape
     first = areas.first_groups(loaded.model, steps, high)
+    promised = sum(float(picture.bits[:first].sum()) for picture in coded)
     header = Header(
         model=model_bits(loaded.sha256),
         steps=steps,
@@ -145,7 +146,7 @@ def write(
         height=height,
         width=width,
         pictures=len(coded) if bare else None,
-    )
+    ).with_heads_for(promised)
     message = stack.empty(header.heads)
     for link in reversed(list(header.links)):
         some = [coded[number] for number in link]
@@ -156,7 +157,6 @@ def write(
                     for of in (attrgetter("rows"), attrgetter("columns"))
                 )
                 stack.push(message, rows.astype(np.int64), columns)
-    promised = sum(float(picture.bits[:first].sum()) for picture in coded)
     dims = len(coded) * height * width * channels
     head = pack(header)
     return Encoded(head + stack.to_bytes(message), steps, promised, len(coded), dims, len(head))

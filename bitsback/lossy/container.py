@@ -15,17 +15,20 @@ A set of pictures of one size has 6 in the first 3 bits, and before the stack
 
     LEB128  number of pictures
 
+If the pictures have 65,536 pixels or more in all, the last byte before the stack is
+
+    1 byte  log2 of the number of the stack's heads, at most 12; they are one elsewhere
+
 On the stack, from its top: the pictures in links of min(64, 2**18 // (height * width)), but at
 least one; of a link one area after another (see bitsback.lossy.areas); of an area one group of
-latents after another, of all pictures of the link. It has one head, or one for every 16,384 pixels
-of all pictures if these have 65,536 or more, but at most 4,096.
+latents after another, of all pictures of the link.
 
 There is no checksum: a stack that was altered or cut short does not end empty (but for one in some
 16 million).
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bitsback import leb128
 from bitsback.errors import FormatError
@@ -34,7 +37,9 @@ MODEL_BITS = 12
 _PICTURE, _SET = 5, 6
 _MOST = 1 << 32  # pictures
 _LINK, _LINK_PIXELS = 64, 1 << 18
-_ONE_HEAD, _PER_HEAD, _MOST_HEADS = 1 << 16, 1 << 14, 4096  # pixels, and heads
+_ONE_HEAD = 1 << 16  # pixels that have no byte for their heads are fewer
+_MOST_HEADS = 12  # their log2
+_BYTES_PER_HEAD = 512  # of information; each head but the first takes 4 bytes
 _WHOSE = "the lossy file"
 LARGEST = 1 << 25  # pixels: 33 million, whose latents are decoded at once
 
@@ -49,6 +54,7 @@ class Header:
         high: whether only the highest layer's latents are.
         gray: whether the picture is gray but the model has three channels.
         pictures: how many, if it is a set that shares this header; None for one picture.
+        log_heads: log2 of the number of the stack's heads; 0 where all have below 65,536 pixels.
     """
 
     model: int
@@ -58,6 +64,7 @@ class Header:
     height: int
     width: int
     pictures: int | None = None
+    log_heads: int = 0
 
     @property
     def count(self) -> int:
@@ -73,8 +80,17 @@ class Header:
     @property
     def heads(self) -> int:
         """Of the stack."""
-        pixels = self.count * self.height * self.width
-        return 1 if pixels < _ONE_HEAD else min(_MOST_HEADS, pixels // _PER_HEAD)
+        return 1 << self.log_heads
+
+    @property
+    def large(self) -> bool:
+        """Whether there may be more heads than one."""
+        return self.count * self.height * self.width >= _ONE_HEAD
+
+    def with_heads_for(self, bits: float) -> "Header":
+        """The same, with as many heads as suit so much information."""
+        wanted = int(bits / 8 / _BYTES_PER_HEAD).bit_length() - 1
+        return replace(self, log_heads=min(max(0, wanted), _MOST_HEADS) if self.large else 0)
 
 
 def link_size(height: int, width: int) -> int:
@@ -101,7 +117,8 @@ def pack(header: Header) -> bytes:
         bits = bits << size | value
     found = bits.to_bytes(3, "big") + leb128.pack(header.height)
     found += b"" if square else leb128.pack(header.width)
-    return found if header.pictures is None else found + leb128.pack(header.pictures)
+    found += b"" if header.pictures is None else leb128.pack(header.pictures)
+    return found + bytes([header.log_heads]) if header.large else found
 
 
 def unpack(data: bytes) -> tuple[Header, bytes]:
@@ -135,4 +152,8 @@ def unpack(data: bytes) -> tuple[Header, bytes]:
         width=width,
         pictures=pictures,
     )
-    return header, data[place:]
+    if not header.large:
+        return header, data[place:]
+    if len(data) == place or data[place] > _MOST_HEADS:
+        raise FormatError(f"{_WHOSE} does not tell how many heads its stack has")
+    return replace(header, log_heads=data[place]), data[place + 1 :]

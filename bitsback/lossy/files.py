@@ -103,9 +103,14 @@ def model_of(data: bytes, given: str | None, device: str, engine: str) -> Loaded
     )
 
 
-def default_model(rate: float | None) -> str:
-    """The name of the model for a rate, or without one of the model with the smallest error."""
-    return choice.model_for(np.inf if rate is None else rate, choice.points())
+def default_model(rate: float | None, channels: int = 3) -> str:
+    """The name of the model for a rate, or without one of the model with the smallest error.
+
+    Args:
+        rate: bits/dim of pictures of so many channels; the table is of colour pictures.
+    """
+    wanted = np.inf if rate is None else rate * channels / 3
+    return choice.model_for(wanted, choice.points())
 
 
 def write(images: np.ndarray, output: Path) -> None:

@@ -3,8 +3,8 @@
 A head of `ans` holds 31 bits before anything is pushed. Here nothing is given back, so that no bits
 need lie there: a stack of one head begins at 1, and ends there when all is popped, which is how a
 damaged one is known (one that is cut short runs down to 0, and stays there). Its first symbol costs
-up to 24 bits; from then on pushes cost what they should. Large pictures take many heads, which are
-fast, begin as those of `ans`, and are folded into one.
+up to 24 bits; from then on pushes cost what they should. Where there is much to store many heads
+are faster; they begin as those of `ans`, and are folded into one.
 """
 
 import numpy as np
