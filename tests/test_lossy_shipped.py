@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from bitsback.models import store
 from conftest import real_data
 from skimage import data
@@ -51,6 +52,26 @@ def test_a_photograph_of_any_size_is_stored(name):
         back = coder.decode(made.data, loaded, variance)
         assert back.shape == picture.shape
         assert np.abs(back.astype(float) - picture).mean() < 25
+
+
+@pytest.mark.skipif(not BETAS, reason="no model for lossy files ships")
+def test_threads_batches_and_arithmetics_give_the_same_latents():
+    picture = data.chelsea()[None, 100:132, 200:248]
+    several = np.repeat(picture, 5, 0)
+    files_of, shown, threads = set(), set(), torch.get_num_threads()
+    try:
+        for engine, count in (("torch", 1), ("torch", 2), ("numpy", 1)):
+            torch.set_num_threads(count)
+            loaded = store.load("photo-beta1", "cpu", engine)
+            files_of.add(coder.encode(picture, loaded, 3).data)
+            (found,) = coder.decode(next(iter(files_of)), loaded, 1.0, 5)
+            shown.add(found.tobytes())
+            bare = coder.encode(several, loaded, 3, bare=True).data
+            together = coder.decode(bare, loaded, 1.0, 5)
+            shown |= {each.tobytes() for each in together}
+    finally:
+        torch.set_num_threads(threads)
+    assert len(files_of) == len(shown) == 1
 
 
 @pytest.mark.skipif(not BETAS, reason="no model for lossy files ships")
