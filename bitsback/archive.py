@@ -61,8 +61,7 @@ def compress_to(
         InputError: the model cannot code such pictures, or chunk is out of range.
     """
     count = len(images.pictures)
-    most = CHUNK_BINARY_VALUES if images.binary else CHUNK_VALUES
-    bounds = chunk_bounds(picture_sizes(images.manifest), chunk, most)
+    bounds = bounds_of(images, chunk)
     header = Header(
         model=coding.loaded.name,
         model_sha256=coding.loaded.sha256[: container.MODEL_BYTES],
@@ -115,6 +114,12 @@ def compress_set(
     coding = Coding(loaded, batch, seed, heads, always_chain)
     report = compress_to(file, images, coding, payload=payload, chunk=chunk, progress=progress)
     return Compressed(file.getvalue(), report)
+
+
+def bounds_of(images: ImageSet, chunk: int | None) -> list[tuple[int, int]]:
+    """`chunk_bounds` of a set; see `compress_to`."""
+    most = CHUNK_BINARY_VALUES if images.binary else CHUNK_VALUES
+    return chunk_bounds(picture_sizes(images.manifest), chunk, most)
 
 
 def chunk_bounds(sizes: np.ndarray, chunk: int | None, most: int) -> list[tuple[int, int]]:

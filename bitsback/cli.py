@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -97,8 +98,6 @@ def compress(
     ] = False,
 ) -> None:
     """Compress images losslessly into one file."""
-    from functools import partial
-
     from . import archive, files
     from .api import load_model
     from .chunk_encoder import Coding
@@ -145,8 +144,6 @@ def decompress(
     jobs: Jobs = 1,
 ) -> None:
     """Give back the very images that were compressed."""
-    from functools import partial
-
     from . import files, outputs
     from .workers import Recipe, decoded
 

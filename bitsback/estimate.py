@@ -70,8 +70,7 @@ def estimate(images: ImageSet, coding: Coding, chunk: int | None = None) -> Esti
     ).report
     seconds = time.perf_counter() - began
     share = values / int(sizes[numbers].sum())
-    most = archive.CHUNK_BINARY_VALUES if images.binary else archive.CHUNK_VALUES
-    chunks, sampled = (len(archive.chunk_bounds(s, chunk, most)) for s in (sizes, sizes[numbers]))
+    chunks, sampled = (len(archive.bounds_of(each, chunk)) for each in (images, some))
     own = report.overhead_bits / sampled * chunks
     names = 8 * len(pack_payload(images.manifest, images.extra, b""))
     pictures = (report.file_bits - report.overhead_bits - report.payload_bits) * share

@@ -41,9 +41,16 @@ class Latents:
     @functools.cached_property
     def prior_rows(self) -> np.ndarray:
         """Rows of the prior table for the coded channels."""
+        if self.origin is self.p:
+            return self.of_coded(grid.prior_rows(self.log_width, self.dither))
         octaves = self.origin.log_scale.astype(np.int64) - self.p.log_scale
         width = (octaves + grid.PER_WIDTH // 2) // grid.PER_WIDTH + self.log_width
         return self.of_coded(grid.prior_rows(width, self.dither))
+
+    @property
+    def nothing(self) -> np.ndarray:
+        """0 for every coded latent."""
+        return self.of_coded(np.zeros(self.dither.shape, np.int64))
 
     def of_coded(self, values: np.ndarray) -> np.ndarray:
         """The coded channels of (B, C, h, w)."""
@@ -151,28 +158,28 @@ def posteriors(
 
     def ask(index: int, state: State, latents: Latents) -> Posterior:
         nonlocal memory
-        nothing = latents.of_coded(np.zeros(latents.dither.shape, np.int64))
         if index >= needed:
-            return Posterior(nothing, nothing, latents.p, latents)
+            return Posterior(latents.nothing, latents.nothing, latents.p, latents)
         q, memory = model.posterior(index, memory, state, latents.p)
         if latents.group.certain:
-            return Posterior(nothing, nothing, q, latents)
+            return Posterior(latents.nothing, latents.nothing, q, latents)
         rows, base = grid.posterior_rows(q, latents.p, latents.log_width, latents.dither)
         return Posterior(latents.of_coded(rows), latents.of_coded(base), q, latents)
 
     return ask
 
 
+def prior_codec(rows: np.ndarray) -> codecs.Codec[np.ndarray]:
+    """Columns of rows of the prior's table."""
+    return codecs.categorical(tables.prior_table(), rows, tables.PRECISION)
+
+
 def push_prior(message: Message, latents: Latents, k: np.ndarray) -> None:
     """Push a group's k under its prior."""
-    rows = latents.prior_rows
-    codec = codecs.categorical(tables.prior_table(), rows, tables.PRECISION)
-    codec.push(message, k - tables.FIRST)
+    prior_codec(latents.prior_rows).push(message, k - tables.FIRST)
 
 
 def pop_prior(message: Message, latents: Latents) -> np.ndarray:
     """Pop a group's k under its prior."""
-    rows = latents.prior_rows
-    codec = codecs.categorical(tables.prior_table(), rows, tables.PRECISION)
-    column: np.ndarray = codec.pop(message)[1]
+    column: np.ndarray = prior_codec(latents.prior_rows).pop(message)[1]
     return column + tables.FIRST

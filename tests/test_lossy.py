@@ -338,5 +338,7 @@ def test_the_python_interface_takes_one_picture_or_several():
     assert bitsback.lossy_decode(several, model, variance=0.0).shape == images.shape
     gray = bitsback.lossy_encode(images[0, :, :, 0], model)
     assert bitsback.lossy_decode(gray, model).shape == (1, 16, 16, 1)
+    with pytest.raises(InputError, match="steps 1 to 3, not 0"):
+        bitsback.lossy_encode(images, model, steps=0)
     with pytest.raises(InputError, match="not both"):
         bitsback.lossy_encode(images, model, steps=1, bits_per_dim=1.0)

@@ -6,12 +6,13 @@ import numpy as np
 
 from bitsback import sampling
 from bitsback.ans import DEFAULT_HEADS, Message
-from bitsback.bits_back import walk
+from bitsback.bits_back import encode, walk
 from bitsback.errors import InputError
-from bitsback.latents import Latents, masks_of, posteriors, prepare
+from bitsback.latents import Latents, masks_of, posteriors
 from bitsback.link import Link
 from bitsback.lossy import areas, coder
 from bitsback.protocol import LoadedModel, State
+from bitsback.rates import group_kl_bits
 
 _WORDS = 1 << 22
 
@@ -65,13 +66,10 @@ def samples(loaded: LoadedModel, count: int, seed: int = 0) -> np.ndarray:
     if len(loaded.model.passes) > 1:
         drawn = sampling.sample(loaded, count, seed)
         return drawn * np.uint8(255) if loaded.binary else drawn
-    side, model = loaded.tiles[0], loaded.model
+    side = loaded.tiles[0]
     link = Link(count, side, side, seed, 0, coded=frozenset(), variance=1.0, drawn_seed=seed)
-    state = model.start(count, side, side)
-    for index, group in enumerate(model.groups):
-        found = prepare(link, index, group, model.prior(index, state))
-        state = model.step(index, state, found.z(found.of_coded(found.drawn)))
-    return model.picture(state).transpose(0, 2, 3, 1)
+    state = areas.generated(loaded.model, link, {})
+    return loaded.model.picture(state).transpose(0, 2, 3, 1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,9 +88,6 @@ class Information:
 
 def information(images: np.ndarray, loaded: LoadedModel) -> Information:
     """What each group of latents tells of pictures, (N, H, W, C) uint8."""
-    from bitsback.bits_back import encode
-    from bitsback.rates import group_kl_bits
-
     x = np.ascontiguousarray(coder.widened(images, loaded).transpose(0, 3, 1, 2))
     count, _, height, width = x.shape
     message = Message.random(DEFAULT_HEADS, _WORDS, 0)

@@ -28,9 +28,14 @@ def steps_of(loaded: LoadedModel) -> int:
     return max(group.step for group in loaded.model.groups)
 
 
+def layers_of(model: Model) -> int:
+    """1 or 2."""
+    return max(group.layer for group in model.groups)
+
+
 def stored(model: Model, high: bool) -> list[int]:
     """Numbers of the groups that may be stored, in order: all, or those of the highest layer."""
-    top = max(group.layer for group in model.groups)
+    top = layers_of(model)
     return [i for i, group in enumerate(model.groups) if not high or group.layer == top]
 
 
@@ -80,6 +85,16 @@ def decode(
     variance: float,
     seed: int,
 ) -> np.ndarray:
+    """The pictures of one area, (N, h, w, C) uint8, their latents popped and the others drawn.
+
+    Args:
+        shape: (N, h, w, C) of the area.
+        number: of the area in its pictures.
+        variance, seed: of the latents that are drawn.
+
+    Raises:
+        FormatError: the stack holds too little.
+    """
     count, height, width, channels = shape
     chosen = stored(loaded.model, header.high)
     chosen = chosen[: first_groups(loaded.model, header.steps, header.high)]
@@ -88,18 +103,18 @@ def decode(
 
     def popped(index: int, state: State, latents: Latents) -> np.ndarray:
         if index not in chosen:
-            return _nothing(latents)
+            return latents.nothing
         return stack.pop(message, latents.prior_rows) + tables.FIRST
 
     visits, state = walk(loaded.model, link, popped)
     if variance > 0 and len(chosen) < len(visits):
         freely = dataclasses.replace(link, variance=variance, drawn_seed=seed)
         known = {i: visits[i].latents.z(visits[i].k) for i in chosen}
-        state = _generated(loaded.model, freely, known)
+        state = generated(loaded.model, freely, known)
     return loaded.model.picture(state)[:, :, :height, :width].transpose(0, 2, 3, 1)
 
 
-def _generated(model: Model, link: Link, known: dict[int, np.ndarray]) -> State:
+def generated(model: Model, link: Link, known: dict[int, np.ndarray]) -> State:
     """The state after all groups: known latents as they are, the others drawn from their priors.
 
     What is drawn may move the priors of what is known: so this is no walk over k.
@@ -109,13 +124,9 @@ def _generated(model: Model, link: Link, known: dict[int, np.ndarray]) -> State:
         z = known.get(index)
         if z is None:
             latents = prepare(link, index, group, model.prior(index, state))
-            z = latents.z(_nothing(latents))
+            z = latents.z(latents.nothing)
         state = model.step(index, state, z)
     return state
-
-
-def _nothing(latents: Latents) -> np.ndarray:
-    return latents.of_coded(np.zeros(latents.dither.shape, np.int64))
 
 
 def _link(shape: Sequence[int], chosen: Sequence[int], number: int) -> Link:

@@ -98,7 +98,7 @@ def analyse(images: np.ndarray, loaded: LoadedModel, high: bool = False) -> list
     check_model(loaded)
     if images.shape[1] * images.shape[2] > LARGEST:
         raise InputError(f"a lossy file holds a picture of at most {LARGEST} pixels")
-    if high and len({group.layer for group in loaded.model.groups}) < 2:
+    if high and areas.layers_of(loaded.model) < 2:
         raise InputError(f"model {loaded.name!r} has one layer: there is no higher one to store")
     together = link_size(*images.shape[1:3])
     found: list[Coded] = []
@@ -228,8 +228,8 @@ def decode(data: bytes, loaded: LoadedModel, variance: float = 1.0, seed: int = 
     if header.model != model_bits(loaded.sha256):
         raise ModelError(f"the file was not written by model {loaded.name!r} as it is here")
     check_model(loaded)
-    several_layers = len({group.layer for group in loaded.model.groups}) > 1
-    if header.steps > areas.steps_of(loaded) or (header.high and not several_layers):
+    one_layer = areas.layers_of(loaded.model) < 2
+    if header.steps > areas.steps_of(loaded) or (header.high and one_layer):
         raise FormatError("the file stores latents that its model does not have")
     message = stack.from_bytes(code, header.heads)
     parts = [_decode(header, len(link), message, loaded, variance, seed) for link in header.links]

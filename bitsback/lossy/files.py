@@ -79,7 +79,8 @@ def encode(
     shape = images.shape[1:]
     if rate is not None:
         return coder.write_within(rate, coded, shape, loaded, high, bare)
-    return coder.write(coded, shape, loaded, steps or areas.steps_of(loaded), high, bare)
+    steps = areas.steps_of(loaded) if steps is None else steps
+    return coder.write(coded, shape, loaded, steps, high, bare)
 
 
 def model_of(data: bytes, given: str | None, device: str, engine: str) -> LoadedModel:

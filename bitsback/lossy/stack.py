@@ -9,10 +9,11 @@ are faster; they begin as those of `ans`, and are folded into one.
 
 import numpy as np
 
-from bitsback import codecs, tables
+from bitsback import tables
 from bitsback.ans import Message
 from bitsback.errors import EmptyMessageError, FormatError
 from bitsback.heads import fold, unfold
+from bitsback.latents import prior_codec
 
 _HEAD = 8
 _DAMAGED = "the file is cut short or damaged: its latents do not end where they began"
@@ -29,7 +30,7 @@ def empty(heads: int) -> Message:
 
 def push(message: Message, rows: np.ndarray, columns: np.ndarray) -> None:
     """Push columns of rows of the prior's table."""
-    codecs.categorical(tables.prior_table(), rows, tables.PRECISION).push(message, columns)
+    prior_codec(rows).push(message, columns)
 
 
 def pop(message: Message, rows: np.ndarray) -> np.ndarray:
@@ -38,9 +39,8 @@ def pop(message: Message, rows: np.ndarray) -> np.ndarray:
     Raises:
         FormatError: the stack holds too little.
     """
-    codec = codecs.categorical(tables.prior_table(), rows, tables.PRECISION)
     try:
-        columns: np.ndarray = codec.pop(message)[1]
+        columns: np.ndarray = prior_codec(rows).pop(message)[1]
         return columns
     except EmptyMessageError as error:
         if len(message.heads) > 1:
