@@ -8,7 +8,7 @@ setup: .venv/installed
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet -c constraints.txt "torch==2.13.0"
-	$(BIN)/pip install --quiet -c constraints.txt -e ".[test,bench,demo,fast,figures,zarr,data,docs]"
+	$(BIN)/pip install --quiet -c constraints.txt -e ".[test,bench,demo,fast,figures,zarr,data,ray,docs]"
 	touch $@
 
 demo: setup

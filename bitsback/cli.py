@@ -13,10 +13,11 @@ from rich.table import Table
 
 from .api import DEFAULT_MODEL
 from .display import bar, errors, print_bench, print_report, progress_bar
-from .errors import BitsbackError, FormatError
+from .errors import BitsbackError, FormatError, InputError
 from .figures.cli import figure
 from .lossy.cli import app as lossy
 from .options import (
+    Address,
     Batch,
     Device,
     Engine,
@@ -30,12 +31,14 @@ from .options import (
     Model,
     OwnModel,
     Seed,
+    Spread,
     read_limited,
 )
 
 if TYPE_CHECKING:
     from .protocol import LoadedModel
     from .reader import Damage, Reader
+    from .workers import Recipe
 
 app = typer.Typer(
     add_completion=False,
@@ -80,19 +83,36 @@ def open_reader(
     return open_path(path, find)
 
 
+def side_by_side(
+    what: str, recipe: "Recipe", jobs: int | None, engine: str, address: str | None
+) -> Any:
+    """What codes chunks side by side, if that is asked for: `what` is "encoded" or "decoded"."""
+    if engine == "ray":
+        from . import cluster
+
+        return partial(getattr(cluster, what), recipe=recipe, jobs=jobs, address=address)
+    if address is not None:
+        raise InputError("--address is that of a cluster: it needs --engine ray")
+    from . import workers
+
+    many = jobs is not None and jobs > 1
+    return partial(getattr(workers, what), recipe=recipe, jobs=jobs) if many else None
+
+
 @app.command()
 def compress(
     inputs: Inputs,
     output: Annotated[Path, typer.Option("-o", "--output", help="the file to write")],
     model: Model = DEFAULT_MODEL,
     device: Device = "auto",
-    engine: Engine = "torch",
+    engine: Spread = "torch",
     batch: Batch = None,
     micro_batch: MicroBatch = None,
     chunk: ImagesPerChunk = None,
     payload: Annotated[Path | None, typer.Option(help="a file that travels inside")] = None,
     seed: Seed = 0,
-    jobs: Jobs = 1,
+    jobs: Jobs = None,
+    address: Address = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="predict size and time from a sample; write nothing")
     ] = False,
@@ -101,13 +121,15 @@ def compress(
     from . import archive, files
     from .api import load_model
     from .chunk_encoder import Coding
-    from .workers import Recipe, encoded
+    from .workers import Recipe
 
     found = read_limited(inputs, None)
     extra = b"" if payload is None else files.read_bytes(payload)
-    loaded = load_model(model, device, engine, micro_batch)
+    arithmetic = "torch" if engine == "ray" else engine
+    loaded = load_model(model, device, arithmetic, micro_batch)
     coding = Coding(loaded, batch, seed)
-    recipe = Recipe(model, device, engine, micro_batch, loaded.sha256, batch, seed, jobs)
+    recipe = Recipe(model, device, arithmetic, micro_batch, loaded.sha256, batch, seed)
+    encode = side_by_side("encoded", recipe, jobs, engine, address)
     if dry_run:
         from .estimate import estimate
 
@@ -121,7 +143,7 @@ def compress(
             payload=extra,
             chunk=chunk,
             progress=progress,
-            encode=partial(encoded, recipe=recipe) if jobs > 1 else None,
+            encode=encode,
         )
     errors.print(
         f"{report.images} images, {report.file_bits / 8:.0f} bytes, "
@@ -135,27 +157,28 @@ def decompress(
     output: Annotated[Path, typer.Option("-o", "--output", help="what to write")],
     model: OwnModel = None,
     device: Device = "auto",
-    engine: Engine = "torch",
+    engine: Spread = "torch",
     micro_batch: MicroBatch = None,
     payload: Annotated[Path | None, typer.Option(help="write the payload here")] = None,
     salvage: Annotated[
         bool, typer.Option("--salvage", help="write what a damaged file still holds; exit 1")
     ] = False,
-    jobs: Jobs = 1,
+    jobs: Jobs = None,
+    address: Address = None,
 ) -> None:
     """Give back the very images that were compressed."""
     from . import files, outputs
-    from .workers import Recipe, decoded
+    from .workers import Recipe
 
     damage: list[Damage] = []
-    opened = open_reader(file, model, device, engine, micro_batch)
+    arithmetic = "torch" if engine == "ray" else engine
+    opened = open_reader(file, model, device, arithmetic, micro_batch)
     with opened as reader, bar("decompress") as progress:
         extra = b"" if payload is None else reader.payload
-        recipe = Recipe(
-            model or reader.header.model, device, engine, micro_batch,
-            reader.header.model_sha256, None, 0, jobs,
-        )  # fmt: skip
-        decode = partial(decoded, recipe=recipe) if jobs > 1 else None
+        header = reader.header
+        name, sha256 = model or header.model, header.model_sha256
+        recipe = Recipe(name, device, arithmetic, micro_batch, sha256, None, 0)
+        decode = side_by_side("decoded", recipe, jobs, engine, address)
         parts = reader.salvaged(damage, progress) if salvage else reader.restored(progress, decode)
         outputs.write_images(parts, len(reader), output)
         if payload is not None:

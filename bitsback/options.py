@@ -9,6 +9,10 @@ Inputs = Annotated[list[Path], typer.Argument(help="a .npy, .npz, image files, o
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda")]
 Model = Annotated[str, typer.Option(help="a shipped model's name, or a model folder")]
 Engine = Annotated[str, typer.Option(help="torch; or numpy: the same bits, slowly, no torch")]
+Spread = Annotated[
+    str, typer.Option("--engine", help="torch; numpy: slowly, no torch; ray: torch on a cluster")
+]
+Address = Annotated[str | None, typer.Option(help="of a Ray cluster, for --engine ray")]
 MicroBatch = Annotated[
     int | None, typer.Option(min=1, help="images that the network is given at once; same bits")
 ]
@@ -16,7 +20,10 @@ Batch = Annotated[int | None, typer.Option(help="images per link of the chain")]
 ImagesPerChunk = Annotated[
     int | None, typer.Option("--chunk", help="images per chunk, each decodable alone")
 ]
-Jobs = Annotated[int, typer.Option(min=1, help="processes that code chunks side by side")]
+Jobs = Annotated[
+    int | None,
+    typer.Option(min=1, help="processes side by side: 1, or with --engine ray all of the cluster"),
+]
 Seed = Annotated[int, typer.Option(help="of the dither")]
 Limit = Annotated[int | None, typer.Option(min=1, help="use the first N images")]
 File = Annotated[Path, typer.Argument(help="a file written by compress")]

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from .ans import Message
+from .errors import ModelError
 from .grid import Gaussian
 
 State = Any
@@ -120,3 +121,17 @@ class LoadedModel:
     tiles: tuple[int, ...]
     batch: int
     multiple: int
+
+
+def check_weights(loaded: LoadedModel, sha256: bytes, who: str, name: str | None = None) -> None:
+    """Raise ModelError unless a model's digest begins with these bytes.
+
+    Args:
+        who: needs them, as an error says.
+        name: that it knows the model by; the model's own if None.
+    """
+    if not loaded.sha256.startswith(sha256):
+        raise ModelError(
+            f"{who} needs model {name or loaded.name!r} with SHA-256 {sha256.hex()}..., "
+            f"but this one has {loaded.sha256[: len(sha256)].hex()}..."
+        )

@@ -19,7 +19,7 @@ from .errors import FormatError, InputError, ModelError
 from .images import ImageSet, part, to_stack
 from .outputs import Lost
 from .progress import Progress
-from .protocol import LoadedModel
+from .protocol import LoadedModel, check_weights
 from .workers import ToDecode
 
 LoadModel = Callable[[str, bytes], LoadedModel]
@@ -257,7 +257,5 @@ def _matching_model(header: container.Header, load_model: LoadModel) -> LoadedMo
         loaded = load_model(header.model, header.model_sha256)
     except ModelError as error:
         raise ModelError(f"the file needs {needed}: {error}") from error
-    if not loaded.sha256.startswith(header.model_sha256):
-        has = loaded.sha256[: len(header.model_sha256)].hex()
-        raise ModelError(f"the file needs {needed}, but this one has {has}...")
+    check_weights(loaded, header.model_sha256, "the file", header.model)
     return loaded

@@ -20,6 +20,7 @@ from .chunk_encoder import Coding, encode_chunk
 from .chunk_job import Chunk
 from .errors import BitsbackError, InputError
 from .images import ImageSet
+from .protocol import check_weights
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -48,11 +49,7 @@ class ToDecode:
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """How a worker comes by its model: the arguments of `load_model`, and those of `Coding`.
-
-    Args:
-        jobs: processes; each takes its share of the processor's threads.
-    """
+    """How a worker comes by its model: the arguments of `load_model`, and those of `Coding`."""
 
     model: str
     device: str
@@ -61,64 +58,82 @@ class Recipe:
     sha256: bytes
     batch: int | None
     seed: int
-    jobs: int
-
-    def __post_init__(self) -> None:
-        if self.jobs < 1:
-            raise InputError(f"there is at least one job, not {self.jobs}")
 
 
 _coding: Coding | None = None
 
 
-def encoded(tasks: Iterable[ToEncode], recipe: Recipe) -> Iterator[Chunk]:
-    """The chunks of the tasks, in their order."""
-    return _spread(_encode, tasks, recipe)
+def encoded(tasks: Iterable[ToEncode], recipe: Recipe, jobs: int) -> Iterator[Chunk]:
+    """The chunks of the tasks, in their order, by so many processes.
+
+    Raises:
+        InputError: `jobs` is below 1.
+        BitsbackError: processes died again and again.
+    """
+    return _spread(encode, tasks, recipe, jobs)
 
 
-def decoded(tasks: Iterable[ToDecode], recipe: Recipe) -> Iterator[Restored]:
-    """The pictures of the tasks, in their order.
+def decoded(tasks: Iterable[ToDecode], recipe: Recipe, jobs: int) -> Iterator[Restored]:
+    """The pictures of the tasks, in their order; arguments and errors as of `encoded`.
 
     Raises:
         FormatError: a chunk is damaged.
     """
-    return _spread(_decode, tasks, recipe)
+    return _spread(decode, tasks, recipe, jobs)
 
 
-def _begin(recipe: Recipe) -> None:
+def begin(recipe: Recipe, threads: int) -> None:
+    """Load the model, in a process that is to code chunks.
+
+    Raises:
+        ModelError: it cannot be loaded, or is not the recipe's.
+    """
     global _coding
     from .api import load_model
 
     if recipe.engine == "torch":
         import torch
 
-        torch.set_num_threads(max(1, (os.cpu_count() or 1) // recipe.jobs))
+        torch.set_num_threads(threads)
     loaded = load_model(
         recipe.model, recipe.device, recipe.engine, recipe.micro_batch, recipe.sha256
     )
+    check_weights(loaded, recipe.sha256, "a worker")
     _coding = Coding(loaded, recipe.batch, recipe.seed)
 
 
-def _encode(task: ToEncode) -> Chunk:
-    assert _coding is not None  # _begin ran
+def encode(task: ToEncode) -> Chunk:
+    """Code a chunk, in a process that has begun."""
+    assert _coding is not None
     return encode_chunk(task.images, _coding, task.number, task.payload, None)
 
 
-def _decode(task: ToDecode) -> Restored:
-    assert _coding is not None  # _begin ran
+def decode(task: ToDecode) -> Restored:
+    """Decode a chunk, in a process that has begun."""
+    assert _coding is not None
     return decode_chunk(
         task.data, task.version, _coding.loaded, task.seed, task.number, task.pictures
     )
 
 
-def _spread(do: Callable[[T], R], tasks: Iterable[T], recipe: Recipe) -> Iterator[R]:
+def check_deaths(deaths: int, of: str, error: Exception) -> None:
+    """Raise BitsbackError where so many workers died that it is not by chance."""
+    if deaths > _DEATHS:
+        raise BitsbackError(
+            f"{deaths} {of} died while they coded chunks: is there enough memory?"
+        ) from error
+
+
+def _spread(do: Callable[[T], R], tasks: Iterable[T], recipe: Recipe, jobs: int) -> Iterator[R]:
     """Results in the order of the tasks; no more than two for each process are under way."""
+    if jobs < 1:
+        raise InputError(f"there is at least one job, not {jobs}")
     coming = iter(tasks)
     waiting: collections.deque[tuple[T, Future[R]]] = collections.deque()
-    pool, deaths = _pool(recipe), 0
+    pool, deaths = _pool(recipe, jobs), 0
     try:
         while True:
-            for task in itertools.islice(coming, 2 * recipe.jobs - len(waiting)):
+            for task in itertools.islice(coming, 2 * jobs - len(waiting)):
                 waiting.append((task, pool.submit(do, task)))
             if not waiting:
                 return
@@ -126,12 +141,9 @@ def _spread(do: Callable[[T], R], tasks: Iterable[T], recipe: Recipe) -> Iterato
                 found = waiting[0][1].result()
             except BrokenProcessPool as error:
                 deaths += 1
-                if deaths > _DEATHS:
-                    raise BitsbackError(
-                        f"{deaths} processes died while they coded chunks: is there enough memory?"
-                    ) from error
+                check_deaths(deaths, "processes", error)
                 pool.shutdown()
-                pool = _pool(recipe)
+                pool = _pool(recipe, jobs)
                 waiting = collections.deque((task, pool.submit(do, task)) for task, _ in waiting)
                 continue
             waiting.popleft()
@@ -140,7 +152,8 @@ def _spread(do: Callable[[T], R], tasks: Iterable[T], recipe: Recipe) -> Iterato
         pool.shutdown(cancel_futures=True)
 
 
-def _pool(recipe: Recipe) -> ProcessPoolExecutor:
+def _pool(recipe: Recipe, jobs: int) -> ProcessPoolExecutor:
     # Forked processes would share the state of threads that they do not have.
     context: Any = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(recipe.jobs, context, initializer=_begin, initargs=(recipe,))
+    threads = max(1, (os.cpu_count() or 1) // jobs)
+    return ProcessPoolExecutor(jobs, context, initializer=begin, initargs=(recipe, threads))

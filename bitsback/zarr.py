@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from .api import compress, decompress, load_model
-from .errors import InputError, ModelError
+from .errors import InputError
+from .protocol import check_weights
 
 try:
     from numcodecs.abc import Codec
@@ -38,11 +39,7 @@ _loading = threading.Lock()
 @functools.cache
 def _load(model: str, sha256: str) -> "LoadedModel":
     loaded = load_model(model, sha256=bytes.fromhex(sha256))
-    if not loaded.sha256.hex().startswith(sha256):
-        raise ModelError(
-            f"the array needs model {model!r} with SHA-256 {sha256}..., but this one has "
-            f"{loaded.sha256.hex()[:DIGITS]}..."
-        )
+    check_weights(loaded, bytes.fromhex(sha256), "the array")
     return loaded
 
 

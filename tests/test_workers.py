@@ -37,7 +37,6 @@ def recipe(folder, **changes) -> workers.Recipe:
         "sha256": loaded.sha256,
         "batch": None,
         "seed": 3,
-        "jobs": 2,
     }
     return workers.Recipe(**(fields | changes))
 
@@ -56,11 +55,11 @@ def together(folder, images, encode) -> bytes:
 def test_two_processes_write_and_read_the_file_of_one(folder, engine):
     images = drawings()
     plan = recipe(folder, engine=engine)
-    data = together(folder, images, functools.partial(workers.encoded, recipe=plan))
+    data = together(folder, images, functools.partial(workers.encoded, recipe=plan, jobs=2))
     assert data == alone(folder, images)
     seen = []
     reader = Reader(io.BytesIO(data), lambda *_: bitsback.load_model(folder))
-    decode = functools.partial(workers.decoded, recipe=plan)
+    decode = functools.partial(workers.decoded, recipe=plan, jobs=2)
     parts = list(reader.restored(lambda *done: seen.append(done), decode))
     found = np.concatenate([np.stack(list(part.pictures))[..., 0] for part in parts])
     assert np.array_equal(found, images)
@@ -74,7 +73,7 @@ def _dies_once(task):
         with open(mark, "w"):
             pass
         os.kill(os.getpid(), signal.SIGKILL)
-    return workers._encode(task)
+    return workers.encode(task)
 
 
 def _dies(task):
@@ -84,7 +83,7 @@ def _dies(task):
 def test_a_process_that_is_killed_is_replaced(folder, tmp_path, monkeypatch):
     monkeypatch.setenv("BITSBACK_MARK", str(tmp_path / "mark"))
     images, plan = drawings(), recipe(folder)
-    data = together(folder, images, lambda tasks: workers._spread(_dies_once, tasks, plan))
+    data = together(folder, images, lambda tasks: workers._spread(_dies_once, tasks, plan, 2))
     assert (tmp_path / "mark").exists()
     assert data == alone(folder, images)
 
@@ -92,14 +91,14 @@ def test_a_process_that_is_killed_is_replaced(folder, tmp_path, monkeypatch):
 def test_processes_that_always_die_are_given_up(folder):
     plan = recipe(folder)
     with pytest.raises(BitsbackError, match="processes died"):
-        together(folder, drawings(5), lambda tasks: workers._spread(_dies, tasks, plan))
+        together(folder, drawings(5), lambda tasks: workers._spread(_dies, tasks, plan, 2))
 
 
 def test_damage_is_named_as_by_one_process(folder):
     data = bytearray(alone(folder, drawings()))
     data[-3] ^= 1
     reader = Reader(io.BytesIO(bytes(data)), lambda *_: bitsback.load_model(folder))
-    decode = functools.partial(workers.decoded, recipe=recipe(folder))
+    decode = functools.partial(workers.decoded, recipe=recipe(folder), jobs=2)
     with pytest.raises(FormatError, match="damaged in chunk 4, images 20 to 23"):
         list(reader.restored(decode=decode))
 
@@ -111,7 +110,7 @@ def test_the_wrong_model_is_refused_before_any_process_begins(folder, tmp_path, 
     with pytest.raises(ModelError):
         list(reader.restored(decode=lambda tasks: pytest.fail("a process began")))
     with pytest.raises(InputError, match="at least one"):
-        recipe(folder, jobs=0)
+        list(workers.encoded([], recipe(folder), jobs=0))
 
 
 def test_the_command_line_takes_jobs(folder, tmp_path, monkeypatch):

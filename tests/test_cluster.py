@@ -1,0 +1,161 @@
+"""Ray actors give the bytes and the pictures of one process, also when one of them is killed."""
+
+import dataclasses
+import functools
+import io
+import os
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from test_workers import alone, drawings, recipe, together
+
+import bitsback
+from bitsback import cli, cluster, workers
+from bitsback.errors import BitsbackError, FormatError, InputError, ModelError
+from bitsback.reader import Reader
+
+ray = pytest.importorskip("ray")
+
+
+@pytest.fixture
+def folder(build_model, tmp_path):
+    build_model()
+    return tmp_path / "model"
+
+
+@pytest.fixture(scope="module")
+def running():
+    """A cluster of two workers on this machine, which stays for the module's tests."""
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="error")
+    yield
+    ray.shutdown()
+
+
+# First, while this process is connected to no cluster.
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1", "1:2:3", "nonsense"])
+def test_an_address_without_a_cluster_is_one_sentence(folder, address):
+    with pytest.raises(InputError, match="there is no Ray cluster at"):
+        list(cluster.encoded([], recipe(folder), address=address))
+
+
+def test_actors_write_and_read_the_file_of_one_process(folder, running):
+    images, plan = drawings(), recipe(folder)
+    data = together(folder, images, functools.partial(cluster.encoded, recipe=plan, jobs=2))
+    assert data == alone(folder, images)
+    reader = Reader(io.BytesIO(data), lambda *_: bitsback.load_model(folder))
+    decode = functools.partial(cluster.decoded, recipe=plan, jobs=2)
+    parts = list(reader.restored(decode=decode))
+    found = np.concatenate([np.stack(list(part.pictures))[..., 0] for part in parts])
+    assert np.array_equal(found, images)
+    damaged = bytearray(data)
+    damaged[-3] ^= 1
+    reader = Reader(io.BytesIO(bytes(damaged)), lambda *_: bitsback.load_model(folder))
+    with pytest.raises(FormatError, match="damaged in chunk 4, images 20 to 23"):
+        list(reader.restored(decode=decode))
+
+
+def test_an_actor_that_is_killed_is_replaced(folder, running, tmp_path, monkeypatch):
+    mark = tmp_path / "mark"
+
+    class Dying(cluster._Actor):
+        def encode(self, task):
+            self._begin()
+            if task.number == 2 and not mark.exists():
+                mark.touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+            return workers.encode(task)
+
+    monkeypatch.setattr(cluster, "_Actor", Dying)
+    images = drawings()
+    data = together(
+        folder, images, functools.partial(cluster.encoded, recipe=recipe(folder), jobs=2)
+    )
+    assert mark.exists()
+    assert data == alone(folder, images)
+
+
+def test_the_command_line_takes_the_engine(folder, running, tmp_path, monkeypatch, capsys):
+    images = drawings()
+    np.save(tmp_path / "x.npy", images)
+    words = ("--model", folder, "--engine", "ray", "--jobs", 2)
+    compress = ("compress", tmp_path / "x.npy", "-o", tmp_path / "x.bb", "--chunk", 5, *words)
+    for command in (compress, ("decompress", tmp_path / "x.bb", "-o", tmp_path / "y.npy", *words)):
+        monkeypatch.setattr(sys, "argv", ["bitsback", *map(str, command)])
+        with pytest.raises(SystemExit) as exit_:
+            cli.main()
+        assert not exit_.value.code
+    assert np.array_equal(np.load(tmp_path / "y.npy"), images)
+    assert (tmp_path / "x.bb").read_bytes() == bitsback.compress(images, folder, chunk=5)
+    monkeypatch.setattr(
+        sys, "argv", ["bitsback", *map(str, compress[:-4]), "--address", "somewhere"]
+    )
+    with pytest.raises(SystemExit) as exit_:
+        cli.main()
+    assert exit_.value.code == 2
+    assert "--engine ray" in capsys.readouterr().err
+
+
+def test_actors_that_always_die_are_given_up(folder, running, monkeypatch):
+    class Dying(cluster._Actor):
+        def encode(self, task):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    monkeypatch.setattr(cluster, "_Actor", Dying)
+    with pytest.raises(BitsbackError, match="4 actors died"):
+        together(
+            folder, drawings(5), functools.partial(cluster.encoded, recipe=recipe(folder), jobs=1)
+        )
+
+
+def test_actors_refuse_another_model_than_the_files(folder, running):
+    plan = dataclasses.replace(recipe(folder), sha256=b"otherone")
+    with pytest.raises(ModelError, match="a worker needs model"):
+        together(folder, drawings(5), functools.partial(cluster.encoded, recipe=plan, jobs=1))
+
+
+@pytest.mark.parametrize(
+    ("has", "jobs", "device", "expected"),
+    [
+        ({"CPU": 16.0}, None, "auto", (16, 0.0)),
+        ({"CPU": 16.0}, 3, "auto", (3, 0.0)),
+        ({"CPU": 16.0, "GPU": 4.0}, None, "auto", (4, 1.0)),
+        ({"CPU": 16.0, "GPU": 4.0}, None, "cpu", (16, 0.0)),
+        ({"CPU": 16.0, "GPU": 4.0}, 8, "cuda", (8, 0.5)),
+        ({"CPU": 16.0, "GPU": 2.0}, 3, "cuda", (3, 0.5)),
+        ({"CPU": 16.0, "GPU": 1.0}, 3, "cuda", (3, 0.3333)),
+        ({"CPU": 16.0, "GPU": 4.0}, 2, "auto", (2, 1.0)),
+    ],
+)
+def test_actors_share_what_the_cluster_has(has, jobs, device, expected):
+    assert cluster._shares(has, jobs, device) == expected
+
+
+def test_a_cluster_that_is_too_small_is_refused():
+    with pytest.raises(InputError, match="2 processors, too few for 3 actors"):
+        cluster._shares({"CPU": 2.0}, 3, "auto")
+    with pytest.raises(InputError, match="0 processors"):
+        cluster._shares({}, None, "auto")
+
+
+def test_a_cluster_of_its_own_is_begun_and_ended(folder, tmp_path):
+    """As on the command line, in a process that no other test shares."""
+    np.save(tmp_path / "x.npy", drawings())
+    words = ("--chunk", "5", "--model", str(folder), "--engine", "ray")
+    done = subprocess.run(
+        [sys.executable, "-m", "bitsback.cli", "compress", "x.npy", "-o", "x.bb", *words],
+        cwd=tmp_path,
+        env=os.environ | {"RAY_ADDRESS": ""},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "x.bb").read_bytes() == bitsback.compress(drawings(), folder, chunk=5)
+
+
+def test_without_ray_a_sentence_says_what_to_install(folder, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(InputError, match=r"bitsback\[ray\]"):
+        list(cluster.encoded([], recipe(folder)))
