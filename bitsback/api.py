@@ -2,7 +2,7 @@
 
 import io
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -46,7 +46,7 @@ def as_model(model: "str | Path | LoadedModel") -> "LoadedModel":
 
 
 def compress(
-    images: np.ndarray,
+    images: Any,
     model: "str | Path | LoadedModel" = DEFAULT_MODEL,
     payload: bytes = b"",
     *,
@@ -58,7 +58,8 @@ def compress(
     """Compress images losslessly.
 
     Args:
-        images: (N, H, W), (N, H, W, 1) or (N, H, W, 3), uint8 or bool; or one image.
+        images: (N, H, W) or (N, H, W, C) with 1 to 4 channels, uint8 or bool; or one image; or
+            anything that `bitsback.data.read` takes: paths, Zarr arrays, data sets.
         model: name, folder, or what `load_model` gave.
         payload: bytes that lie at the bottom of the stack and come back from `payload_of`.
         batch: images per link of the chain; the model's default if None.
@@ -74,11 +75,10 @@ def compress(
         InputError: the images cannot be coded.
         ModelError: the model cannot be used.
     """
-    from . import archive
-    from .images import from_array
+    from . import archive, data
 
     return archive.compress_set(
-        from_array(images),
+        data.read(images),
         as_model(model),
         payload=payload,
         batch=batch,
@@ -89,7 +89,7 @@ def compress(
 
 
 def decompress(data: bytes, model: "str | Path | LoadedModel | None" = None) -> np.ndarray:
-    """The very array that `compress` was given.
+    """The very array that `compress` was given; of files, their pictures stacked.
 
     Args:
         data: the bytes of a file.
@@ -146,7 +146,7 @@ def _finder(model: "str | Path | LoadedModel | None") -> "LoadModel":
 
 
 def rate(
-    images: np.ndarray,
+    images: Any,
     model: "str | Path | LoadedModel" = DEFAULT_MODEL,
     *,
     batch: int | None = None,
@@ -159,11 +159,10 @@ def rate(
     Raises:
         InputError, ModelError: as `compress`.
     """
-    from . import archive
-    from .images import from_array
+    from . import archive, data
 
     return archive.compress_set(
-        from_array(images),
+        data.read(images),
         as_model(model),
         batch=batch,
         seed=seed,

@@ -174,7 +174,7 @@ def check_images(array: Array, source: str) -> None:
     """Raise InputError unless the array holds images.
 
     Args:
-        array: uint8 or bool; (N, H, W), (N, H, W, 1), (N, H, W, 3), or one picture as (H, W) or
+        array: uint8 or bool; (N, H, W), (N, H, W, C) with C 1 to 4, or one picture as (H, W) or
             (H, W, 3).
         source: what to call it in the error.
     """
@@ -184,10 +184,10 @@ def check_images(array: Array, source: str) -> None:
             f"{source} has dtype {array.dtype}{nan}; images must be uint8 or bool "
             "(scale them to 0..255 and convert)"
         )
-    if array.ndim not in (2, 3, 4) or (array.ndim == 4 and array.shape[3] not in (1, 3)):
+    if array.ndim not in (2, 3, 4) or (array.ndim == 4 and not 1 <= array.shape[3] <= 4):
         raise InputError(
-            f"{source} has shape {array.shape}; images must be (N, H, W), (N, H, W, 1), "
-            "(N, H, W, 3), (H, W) or (H, W, 3)"
+            f"{source} has shape {array.shape}; images must be (N, H, W), (N, H, W, C) with 1 to 4 "
+            "channels, (H, W) or (H, W, 3)"
         )
     if array.size == 0:
         what = "an empty set of images" if array.shape[0] == 0 else "images without pixels"

@@ -20,7 +20,7 @@ from PIL import Image
 
 from . import archive, classical
 from .errors import BitsbackError, InputError
-from .images import ImageSet
+from .images import ImageSet, check_plain
 from .progress import Progress
 from .protocol import LoadedModel, Model
 from .reader import Reader
@@ -121,6 +121,7 @@ def run(
         InputError: the set cannot be coded, or imagecodecs is not installed.
         BitsbackError: a codec did not give the pictures back.
     """
+    check_plain(images, "a comparison with other codecs")
     images = dataclasses.replace(images, pictures=list(images.pictures))
     peers = peers_of(images)
     timed = TimedModel(loaded.model)

@@ -1,11 +1,13 @@
 """A chunk back to its pictures: the mirror of `chunk_encoder`."""
 
 import dataclasses
+import itertools
 
 import numpy as np
 
-from . import bits_back, initial, tiles
+from . import bits_back, initial, planes, tiles
 from .ans import unflatten
+from .beside import unpack_all
 from .chain import Chain, Place
 from .chunk import pixel_checksum, unpack_chunk
 from .chunk_head import ChunkHead
@@ -105,16 +107,18 @@ def _restore(runs: list[Run], payload: bytes, pictures: int) -> Restored:
         raise FormatError("it has fewer tiles than its index has pictures")
     manifest, extra, user = unpack_payload(payload)
     shapes = picture_shapes(manifest, pictures)
-    joined = {
-        run.tiles.shape[3]: iter(
-            tiles.join(run.tiles, [s for s in shapes if s[2] == run.tiles.shape[3]])
-        )
-        for run in runs
-    }
-    if joined.keys() != {shape[2] for shape in shapes}:
+    joined = {}
+    for run in runs:
+        channels = run.tiles.shape[3]
+        joined[channels] = iter(tiles.join(run.tiles, planes.shapes(shapes, channels)))
+    wanted = [planes.PLANES[shape[2]] for shape in shapes]
+    if joined.keys() != set(itertools.chain(*wanted)):
         raise FormatError("its pictures are not those of its manifest")
-    found = [next(joined[shape[2]]) for shape in shapes]
+    found = [np.concatenate([next(joined[c]) for c in each], 2) for each in wanted]
     binary = bool(manifest.pop("binary", False))
-    images = ImageSet(found, binary, manifest, extra)
+    if "modes" in manifest:
+        images = ImageSet(found, binary, manifest, beside=unpack_all(extra, pictures))
+    else:
+        images = ImageSet(found, binary, manifest, extra)
     check_manifest(images)
     return Restored(images, user)

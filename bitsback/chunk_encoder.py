@@ -78,7 +78,7 @@ def encode_chunk(
         side,
         loaded,
         number,
-        pack_payload(images.manifest | {"binary": images.binary}, images.extra, payload),
+        pack_payload(images.manifest | {"binary": images.binary}, images.packed, payload),
         coding.batch or loaded.batch * (loaded.tiles[-1] // side) ** 2,
         (),
         1,

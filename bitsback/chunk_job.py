@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from . import bits_back, initial, tiles
+from . import bits_back, initial, planes, tiles
 from .ans import Message, flatten
 from .chain import Chain
 from .chunk import pack_chunk, pixel_checksum
@@ -92,7 +92,8 @@ class Job:
         """Values of the pictures, padding left out, in all tiles but the first counts[i]."""
         found = 0
         for run, count in zip(self.runs, counts, strict=True):
-            shapes = [p.shape for p in self.images.pictures if p.shape[2] == run.tiles.shape[3]]
+            whole = (picture.shape for picture in self.images.pictures)
+            shapes = planes.shapes(whole, run.tiles.shape[3])
             found += int(tiles.values(shapes, (self.side, self.side))[count:].sum())
         return found
 

@@ -131,9 +131,12 @@ def compress(
     recipe = Recipe(model, device, arithmetic, micro_batch, loaded.sha256, batch, seed)
     encode = side_by_side("encoded", recipe, jobs, engine, address)
     if dry_run:
-        from .estimate import estimate
+        from .estimate import estimate, spell
 
-        print(estimate(found, coding, chunk))
+        with bar("dry run") as progress:
+            expected = estimate(found, coding, chunk, progress)
+        shared = "" if jobs is None else f"; at best {spell(expected.seconds / jobs)} by {jobs}"
+        print(f"{expected}{shared}")
         return
     with bar("compress") as progress, files.atomic_file(output) as file:
         report = archive.compress_to(

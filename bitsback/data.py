@@ -1,16 +1,44 @@
-"""Image data sets of other libraries, as one array of images.
+"""One way in for images wherever they lie, which `bitsback.compress` and `rate` take too.
 
-images_of(torchvision.datasets.MNIST(...)), images_of(datasets.load_dataset("mnist")["test"])
+read("photos/"), read("shard.tar"), read("cifar10.zarr"), read(["a.png", "b.png"])
+read(array), read(zarr.open("cifar10.zarr"))
+read(torchvision.datasets.MNIST(...)), read(datasets.load_dataset("mnist")["test"])
 """
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from .errors import InputError
+from .images import ImageSet, from_array
 
 _COLUMNS = ("image", "img", "images")
+
+
+def read(source: Any) -> ImageSet:
+    """Images as the set of pictures that is compressed.
+
+    Args:
+        source: the path of a .npy, .npz, tar (WebDataset), Zarr array, image file or folder, or a
+            list of paths of image files; an array; a Zarr array; or a data set (see `images_of`).
+            What has a path, and a Zarr array, is read a chunk at a time when it is coded.
+
+    Raises:
+        InputError: there are no images, or of a kind that cannot be kept exactly.
+    """
+    from . import inputs
+
+    if isinstance(source, str | Path):
+        return inputs.read_images([Path(source)])
+    if isinstance(source, list | tuple) and source and isinstance(source[0], str | Path):
+        return inputs.read_images([Path(path) for path in source])
+    if isinstance(source, np.ndarray):
+        return from_array(source)
+    if all(hasattr(source, name) for name in ("shape", "dtype", "chunks")):
+        return inputs.from_zarr(source, "the array")
+    return from_array(images_of(source))
 
 
 def images_of(source: Any) -> np.ndarray:

@@ -14,6 +14,7 @@ from . import archive
 from .chunk_encoder import Coding
 from .images import ImageSet, picked, picture_sizes
 from .payload import pack_payload
+from .progress import Progress
 
 SAMPLE_VALUES = 1 << 21
 
@@ -39,16 +40,19 @@ class Estimate:
     def __str__(self) -> str:
         error = "" if self.error is None else f" (standard error {self.error:,.0f})"
         return (
-            f"about {self.size:,.0f} bytes{error} and {_spell(self.seconds)}, "
+            f"about {self.size:,.0f} bytes{error} and {spell(self.seconds)}, "
             f"from {self.sampled} of {self.images} images"
         )
 
 
-def estimate(images: ImageSet, coding: Coding, chunk: int | None = None) -> Estimate:
+def estimate(
+    images: ImageSet, coding: Coding, chunk: int | None = None, progress: Progress | None = None
+) -> Estimate:
     """Predict what `archive.compress_to` would give.
 
     Args:
         chunk: pictures per chunk, as there.
+        progress: called with (pictures of the sample done, pictures in it).
 
     Raises:
         InputError: the model cannot code such pictures.
@@ -67,12 +71,16 @@ def estimate(images: ImageSet, coding: Coding, chunk: int | None = None) -> Esti
         heads=coding.heads,
         always_chain=coding.always_chain,
         chunk=chunk,
+        progress=progress,
     ).report
     seconds = time.perf_counter() - began
     share = values / int(sizes[numbers].sum())
     chunks, sampled = (len(archive.bounds_of(each, chunk)) for each in (images, some))
     own = report.overhead_bits / sampled * chunks
-    names = 8 * len(pack_payload(images.manifest, images.extra, b""))
+    beside = pack_payload({}, some.packed, b"") if some.beside is not None else b""
+    names = 8 * (
+        len(pack_payload(images.manifest, images.extra, b"")) + len(beside) * count / len(numbers)
+    )
     pictures = (report.file_bits - report.overhead_bits - report.payload_bits) * share
     rates = np.array([link.net_bits / link.images for link in report.links])
     error = None
@@ -87,7 +95,8 @@ def estimate(images: ImageSet, coding: Coding, chunk: int | None = None) -> Esti
     )
 
 
-def _spell(seconds: float) -> str:
+def spell(seconds: float) -> str:
+    """A time in seconds, minutes or hours."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)

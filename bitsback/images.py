@@ -4,11 +4,13 @@ The manifest is a JSON object with a "kind" and what rebuilds that kind:
 
     array   dtype ("uint8" or "bool"), shape
     npz     the same, and name (of the image array), names (all, in order), packed (compressed)
-    file    names, modes ("L", "RGB" or "1") and shapes (H, W, C), lists of length one
+    file    names, modes (see `pictures.CHANNELS`) and shapes (H, W, C), lists of length one
     folder  the same for every file; names are relative, with forward slashes
+    tar     the same for every image among its members
 
-A picture's pixels are (H, W, C) uint8 with C 1 or 3. Where the whole set is binary they are 0 and
-1, otherwise a 1-bit file among others has 0 and 255. Palette images become RGB.
+A picture's pixels are (H, W, C) uint8, C 1 to 4: gray, gray and alpha, RGB, RGBA. Where the whole
+set is binary they are 0 and 1, otherwise a 1-bit file among others has 0 and 255. Of gray levels
+of 16 bits the high ones are a picture, the low ones lie beside it.
 """
 
 import dataclasses
@@ -21,7 +23,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bitsback import arrays as npz
+from bitsback.beside import pack_all
 from bitsback.errors import FormatError, InputError
+from bitsback.pictures import CHANNELS, DEEP, full_depth
 
 Picture = NDArray[np.uint8]
 
@@ -30,6 +34,7 @@ _FIELDS = {
     "npz": {"kind", "dtype", "shape", "name", "names", "packed"},
     "file": {"kind", "names", "modes", "shapes"},
     "folder": {"kind", "names", "modes", "shapes"},
+    "tar": {"kind", "names", "modes", "shapes"},
 }
 
 
@@ -38,24 +43,32 @@ class ImageSet:
     """Pictures, and what is needed to write them as they were.
 
     Args:
-        pictures: (H, W, C) uint8 each, C 1 or 3: a list, a stack (N, H, W, C), or a sequence
+        pictures: (H, W, C) uint8 each, C 1 to 4: a list, a stack (N, H, W, C), or a sequence
             that reads them when they are asked for.
         binary: whether all have one channel that holds only 0 and 1.
         manifest: how to rebuild the source (see the module).
         extra: the other arrays of an .npz, serialised; b"" if none.
+        beside: of files, what each picture has beside its 8-bit values (see
+            `bitsback.beside`); None if nothing.
     """
 
     pictures: Sequence[Picture] | NDArray[np.uint8]
     binary: bool
     manifest: dict[str, Any]
     extra: bytes = b""
+    beside: Sequence[bytes] | None = None
+
+    @property
+    def packed(self) -> bytes:
+        """What the payload holds beside the manifest: `extra`, or what lies beside the pictures."""
+        return self.extra if self.beside is None else pack_all(self.beside)
 
 
 def from_array(array: NDArray[Any]) -> ImageSet:
     """Take an array as pictures.
 
     Args:
-        array: uint8 or bool; (N, H, W), (N, H, W, 1), (N, H, W, 3), or one picture as (H, W) or
+        array: uint8 or bool; (N, H, W), (N, H, W, C) with C 1 to 4, or one picture as (H, W) or
             (H, W, 3).
 
     Returns:
@@ -84,24 +97,35 @@ def to_array(images: ImageSet) -> NDArray[Any]:
     """The array that an ImageSet was read from; for files, their pictures stacked.
 
     Returns:
-        The array in its dtype and shape; for files (N, H, W, C) uint8.
+        The array in its dtype and shape; for files (N, H, W, C) uint8, or uint16 of 16-bit ones.
 
     Raises:
-        InputError: files with pictures of different sizes.
+        InputError: files with pictures of different sizes or depths.
         FormatError: the manifest does not describe these pictures.
     """
     check_manifest(images)
-    manifest = images.manifest
-    if len({picture.shape for picture in images.pictures}) != 1:
-        raise InputError(
-            "pictures of different sizes make no single array; decompress to a folder, or take "
-            "them one by one from bitsback.open"
-        )
-    pictures = images.pictures
+    manifest, pictures = images.manifest, images.pictures
+    if "modes" in manifest:
+        each = levels(images)
+        if len({(found.shape, found.dtype) for found in each}) != 1:
+            raise InputError(
+                "pictures of different sizes or kinds make no single array; decompress to a "
+                "folder, or take them one by one from bitsback.open"
+            )
+        return np.stack(each)
     stack = pictures if isinstance(pictures, np.ndarray) else np.stack(list(pictures))
-    if manifest["kind"] in ("file", "folder"):
-        return stack
     return stack.reshape([int(side) for side in manifest["shape"]]).astype(manifest["dtype"])
+
+
+def levels(images: ImageSet) -> list[NDArray[Any]]:
+    """The pictures of files in full depth: (H, W, C) uint8, or (H, W, 1) uint16 each.
+
+    Raises:
+        FormatError: the low bits of one are damaged.
+    """
+    beside = images.beside or [b""] * len(images.pictures)
+    modes = images.manifest["modes"]
+    return [full_depth(*each) for each in zip(images.pictures, modes, beside, strict=True)]
 
 
 def to_stack(images: ImageSet) -> NDArray[Any]:
@@ -109,7 +133,7 @@ def to_stack(images: ImageSet) -> NDArray[Any]:
 
     Returns:
         (N, H, W) or (N, H, W, C) in the source's dtype: with an axis of channels where the array
-        had one; for files (N, H, W, C) uint8.
+        had one; for files (N, H, W, C).
 
     Raises:
         InputError, FormatError: as `to_array`.
@@ -124,14 +148,16 @@ def part(images: ImageSet, begin: int, end: int) -> ImageSet:
     """Pictures begin..end - 1 as a set of their own; the other arrays go with the first."""
     pictures = images.pictures[begin:end]
     if len(pictures) == len(images.pictures):
-        return dataclasses.replace(images, pictures=pictures)
+        beside = None if images.beside is None else images.beside[begin:end]
+        return dataclasses.replace(images, pictures=pictures, beside=beside)
     manifest = dict(images.manifest)
     if manifest["kind"] in ("array", "npz"):
         manifest["shape"] = [len(pictures), *manifest["shape"][1:]]
     else:
         for field in ("names", "modes", "shapes"):
             manifest[field] = manifest[field][begin:end]
-    return ImageSet(pictures, images.binary, manifest, b"" if begin else images.extra)
+    beside = None if images.beside is None else images.beside[begin:end]
+    return ImageSet(pictures, images.binary, manifest, b"" if begin else images.extra, beside)
 
 
 def picked(images: ImageSet, numbers: Sequence[int]) -> ImageSet:
@@ -146,7 +172,8 @@ def picked(images: ImageSet, numbers: Sequence[int]) -> ImageSet:
     else:
         for field in ("names", "modes", "shapes"):
             manifest[field] = [manifest[field][number] for number in numbers]
-    return ImageSet(pictures, images.binary, manifest)
+    beside = None if images.beside is None else [images.beside[number] for number in numbers]
+    return ImageSet(pictures, images.binary, manifest, beside=beside)
 
 
 def first_pictures(images: ImageSet, count: int) -> ImageSet:
@@ -155,7 +182,7 @@ def first_pictures(images: ImageSet, count: int) -> ImageSet:
     manifest = dict(found.manifest)
     if manifest["kind"] == "npz":
         manifest = array_manifest(np.dtype(manifest["dtype"]), manifest["shape"])
-    return ImageSet(found.pictures, found.binary, manifest)
+    return ImageSet(found.pictures, found.binary, manifest, beside=found.beside)
 
 
 def picture_sizes(manifest: dict[str, Any]) -> NDArray[np.int64]:
@@ -183,7 +210,9 @@ def picture_shapes(manifest: dict[str, Any], count: int) -> list[tuple[int, int,
             found = [(height, width, c) for height, width, c in manifest["shapes"]]
     except (KeyError, TypeError, ValueError) as error:
         raise FormatError("its manifest does not say the pictures' shapes") from error
-    if len(found) != count or any(type(s) is not int or s < 1 for shape in found for s in shape):
+    sides = (side for shape in found for side in shape)
+    good = len(found) == count and all(type(side) is int and side >= 1 for side in sides)
+    if not good or any(shape[2] > 4 for shape in found):
         raise FormatError("its manifest does not describe its pictures")
     return found
 
@@ -198,12 +227,12 @@ def check_manifest(images: ImageSet) -> None:
     if good and kind == "npz":
         good = isinstance(manifest["name"], str) and _is_texts(manifest["names"])
         good = good and isinstance(manifest["packed"], bool)
-    if good and kind in ("file", "folder"):
+    if good and kind in ("file", "folder", "tar"):
         names = manifest["names"]
         modes = manifest["modes"]
         good = _is_texts(names) and _is_texts(modes) and len(names) == len(modes)
-        good = good and len(names) == len(images.pictures) and set(modes) <= {"1", "L", "RGB"}
-        good = good and (kind == "folder" or len(names) == 1)
+        good = good and len(names) == len(images.pictures) and set(modes) <= CHANNELS.keys()
+        good = good and (kind != "file" or len(names) == 1)
     if not good or picture_shapes(manifest, len(images.pictures)) != [
         picture.shape for picture in images.pictures
     ]:
@@ -217,10 +246,17 @@ def check_manifest(images: ImageSet) -> None:
         raise FormatError("its manifest tells a kind of pixels that cannot hold its pictures")
 
 
+def check_plain(images: ImageSet, what: str) -> None:
+    """Raise InputError unless all pictures are gray or RGB of 8 bits; `what` takes no others."""
+    deep = DEEP in images.manifest.get("modes", [])
+    if deep or any(picture.shape[2] not in (1, 3) for picture in images.pictures):
+        raise InputError(f"{what} takes gray and RGB pictures of 8 bits, without alpha")
+
+
 def _holds(mode: str, pixels: Picture, binary: bool) -> bool:
     if mode == "1":
         return pixels.shape[2] == 1 and bool(np.isin(pixels, (0, 1 if binary else 255)).all())
-    return pixels.shape[2] == (3 if mode == "RGB" else 1)
+    return pixels.shape[2] == CHANNELS[mode]
 
 
 def _is_texts(value: Any) -> bool:

@@ -1,33 +1,37 @@
-"""INPUT of the command line: arrays, image files and folders as sets of pictures.
+"""INPUT of the command line: arrays, image files, folders and archives as sets of pictures.
 
-Pictures of files, and of a .npy, are read again when they are coded, so that a set may be larger
-than the memory; an .npz is read whole.
+Pictures of files, and of a .npy or Zarr array, are read again when they are coded, so that a set
+may be larger than the memory; an .npz is read whole.
 """
 
+import importlib
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from typing import overload
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bitsback import arrays
 from bitsback.errors import InputError
+from bitsback.image_files import read_file, read_files, read_tar
 from bitsback.images import ImageSet, Picture, array_manifest, stack_of
-from bitsback.names import is_safe
-from bitsback.pictures import is_lossless, read_picture
+from bitsback.lazy import Lazy
 
 _SCAN_VALUES = 1 << 24
+_ALONE = (".npy", ".npz", ".tar", ".zarr")
+_ZARR_FILES = ("zarr.json", ".zarray", ".zgroup")
+_COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
 
 
 def read_images(paths: Sequence[Path]) -> ImageSet:
-    """Read INPUT: one array file, image files, or one folder of image files.
+    """Read INPUT: an array, image files, one folder of image files, or one archive of them.
 
     Args:
-        paths: one .npy or .npz; or one or more image files; or one folder, taken with all below
-            it in sorted order.
+        paths: one .npy, .npz, tar or Zarr array; or one or more image files; or one folder, taken
+            with all below it in sorted order.
 
     Returns:
         The pictures and how to write them again.
@@ -40,98 +44,114 @@ def read_images(paths: Sequence[Path]) -> ImageSet:
     for path in paths:
         if not path.exists():
             raise InputError(f"{path} does not exist")
-        if len(paths) > 1 and (path.is_dir() or path.suffix in (".npy", ".npz")):
+        if len(paths) > 1 and (path.is_dir() or path.suffix in _ALONE):
             raise InputError(f"{path} must be given alone; only image files can be given together")
+        if path.name.endswith(_COMPRESSED):
+            raise InputError(f"{path} is compressed: unpack it to a .tar first")
     path = paths[0]
     if path.is_dir():
-        return _read_folder(path)
-    if path.suffix == ".npy":
-        return _read_npy(path)
-    if path.suffix == ".npz":
-        return _read_npz(path)
+        is_zarr = any((path / name).is_file() for name in _ZARR_FILES)
+        return _read_zarr(path) if is_zarr else _read_folder(path)
+    match path.suffix:
+        case ".npy":
+            return _read_npy(path)
+        case ".npz":
+            return _read_npz(path)
+        case ".tar":
+            return read_tar(path)
+        case ".zip" | ".zarr":
+            return _read_zarr(path)
     if len(paths) == 1:
-        return _read_files("file", [path], [path.name])
+        return read_file(path)
     parent = os.path.commonpath([path.absolute().parent for path in paths])
     names = [path.absolute().relative_to(parent).as_posix() for path in paths]
-    return _read_files("folder", paths, names)
+    return read_files(paths, names)
 
 
-@dataclass(frozen=True)
-class _NpyPictures(Sequence[Picture]):
-    """The stack (N, H, W, C) in a .npy file, read a range at a time.
+def from_zarr(array: Any, source: str) -> ImageSet:
+    """A Zarr array, or anything with a shape and a dtype of which ranges can be taken, as pictures.
 
-    Read, not mapped into memory: a mapping of the whole takes address space, and one of a file
-    that is cut short under it kills the process.
+    Args:
+        source: what to call it in an error.
+
+    Raises:
+        InputError: it is not of images.
     """
+    shape, dtype = tuple(int(side) for side in array.shape), np.dtype(array.dtype)
+    if len(shape) < 3 or (len(shape) == 3 and shape[2] in (1, 3)):
+        return stack_of(np.asarray(array[...]), source)
 
-    path: Path
-    offset: int
-    shape: tuple[int, int, int, int]
+    def read(begin: int, end: int) -> NDArray[Any]:
+        return np.asarray(array[begin:end])
 
-    def __len__(self) -> int:
-        return self.shape[0]
-
-    @overload
-    def __getitem__(self, where: int) -> Picture: ...
-    @overload
-    def __getitem__(self, where: slice) -> list[Picture]: ...
-    def __getitem__(self, where: int | slice) -> Picture | list[Picture]:
-        if isinstance(where, int):
-            number = range(len(self))[where]
-            return self._read(number, number + 1)[0]
-        begin, end, _ = where.indices(len(self))
-        return list(self._read(begin, end))
-
-    def _read(self, begin: int, end: int) -> NDArray[np.uint8]:
-        size = int(np.prod(self.shape[1:]))
-        count = max(0, end - begin) * size
-        try:
-            found = np.fromfile(self.path, np.uint8, count, offset=self.offset + begin * size)
-        except OSError as error:
-            raise InputError(f"{self.path} cannot be read: {error.strerror}") from error
-        if len(found) != count:
-            raise InputError(f"{self.path} became shorter while it was read")
-        return found.reshape(-1, *self.shape[1:])
+    return _lazy_array(read, dtype, shape, source)
 
 
-@dataclass(frozen=True)
-class _FilePictures(Sequence[Picture]):
-    """The pictures of image files, read when they are asked for."""
+def _lazy_array(
+    read: Callable[[int, int], NDArray[Any]],
+    dtype: np.dtype[Any],
+    shape: tuple[int, ...],
+    source: str,
+) -> ImageSet:
+    """An array of pictures, of which ranges are read when they are asked for."""
+    # An empty array of the shape tells what is wrong with it.
+    arrays.check_images(np.broadcast_to(np.zeros((), dtype), shape), source)
+    n, *sides = arrays.stack_shape(shape)
 
-    paths: Sequence[Path]
-    modes: Sequence[str]
-    shapes: Sequence[tuple[int, ...]]
-    binary: bool
+    def stack(begin: int, end: int) -> list[Picture]:
+        return list(read(begin, end).astype(np.uint8, copy=False).reshape(-1, *sides))
 
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    @overload
-    def __getitem__(self, where: int) -> Picture: ...
-    @overload
-    def __getitem__(self, where: slice) -> list[Picture]: ...
-    def __getitem__(self, where: int | slice) -> Picture | list[Picture]:
-        if isinstance(where, slice):
-            return [self[number] for number in range(*where.indices(len(self)))]
-        pixels, mode = read_picture(self.paths[where])
-        if mode != self.modes[where] or pixels.shape != self.shapes[where]:
-            raise InputError(f"{self.paths[where]} changed while it was read")
-        return pixels * np.uint8(255) if mode == "1" and not self.binary else pixels
+    block = max(1, _SCAN_VALUES // int(np.prod(sides)))
+    binary = sides[2] == 1 and all(
+        read(begin, min(begin + block, n)).max() <= 1 for begin in range(0, n, block)
+    )
+    return ImageSet(Lazy(n, stack), binary, array_manifest(dtype, shape))
 
 
 def _read_npy(path: Path) -> ImageSet:
     dtype, shape, offset = arrays.npy_layout(path)
     if offset is None:
         return stack_of(arrays.load_npy(path), str(path))
-    # An empty array of the shape tells what is wrong with it.
-    arrays.check_images(np.broadcast_to(np.zeros((), dtype), shape), str(path))
-    pictures = _NpyPictures(path, offset, arrays.stack_shape(shape))
-    n, *sides = pictures.shape
-    block = max(1, _SCAN_VALUES // int(np.prod(sides)))
-    binary = sides[2] == 1 and all(
-        pictures._read(begin, min(begin + block, n)).max() <= 1 for begin in range(0, n, block)
-    )
-    return ImageSet(pictures, binary, array_manifest(dtype, shape))
+    # (H, W) and (H, W, 3) are one picture, which is read whole.
+    size = int(np.prod(arrays.stack_shape(shape)[1:])) if len(shape) in (2, 3, 4) else 1
+    return _lazy_array(partial(_npy_range, path, offset, size), dtype, shape, str(path))
+
+
+def _npy_range(path: Path, offset: int, size: int, begin: int, end: int) -> NDArray[np.uint8]:
+    """Pictures of so many values each, of a .npy whose values begin at `offset`.
+
+    Read, not mapped into memory: a mapping of the whole takes address space, and one of a file
+    that is cut short under it kills the process.
+    """
+    count = (end - begin) * size
+    try:
+        found = np.fromfile(path, np.uint8, count, offset=offset + begin * size)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from error
+    if len(found) != count:
+        raise InputError(f"{path} became shorter while it was read")
+    return found
+
+
+def _read_zarr(path: Path) -> ImageSet:
+    try:
+        zarr: Any = importlib.import_module("zarr")
+    except ImportError as error:
+        raise InputError("Zarr arrays need zarr: pip install 'bitsback[zarr]'") from error
+    try:
+        store = zarr.storage.ZipStore(path, mode="r") if path.is_file() else path
+        opened = zarr.open(store, mode="r")
+    except InputError:
+        raise
+    except Exception as error:  # Zarr's stores and codecs raise many kinds
+        raise InputError(f"{path} cannot be read as a Zarr array: {error}") from error
+    if hasattr(opened, "arrays"):
+        names = sorted(name for name, _ in opened.arrays())
+        raise InputError(
+            f"{path} is a group of Zarr arrays ({', '.join(names) or 'none'}): name one of them, "
+            f"as {path}/NAME"
+        )
+    return from_zarr(opened, str(path))
 
 
 def _read_npz(path: Path) -> ImageSet:
@@ -151,41 +171,4 @@ def _read_folder(folder: Path) -> ImageSet:
     named = sorted((path.relative_to(folder).as_posix(), path) for path in found)
     if not named:
         raise InputError(f"{folder} is empty")
-    return _read_files("folder", [path for _, path in named], [name for name, _ in named])
-
-
-def _read_files(kind: str, paths: Sequence[Path], names: Sequence[str]) -> ImageSet:
-    if len(set(names)) != len(names):
-        raise InputError("the same image file is given twice")
-    for name in names if kind == "folder" else ():
-        if not is_safe(name):
-            raise InputError(f"{name!r} cannot be stored as a file name; rename it")
-    modes, shapes, binary = [], [], True
-    # All are read once before any is coded: what is wrong is told at once, not hours later.
-    for path in paths:
-        pixels, mode = read_picture(path)
-        modes.append(mode)
-        shapes.append(pixels.shape)
-        binary &= mode == "1" or (mode == "L" and bool(pixels.max() <= 1))
-    manifest = {
-        "kind": kind,
-        "names": _written_names(names, modes),
-        "modes": modes,
-        "shapes": [list(shape) for shape in shapes],
-    }
-    return ImageSet(_FilePictures(paths, modes, shapes, binary), binary, manifest)
-
-
-def _written_names(names: Sequence[str], modes: Sequence[str]) -> list[str]:
-    """Names to write under: unchanged where lossless, else as .png under a name not yet taken."""
-    taken = {name.casefold() for name in names}
-    written = []
-    for name, mode in zip(names, modes, strict=True):
-        path = PurePosixPath(name)
-        if not is_lossless(path.suffix, mode):
-            tries = [path.with_suffix(".png"), path.with_name(f"{path.name}.png")]
-            tries += [path.with_name(f"{path.name}.{i}.png") for i in range(1, len(names) + 1)]
-            name = next(str(new) for new in tries if str(new).casefold() not in taken)
-            taken.add(name.casefold())
-        written.append(name)
-    return written
+    return read_files([path for _, path in named], [name for name, _ in named])

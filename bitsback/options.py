@@ -5,7 +5,9 @@ from typing import Annotated, Any
 
 import typer
 
-Inputs = Annotated[list[Path], typer.Argument(help="a .npy, .npz, image files, or a folder")]
+Inputs = Annotated[
+    list[Path], typer.Argument(help="a .npy, .npz, .tar, Zarr array, image files, or a folder")
+]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda")]
 Model = Annotated[str, typer.Option(help="a shipped model's name, or a model folder")]
 Engine = Annotated[str, typer.Option(help="torch; or numpy: the same bits, slowly, no torch")]

@@ -4,16 +4,17 @@ Pictures come in parts, one for each chunk of a file, and are written as they co
 lost to damage: its pictures are zero in an array and missing from a folder.
 """
 
+import io
 import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bitsback import arrays
+from bitsback import arrays, beside, tar
 from bitsback.errors import FormatError, InputError
 from bitsback.files import atomic_folder, atomic_write
 from bitsback.images import ImageSet, check_manifest, to_array
@@ -56,8 +57,13 @@ def write_images(parts: Iterable[ImageSet | Lost], count: int, output: Path) -> 
                 raise InputError(f"{output} is a folder; the file holds one picture, name it *.png")
             mode = manifest["modes"][0]
             check_suffix(output.suffix, mode)
-            pixels = first.pictures[0]
-            atomic_write(output, lambda file: write_picture(file, pixels, mode, output.suffix))
+            ((_, picture, data),) = _files(first)
+            atomic_write(
+                output, lambda file: write_picture(file, picture, mode, output.suffix, data)
+            )
+        case "tar":
+            _want_suffix(output, ".tar", "a tar of images")
+            atomic_write(output, lambda file: tar.write(file, _members(parts)))
         case _:
             _write_folder(parts, output)
 
@@ -83,10 +89,11 @@ def join(parts: Iterable[ImageSet | Lost], count: int) -> NDArray[Any]:
             if is_array:
                 _check_kin(first, each)
             values = to_array(each)
-            if not is_array and values.shape[1:] != one.shape[1:]:
+            kind = values.shape[1:], values.dtype
+            if not is_array and kind != (one.shape[1:], one.dtype):
                 raise InputError(
-                    "pictures of different sizes make no single array; decompress to a folder, or "
-                    "take them one by one from bitsback.open"
+                    "pictures of different sizes or kinds make no single array; decompress to a "
+                    "folder, or take them one by one from bitsback.open"
                 )
             flat[place : place + values.size] = values.reshape(-1)
         place += size * _count(each)
@@ -166,22 +173,55 @@ def _write_npz(
     arrays.save_npz(file, members, bool(manifest["packed"]))
 
 
+def _files(part: ImageSet) -> list[tuple[str, NDArray[np.uint8], bytes]]:
+    """Name, pixels and what lies beside them, of every file."""
+    data = part.beside or [b""] * len(part.pictures)
+    return list(zip(part.manifest["names"], part.pictures, data, strict=True))
+
+
+def _checked(parts: Iterator[ImageSet | Lost], kind: str) -> Iterator[ImageSet]:
+    """The parts that are not lost, whose manifests are of a kind and describe them."""
+    for each in parts:
+        if isinstance(each, ImageSet):
+            check_manifest(each)
+            if each.manifest["kind"] != kind:
+                raise FormatError(_STRANGERS)
+            yield each
+
+
 def _write_folder(parts: Iterator[ImageSet | Lost], output: Path) -> None:
     with atomic_folder(output) as folder:
-        for each in parts:
-            if isinstance(each, Lost):
-                continue
-            check_manifest(each)
-            if each.manifest["kind"] != "folder":
-                raise FormatError(_STRANGERS)
-            names = [_safe_parts(name) for name in each.manifest["names"]]
-            for path, mode, pixels in zip(
-                names, each.manifest["modes"], each.pictures, strict=True
-            ):
-                target = folder.joinpath(*path)
+        for each in _checked(parts, "folder"):
+            files = zip(_files(each), each.manifest["modes"], strict=True)
+            for (name, pixels, data), mode in files:
+                target = folder.joinpath(*_safe_parts(name))
                 target.parent.mkdir(parents=True, exist_ok=True)
                 with target.open("xb") as file:
-                    write_picture(file, pixels, mode, target.suffix)
+                    write_picture(file, pixels, mode, target.suffix, data)
+
+
+def _members(parts: Iterator[ImageSet | Lost]) -> Iterator[tuple[str, bytes]]:
+    """Names and contents of a tar's members."""
+    for each in _checked(parts, "tar"):
+        for (name, pixels, data), mode in zip(_files(each), each.manifest["modes"], strict=True):
+            records = beside.unpack(data)
+            kinds = [kind for kind, _ in records]
+            place = kinds.index(beside.PICTURE) if beside.PICTURE in kinds else 0
+            yield from _others(records[:place])
+            _safe_parts(name.removeprefix("./"))
+            file = io.BytesIO()
+            write_picture(file, pixels, mode, PurePosixPath(name).suffix, data)
+            yield name, file.getvalue()
+            yield from _others(records[place:])
+
+
+def _others(records: Iterable[beside.Record]) -> Iterator[tuple[str, bytes]]:
+    """Members of a tar that are no pictures."""
+    for kind, data in records:
+        if kind == beside.FILE:
+            name, content = beside.unpack_file(data)
+            _safe_parts(name.removeprefix("./"))
+            yield name, content
 
 
 def _safe_parts(name: str) -> tuple[str, ...]:

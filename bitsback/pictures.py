@@ -1,28 +1,45 @@
 """One image file: its pixels and mode through Pillow, and back without loss.
 
-Palette images without transparency are taken as the RGB pixels that they show, and come back as
-RGB; a JPEG is taken as its decoded pixels, and comes back as PNG.
+Palette images are taken as the RGB or RGBA pixels that they show, and come back as these; so do
+images of which one colour is transparent. A JPEG is taken as its decoded pixels, and comes back as
+PNG. Of 16 bits a channel only gray is read, since Pillow cuts colour down to 8.
+
+What is kept beside the pixels: every chunk of a PNG, where it was; of the other formats EXIF, the
+colour profile and XMP (of a TIFF the tags that do not describe its layout, with EXIF).
 """
 
+import io
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from bitsback.errors import InputError
+from bitsback import beside, depth, metadata, png
+from bitsback.beside import Record
+from bitsback.errors import FormatError, InputError
 
 _READ = ("PNG", "BMP", "PPM", "TIFF", "WEBP", "JPEG", "GIF")
+#: suffixes of files that may be read
+SUFFIXES = {
+    *(".png", ".bmp", ".ppm", ".pgm", ".pbm", ".pnm"),
+    *(".tif", ".tiff", ".webp", ".jpg", ".jpeg", ".gif"),
+}
+DEEP = "I;16"  # gray of 16 bits, of which the high ones make a picture
+_DEEP = {DEEP, "I;16B", "I;16L"}
+#: channels of a picture by its mode
+CHANNELS = {"1": 1, "L": 1, "LA": 2, "RGB": 3, "RGBA": 4, DEEP: 1}
 _EVERY_MODE = frozenset({"1", "L", "RGB"})
 # What Pillow writes without loss, and the modes that come back from it as they were.
-_WRITE: dict[str, tuple[str, frozenset[str], dict[str, object]]] = {
-    ".png": ("PNG", _EVERY_MODE, {"optimize": True}),
+_WRITE: dict[str, tuple[str, frozenset[str], dict[str, Any]]] = {
+    ".png": ("PNG", frozenset(CHANNELS), {"optimize": True}),
     ".bmp": ("BMP", _EVERY_MODE, {}),
-    ".tif": ("TIFF", _EVERY_MODE, {}),
-    ".tiff": ("TIFF", _EVERY_MODE, {}),
-    ".webp": ("WEBP", frozenset({"RGB"}), {"lossless": True, "exact": True}),
+    ".tif": ("TIFF", frozenset(CHANNELS), {}),
+    ".tiff": ("TIFF", frozenset(CHANNELS), {}),
+    ".webp": ("WEBP", frozenset({"RGB", "RGBA"}), {"lossless": True, "exact": True}),
     ".ppm": ("PPM", frozenset({"RGB"}), {}),
     ".pgm": ("PPM", frozenset({"L"}), {}),
     ".pbm": ("PPM", frozenset({"1"}), {}),
@@ -30,63 +47,157 @@ _WRITE: dict[str, tuple[str, frozenset[str], dict[str, object]]] = {
 }
 
 
-def read_picture(path: Path) -> tuple[NDArray[np.uint8], str]:
-    """Read an image file.
+@dataclass(frozen=True)
+class Decoded:
+    """What an image file holds.
 
     Args:
-        path: an image file that Pillow reads to 8-bit gray, RGB or 1-bit pixels.
+        pixels: (H, W, C) uint8, C as `CHANNELS` has it; mode "1" holds 0 and 1, `DEEP` the high
+            bits.
+        mode: a key of `CHANNELS`.
+        beside: everything else (see `bitsback.beside`).
+    """
 
-    Returns:
-        The pixels, (H, W, C) uint8 with C 1 or 3 (mode "1" holds 0 and 1), and the mode: "L",
-        "RGB" or "1".
+    pixels: NDArray[np.uint8]
+    mode: str
+    beside: tuple[Record, ...]
+
+
+def read_picture(path: Path) -> Decoded:
+    """Read an image file.
 
     Raises:
         InputError: missing, not an image, damaged, or of a kind that would lose something.
     """
     try:
+        file = path.open("rb")
+    except FileNotFoundError as error:
+        raise InputError(f"{path} does not exist") from error
+    except OSError as error:
+        raise InputError(f"{path} cannot be read as an image: {error}") from error
+    with file:
+        return decode_picture(file, str(path))
+
+
+def decode_picture(file: BinaryIO, name: str) -> Decoded:
+    """`read_picture` of an open file, with what to call it in an error."""
+    try:
         with warnings.catch_warnings():
             # Large pictures are welcome; Pillow still refuses truly absurd sizes.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(path, formats=_READ) as picture:
-                _refuse_lossy(path, picture)
-                mode = "RGB" if picture.mode == "P" else picture.mode
+            with Image.open(file, formats=_READ) as picture:
+                _refuse_lossy(name, picture)
+                mode, same = _mode_of(picture)
+                same_depth = not _is_shallow(picture)  # known until the pixels are loaded
                 # np.asarray makes bool of mode "1".
-                pixels = np.array(picture.convert(mode)).astype(np.uint8)
-    except FileNotFoundError as error:
-        raise InputError(f"{path} does not exist") from error
+                values = np.array(picture if same else picture.convert(mode))
+                records = metadata.records_of(picture, file, same and same_depth)
     except InputError:
         raise
     except UnidentifiedImageError as error:
-        raise InputError(f"{path} is not an image that can be read") from error
+        raise InputError(f"{name} is not an image that can be read") from error
     except Exception as error:  # Pillow's plugins raise whatever their parsers run into
-        raise InputError(f"{path} cannot be read as an image: {error}") from error
-    return (pixels[:, :, None] if pixels.ndim == 2 else pixels), mode
+        raise InputError(f"{name} cannot be read as an image: {error}") from error
+    if mode == DEEP:
+        pixels, low = depth.split(values.astype(np.uint16))
+        records.insert(0, (beside.LOW, low))
+    else:
+        pixels = values.astype(np.uint8)
+    pixels = pixels[:, :, None] if pixels.ndim == 2 else pixels
+    return Decoded(pixels, mode, tuple(records))
 
 
-def write_picture(file: BinaryIO, pixels: NDArray[np.uint8], mode: str, suffix: str) -> None:
+def full_depth(pixels: NDArray[np.uint8], mode: str, data: bytes) -> NDArray[Any]:
+    """The levels of a picture: (H, W, 1) uint16 of mode `DEEP`, the pixels themselves otherwise.
+
+    Args:
+        data: what lies beside it.
+
+    Raises:
+        FormatError: it lacks its low bits, or they are damaged.
+    """
+    if mode != DEEP:
+        return pixels
+    low = beside.find(beside.unpack(data), beside.LOW)
+    if low is None:
+        raise FormatError("a picture of 16 bits lacks its low bits")
+    return depth.join(pixels[:, :, 0], low)[:, :, None]
+
+
+def write_picture(
+    file: BinaryIO, pixels: NDArray[np.uint8], mode: str, suffix: str, data: bytes = b""
+) -> None:
     """Write an image file's bytes; the inverse of `read_picture`.
 
     Args:
         file: open for writing.
         pixels: (H, W, C) uint8; for mode "1" any value but 0 is a 1.
-        mode: "L", "RGB" or "1".
+        mode: a key of `CHANNELS`.
         suffix: of the file's name; it says which format to write.
+        data: what lies beside it, as bytes.
 
     Raises:
-        InputError: the suffix is of no format that keeps these pixels and this mode.
+        InputError: the suffix is of no format that keeps these pixels, this mode, or the rest.
+        FormatError: what lies beside it is damaged.
     """
     check_suffix(suffix, mode)
     kind, _, options = _WRITE[suffix.lower()]
+    values = full_depth(pixels, mode, data)
     if mode == "1":
-        picture = Image.fromarray(pixels[:, :, 0] != 0)
+        picture = Image.fromarray(values[:, :, 0] != 0)
     else:
-        picture = Image.fromarray(pixels if mode == "RGB" else pixels[:, :, 0])
-    picture.save(file, kind, **options)
+        picture = Image.fromarray(values[:, :, 0] if values.shape[2] == 1 else values)
+    others = (beside.LOW, beside.PICTURE, beside.FILE)
+    records = [record for record in beside.unpack(data) if record[0] not in others]
+    if not can_hold(suffix, mode, {record[0] for record in records}):
+        raise InputError(
+            f"a {suffix} file cannot hold the metadata of this picture; name the output *.png"
+        )
+    if not records:
+        picture.save(file, kind, **options)
+        return
+    # In memory, so that what fails there is the metadata, and what fails below is the disk.
+    out = io.BytesIO()
+    try:
+        picture.save(out, kind, **options, **metadata.options_for(kind, records))
+        whole = out.getvalue()
+        whole = png.with_chunks(whole, metadata.of_png(records)) if kind == "PNG" else whole
+        back = decode_picture(io.BytesIO(whole), "it")
+        again = full_depth(back.pixels, back.mode, beside.pack(back.beside))
+    except Exception as error:  # Pillow's plugins raise whatever their parsers run into
+        raise FormatError(f"the metadata of a picture is damaged: {error}") from error
+    if not np.array_equal(again, values != 0 if mode == "1" else values):
+        raise FormatError("the metadata of a picture is damaged: it hides the pixels")
+    file.write(whole)
+
+
+def check_beside(picture: Decoded, suffix: str) -> None:
+    """Raise InputError unless what lies beside a picture can be written again.
+
+    Args:
+        suffix: of the file that is to hold it.
+    """
+    mode = "L" if picture.mode == DEEP else picture.mode
+    records = beside.pack(record for record in picture.beside if record[0] != beside.LOW)
+    pixel = np.zeros((1, 1, CHANNELS[mode]), np.uint8)
+    try:
+        write_picture(io.BytesIO(), pixel, mode, suffix, records)
+    except FormatError as error:
+        raise InputError(f"its metadata cannot be kept, remove them first: {error}") from error
 
 
 def is_lossless(suffix: str, mode: str) -> bool:
     """Whether a file with this suffix can hold pixels of this mode exactly."""
     return suffix.lower() in _WRITE and mode in _WRITE[suffix.lower()][1]
+
+
+def can_hold(suffix: str, mode: str, kinds: set[bytes]) -> bool:
+    """Whether a file with this suffix can hold such pixels, and records of these kinds."""
+    if not is_lossless(suffix, mode):
+        return False
+    kind = _WRITE[suffix.lower()][0]
+    general = {*metadata.GENERAL, beside.LOW} if kind in ("TIFF", "WEBP") else {beside.LOW}
+    return kind == "PNG" or kinds <= general
 
 
 def check_suffix(suffix: str, mode: str) -> None:
@@ -96,22 +207,45 @@ def check_suffix(suffix: str, mode: str) -> None:
         raise InputError(f"{name} cannot hold this picture exactly; name the output *.png")
 
 
-def _refuse_lossy(path: Path, picture: Image.Image) -> None:
+def _refuse_lossy(name: str, picture: Image.Image) -> None:
     if picture.format != "MPO" and getattr(picture, "n_frames", 1) > 1:
-        raise InputError(f"{path} holds several pictures; save each as a file of its own")
-    if picture.mode not in _EVERY_MODE | {"P"}:
+        raise InputError(f"{name} holds several pictures; save each as a file of its own")
+    if picture.mode not in CHANNELS.keys() | {"P", "PA"} | _DEEP:
         raise InputError(
-            f"{path} has pixels of mode {picture.mode}; "
-            "only 8-bit gray, 8-bit RGB and 1-bit images can be compressed"
+            f"{name} has pixels of mode {picture.mode}; only 8-bit gray and RGB, with alpha or "
+            "without, 16-bit gray and 1-bit images can be compressed"
         )
-    if "transparency" in picture.info:
-        raise InputError(f"{path} has transparent pixels; only opaque images can be compressed")
-    if _is_deep(picture):
-        raise InputError(f"{path} has more than 8 bits a channel; convert it to 8 bits first")
+    if picture.mode in _DEEP:
+        if "transparency" in picture.info:
+            raise InputError(
+                f"{name} has transparent pixels of 16 bits; convert it to 8 bits first"
+            )
+    elif _is_deep(picture):
+        raise InputError(
+            f"{name} has more than 8 bits a channel; of such images only gray ones, as PNG or "
+            "TIFF, can be compressed: convert it to 8 bits first"
+        )
+
+
+def _mode_of(picture: Image.Image) -> tuple[str, bool]:
+    """The mode that a picture's pixels are kept in, and whether it is its own."""
+    clear = "transparency" in picture.info
+    match picture.mode:
+        case "P":
+            return ("RGBA" if clear else "RGB"), False
+        case "PA":
+            return "RGBA", False
+        case "RGB" if clear:
+            return "RGBA", False
+        case "1" | "L" if clear:
+            return "LA", False
+        case mode if mode in _DEEP:
+            return DEEP, True
+    return picture.mode, True
 
 
 def _is_deep(picture: Image.Image) -> bool:
-    """Whether Pillow is about to cut RGB pixels of 16 bits down to 8, which it does silently."""
+    """Whether Pillow is about to cut pixels of 16 bits down to 8, which it does silently."""
     for codec, _, _, args in getattr(picture, "tile", ()):
         if ";16" in str(args):
             return True
@@ -120,3 +254,8 @@ def _is_deep(picture: Image.Image) -> bool:
             if any(isinstance(value, int) and value > 255 for value in values):
                 return True
     return False
+
+
+def _is_shallow(picture: Image.Image) -> bool:
+    """Whether Pillow makes 8 bits of gray levels of 2 or 4."""
+    return any(str(each[3]) in ("L;2", "L;4") for each in getattr(picture, "tile", ()))

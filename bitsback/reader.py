@@ -45,7 +45,8 @@ class Reader:
 
     `reader[i]` is an image and `reader[i:j]` an array of images, as they were compressed: in the
     array's dtype and without the axis of channels where it had none, and (H, W, C) uint8 from
-    image files. Only the chunks that hold these images are decoded; the last one is kept.
+    image files, uint16 of those with 16 bits. Only the chunks that hold these images are decoded;
+    the last one is kept.
 
     Raises:
         FormatError: not a bitsback file, or its header is damaged.

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from . import tiles
+from . import planes, tiles
 from .edges import Layout, PictureRun, fill_passes, picture_runs
 from .errors import InputError
 from .grid import NIL
@@ -44,7 +44,7 @@ def tile_side(images: ImageSet, loaded: LoadedModel) -> int:
     """
     has_latents = any((group.log_width != NIL).any() for group in loaded.model.groups)
     fewest = _LEAST_TILES if has_latents else 1
-    shapes = [picture.shape for picture in images.pictures]
+    shapes = [plane.shape for picture in images.pictures for plane in planes.split(picture)]
     padded = {t: tiles.count(shapes, (t, t)) * t * t for t in loaded.tiles}
     least = min(padded.values())
     good = [
@@ -67,8 +67,9 @@ def runs_of(images: ImageSet, loaded: LoadedModel, side: int) -> list[Run]:
             "use a model of 8-bit pictures, such as photo"
         )
     found = []
+    every = [plane for picture in images.pictures for plane in planes.split(picture)]
     for channels in (3, 1):
-        pictures = [p for p in images.pictures if p.shape[2] == channels]
+        pictures = [plane for plane in every if plane.shape[2] == channels]
         if not pictures:
             continue
         if channels > loaded.channels:

@@ -29,7 +29,7 @@ Transform = Callable[[torch.Tensor], Any]
 
 
 class ImageDataset(Dataset[Any]):
-    """The images of a file, map-style: `dataset[i]` is a uint8 tensor (C, H, W).
+    """The images of a file, map-style: `dataset[i]` is a uint8 tensor (C, H, W), int32 of 16 bits.
 
     Args:
         path: of a file written by `bitsback.compress`.
@@ -87,7 +87,8 @@ class ImageDataset(Dataset[Any]):
         images = self._chunk(chunk)
         pixels = to_stack(part(images, place, place + 1))[0]
         planes = pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
-        return torch.from_numpy(np.ascontiguousarray(planes).astype(np.uint8, copy=False))
+        kind = np.int32 if planes.dtype == np.uint16 else np.uint8
+        return torch.from_numpy(np.ascontiguousarray(planes).astype(kind, copy=False))
 
     def _decode(self, chunk: int) -> ImageSet:
         # A file that was open before a fork would share its place with the other process.

@@ -116,8 +116,8 @@ class BitsbackCodec(ArrayBytesCodec):
         """
         if dtype.to_native_dtype() not in (np.uint8, np.bool_) or not 2 <= len(shape) <= 4:
             raise InputError(
-                "codec 'bitsback' takes arrays of uint8 or bool: (N, H, W), (N, H, W, 1) or "
-                "(N, H, W, 3), with chunks along N"
+                "codec 'bitsback' takes arrays of uint8 or bool: (N, H, W), or (N, H, W, C) with "
+                "1 to 4 channels, with chunks along N"
             )
 
     async def _encode_single(self, chunk_array: "NDBuffer", chunk_spec: "ArraySpec") -> "Buffer":

@@ -41,6 +41,23 @@ def test_a_small_set_is_compressed_whole(build_model):
     assert found.size == pytest.approx(real, rel=0.05)
 
 
+def test_what_lies_beside_the_pictures_counts(build_model, tmp_path, monkeypatch):
+    monkeypatch.setattr("bitsback.estimate.SAMPLE_VALUES", 64 * 20)
+    random = np.random.default_rng(0)
+    for number in range(60):
+        levels = random.integers(0, 1 << 16, (8, 8)).astype(np.uint16)
+        Image.fromarray(levels).save(tmp_path / f"{number:02}.png")
+    names = sorted(tmp_path.glob("*.png"))
+    images = inputs.read_images(names)
+    coding = Coding(build_model(likelihood="logistic", mixtures=2))
+    seen = []
+    found = estimate(images, coding, progress=lambda *done: seen.append(done))
+    assert found.sampled == 20
+    assert seen[-1] == (20, 20)
+    real = len(archive.compress_set(images, coding.loaded).data)
+    assert found.size == pytest.approx(real, rel=0.05)
+
+
 def test_names_of_files_count(build_model, tmp_path):
     folder = tmp_path / "in"
     folder.mkdir()

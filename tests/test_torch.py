@@ -6,6 +6,7 @@ import pickle
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch.utils.data import DataLoader
 
 import bitsback
@@ -48,6 +49,21 @@ def test_every_image_is_had_by_its_number(path, images):
         found[47]
     shown = dataset(path, transform=lambda image: image.float().sum())
     assert float(shown[3]) == images[3].sum()
+
+
+def test_images_of_16_bits_and_alpha_are_tensors(build_model, tmp_path):
+    model = build_model(channels=3, likelihood="logistic", mixtures=2)
+    levels = np.random.default_rng(0).integers(0, 1 << 16, (6, 7)).astype(np.uint16)
+    clear = np.random.default_rng(1).integers(0, 256, (5, 5, 4)).astype(np.uint8)
+    Image.fromarray(levels).save(tmp_path / "a.png")
+    Image.fromarray(clear).save(tmp_path / "b.png")
+    names = [tmp_path / "a.png", tmp_path / "b.png"]
+    (tmp_path / "x.bb").write_bytes(bitsback.compress(names, model))
+    deep, rgba = (dataset(tmp_path / "x.bb")[number] for number in range(2))
+    assert deep.dtype == torch.int32
+    assert np.array_equal(deep[0].numpy(), levels)
+    assert rgba.dtype == torch.uint8
+    assert np.array_equal(rgba.numpy(), clear.transpose(2, 0, 1))
 
 
 def test_the_last_chunks_are_kept(path, monkeypatch):

@@ -8,7 +8,7 @@ import numpy as np
 from bitsback import files, pictures
 from bitsback.api import load_model
 from bitsback.errors import InputError, ModelError
-from bitsback.images import ImageSet
+from bitsback.images import ImageSet, check_plain
 from bitsback.protocol import LoadedModel
 
 from . import areas, choice, coder, container
@@ -24,6 +24,7 @@ def stacked(images: ImageSet, bare: bool) -> np.ndarray:
         raise InputError(
             "a lossy file holds one picture: give one, or store a set of one size with --bare"
         )
+    check_plain(images, "a lossy file")
     sizes = {picture.shape[:2] for picture in images.pictures}
     if len(sizes) > 1:
         raise InputError("a bare set holds pictures of one size; encode these one by one")
@@ -43,6 +44,7 @@ def tiles(images: ImageSet, side: int | None, limit: int | None) -> np.ndarray:
     """
     if side is None:
         return stacked(images, bare=True)[:limit]
+    check_plain(images, "a lossy file")
     found = [
         picture[top : top + side, left : left + side]
         for picture in images.pictures

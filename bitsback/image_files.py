@@ -1,0 +1,122 @@
+"""Image files, in a folder or in a tar, as a set of pictures.
+
+All are read once before any is coded: what is wrong is told at once, not hours later. They are read
+again when they are coded, so that a set may be larger than the memory.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from bitsback import beside, tar
+from bitsback.beside import Record
+from bitsback.errors import InputError
+from bitsback.images import ImageSet, Picture
+from bitsback.lazy import Lazy
+from bitsback.names import is_safe
+from bitsback.pictures import Decoded, can_hold, check_beside, decode_picture, read_picture
+
+
+def read_file(path: Path) -> ImageSet:
+    """One image file.
+
+    Raises:
+        InputError: it is not an image, or of a kind that cannot be kept exactly.
+    """
+    return _read("file", [path.name], lambda number: read_picture(path))
+
+
+def read_files(paths: Sequence[Path], names: Sequence[str]) -> ImageSet:
+    """Image files under names of their own, relative and with forward slashes.
+
+    Raises:
+        InputError: one is not an image, or of a kind that cannot be kept exactly; names are unsafe.
+    """
+    return _read("folder", names, lambda number: read_picture(paths[number]))
+
+
+def read_tar(path: Path) -> ImageSet:
+    """The images among the members of a tar, such as a shard of WebDataset; the others go along.
+
+    Raises:
+        InputError: it is compressed, holds no images, links, or what `read_files` refuses.
+    """
+    found = tar.scan(path)
+
+    def read(number: int) -> Decoded:
+        member = found.images[number]
+        return decode_picture(tar.read(path, member), f"{path}: {member.name}")
+
+    def around(number: int) -> list[Record]:
+        last = number == len(found.images) - 1
+        before, after = found.before[number], found.before[number + 1] if last else []
+        if not before and not after:
+            return []
+        records = [beside.pack_file(m.name, tar.read(path, m).getvalue()) for m in before]
+        records.append((beside.PICTURE, b""))
+        return records + [beside.pack_file(m.name, tar.read(path, m).getvalue()) for m in after]
+
+    others = [member.name for members in found.before for member in members]
+    return _read("tar", [member.name for member in found.images], read, around, others)
+
+
+def _read(
+    kind: str,
+    names: Sequence[str],
+    read: Callable[[int], Decoded],
+    around: Callable[[int], list[Record]] | None = None,
+    others: Sequence[str] = (),
+) -> ImageSet:
+    """A set of files; `around` are records of what lies next to each, `others` names in use."""
+    if len(set(names) | set(others)) != len(names) + len(others):
+        raise InputError("the same image file is given twice")
+    for name in (*names, *others) if kind != "file" else ():
+        if not is_safe(name.removeprefix("./") if kind == "tar" else name):
+            raise InputError(f"{name!r} cannot be stored as a file name; rename it")
+    modes, shapes, binary, written = [], [], True, []
+    taken = {name.casefold() for name in (*names, *others)}
+    lonely = True
+    for number, name in enumerate(names):
+        found = read(number)
+        modes.append(found.mode)
+        shapes.append(found.pixels.shape)
+        binary &= found.mode == "1" or (found.mode == "L" and bool(found.pixels.max() <= 1))
+        kinds = {record[0] for record in found.beside}
+        lonely &= not kinds and not (around and around(number))
+        written.append(_written_name(name, found.mode, kinds, taken))
+        try:
+            check_beside(found, PurePosixPath(written[-1]).suffix)
+        except InputError as error:
+            raise InputError(f"{name}: {error}") from error
+        taken.add(written[-1].casefold())
+    manifest = {
+        "kind": kind,
+        "names": written,
+        "modes": modes,
+        "shapes": [list(shape) for shape in shapes],
+    }
+
+    def picture(number: int) -> Picture:
+        found = read(number)
+        if found.mode != modes[number] or found.pixels.shape != shapes[number]:
+            raise InputError(f"{names[number]} changed while it was read")
+        return found.pixels * np.uint8(255) if found.mode == "1" and not binary else found.pixels
+
+    def records(number: int) -> bytes:
+        return beside.pack([*(around(number) if around else ()), *read(number).beside])
+
+    pictures = Lazy(len(names), lambda begin, end: list(map(picture, range(begin, end))))
+    data = Lazy(len(names), lambda begin, end: list(map(records, range(begin, end))))
+    return ImageSet(pictures, binary, manifest, beside=None if lonely else data)
+
+
+def _written_name(name: str, mode: str, kinds: set[bytes], taken: set[str]) -> str:
+    """The name to write under: unchanged where that is lossless, else .png and not yet taken."""
+    path = PurePosixPath(name)
+    if can_hold(path.suffix, mode, kinds):
+        return name
+    tries = [path.with_suffix(".png"), path.with_name(f"{path.name}.png")]
+    tries += [path.with_name(f"{path.name}.{i}.png") for i in range(1, len(taken) + 1)]
+    found = next(str(new) for new in tries if str(new).casefold() not in taken)
+    return f"./{found}" if name.startswith("./") else found

@@ -1,0 +1,36 @@
+"""The channels of a picture as planes that a model codes: colour of three channels, gray of one.
+
+1 gray              gray
+2 gray, alpha       gray, gray
+3 colour            colour
+4 colour, alpha     colour, gray
+"""
+
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
+Shape = tuple[int, int, int]
+
+#: channels of a picture, and those of its planes
+PLANES = {1: (1,), 2: (1, 1), 3: (3,), 4: (3, 1)}
+
+
+def split(picture: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
+    """The planes of a picture (H, W, C), C 1 to 4: (H, W, 3) and (H, W, 1) each."""
+    found, first = [], 0
+    for channels in PLANES[picture.shape[2]]:
+        found.append(picture[:, :, first : first + channels])
+        first += channels
+    return found
+
+
+def shapes(pictures: Iterable[Shape], channels: int) -> list[Shape]:
+    """Shapes of those planes of pictures that have so many channels, in the pictures' order."""
+    return [
+        (height, width, channels)
+        for height, width, c in pictures
+        for plane in PLANES[c]
+        if plane == channels
+    ]
