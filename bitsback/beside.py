@@ -8,8 +8,8 @@ length (LEB128), the content. Kinds:
     ICCP   colour profile, of the same
     XMP_   of the same
     IDAT   no content: in a PNG, where the pixels were among the chunks
-    PIC_   no content: in a tar, where the picture was among the members
-    FILE   a member of a tar that is no picture: the name's length (LEB128), the name, the content
+    PIC_   no content: in a folder or tar, where the picture was among the files
+    FILE   a file that is no picture: the length of its name (LEB128), the name, the content
     others a chunk of a PNG by its type, as it was
 
 All pictures' records follow one another in the order of the pictures, each after its length.
@@ -52,13 +52,13 @@ def find(records: Iterable[Record], wanted: bytes) -> bytes | None:
 
 
 def pack_file(name: str, content: bytes) -> Record:
-    """A member of a tar as a record."""
+    """A file that is no picture as a record."""
     coded = name.encode(errors="surrogateescape")
     return FILE, leb128.pack(len(coded)) + coded + content
 
 
 def unpack_file(data: bytes) -> tuple[str, bytes]:
-    """Name and content of a member of a tar.
+    """Name and content of a file that is no picture.
 
     Raises:
         FormatError: damaged.

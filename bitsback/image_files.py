@@ -1,21 +1,56 @@
 """Image files, in a folder or in a tar, as a set of pictures.
 
 All are read once before any is coded: what is wrong is told at once, not hours later. They are read
-again when they are coded, so that a set may be larger than the memory.
+again when they are coded, so that a set may be larger than the memory. Files that are no images
+travel along with the picture that comes after them, or with the last one.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import BinaryIO
 
 import numpy as np
 
-from bitsback import beside, tar
+from bitsback import beside
 from bitsback.beside import Record
 from bitsback.errors import InputError
 from bitsback.images import ImageSet, Picture
 from bitsback.lazy import Lazy
 from bitsback.names import is_safe
-from bitsback.pictures import Decoded, can_hold, check_beside, decode_picture, read_picture
+from bitsback.pictures import (
+    Decoded,
+    can_hold,
+    check_beside,
+    decode_picture,
+    is_picture,
+    read_picture,
+)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A file in a folder or a tar: its name there, how to open it, and what an error calls it."""
+
+    name: str
+    open: Callable[[], BinaryIO]
+    title: str
+
+
+@dataclass(frozen=True)
+class _Found:
+    """Images among files, and the others: before each image, and after the last one."""
+
+    images: list[Entry] = field(default_factory=list)
+    others: list[list[Entry]] = field(default_factory=lambda: [[]])
+
+    def around(self, number: int) -> list[Record]:
+        """The other files at an image, with a mark between those before it and those after."""
+        last = number == len(self.images) - 1
+        before, after = self.others[number], self.others[number + 1] if last else []
+        if not before and not after:
+            return []
+        return [*map(_packed, before), (beside.PICTURE, b""), *map(_packed, after)]
 
 
 def read_file(path: Path) -> ImageSet:
@@ -36,29 +71,39 @@ def read_files(paths: Sequence[Path], names: Sequence[str]) -> ImageSet:
     return _read("folder", names, lambda number: read_picture(paths[number]))
 
 
-def read_tar(path: Path) -> ImageSet:
-    """The images among the members of a tar, such as a shard of WebDataset; the others go along.
+def read_entries(kind: str, entries: Iterable[Entry], title: str) -> ImageSet:
+    """The images among files, and the other files with them.
+
+    Args:
+        kind: "folder" or "tar".
+        title: what an error calls them all.
 
     Raises:
-        InputError: it is compressed, holds no images, links, or what `read_files` refuses.
+        InputError: there are no images, or what `read_files` refuses.
     """
-    found = tar.scan(path)
+    found = _Found()
+    for entry in entries:
+        with entry.open() as file:
+            image = is_picture(file, entry.name)
+        if image:
+            found.images.append(entry)
+            found.others.append([])
+        else:
+            found.others[-1].append(entry)
+    if not found.images:
+        raise InputError(f"{title} holds no images")
 
     def read(number: int) -> Decoded:
-        member = found.images[number]
-        return decode_picture(tar.read(path, member), f"{path}: {member.name}")
+        with found.images[number].open() as file:
+            return decode_picture(file, found.images[number].title)
 
-    def around(number: int) -> list[Record]:
-        last = number == len(found.images) - 1
-        before, after = found.before[number], found.before[number + 1] if last else []
-        if not before and not after:
-            return []
-        records = [beside.pack_file(m.name, tar.read(path, m).getvalue()) for m in before]
-        records.append((beside.PICTURE, b""))
-        return records + [beside.pack_file(m.name, tar.read(path, m).getvalue()) for m in after]
+    others = [entry.name for entries in found.others for entry in entries]
+    return _read(kind, [entry.name for entry in found.images], read, found.around, others)
 
-    others = [member.name for members in found.before for member in members]
-    return _read("tar", [member.name for member in found.images], read, around, others)
+
+def _packed(entry: Entry) -> Record:
+    with entry.open() as file:
+        return beside.pack_file(entry.name, file.read())
 
 
 def _read(

@@ -9,14 +9,14 @@ import os
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bitsback import arrays
+from bitsback import arrays, tar
 from bitsback.errors import InputError
-from bitsback.image_files import read_file, read_files, read_tar
+from bitsback.image_files import Entry, read_entries, read_file, read_files
 from bitsback.images import ImageSet, Picture, array_manifest, stack_of
 from bitsback.lazy import Lazy
 
@@ -58,7 +58,7 @@ def read_images(paths: Sequence[Path]) -> ImageSet:
         case ".npz":
             return _read_npz(path)
         case ".tar":
-            return read_tar(path)
+            return _read_tar(path)
         case ".zip" | ".zarr":
             return _read_zarr(path)
     if len(paths) == 1:
@@ -165,10 +165,28 @@ def _read_npz(path: Path) -> ImageSet:
     )
 
 
+def _read_tar(path: Path) -> ImageSet:
+    entries = [
+        Entry(member.name, partial(tar.read, path, member), f"{path}: {member.name}")
+        for member in tar.members(path)
+    ]
+    return read_entries("tar", entries, str(path))
+
+
 def _read_folder(folder: Path) -> ImageSet:
-    # A link to a folder is not followed; it counts as a file and is refused as no image.
     found = [path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir()]
-    named = sorted((path.relative_to(folder).as_posix(), path) for path in found)
-    if not named:
+    if not found:
         raise InputError(f"{folder} is empty")
-    return read_files([path for _, path in named], [name for name, _ in named])
+    for path in found:
+        if not path.is_file() or (path.is_symlink() and path.is_dir()):
+            raise InputError(f"{path} is neither a file nor a folder, or a link to a folder")
+    named = sorted((path.relative_to(folder).as_posix(), path) for path in found)
+    entries = [Entry(name, partial(_open, path), str(path)) for name, path in named]
+    return read_entries("folder", entries, str(folder))
+
+
+def _open(path: Path) -> BinaryIO:
+    try:
+        return path.open("rb")
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from error

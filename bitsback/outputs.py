@@ -45,7 +45,7 @@ def write_images(parts: Iterable[ImageSet | Lost], count: int, output: Path) -> 
     """
     first, parts = _peek(parts)
     manifest = first.manifest
-    match manifest["kind"]:
+    match kind := manifest["kind"]:
         case "array":
             _want_suffix(output, ".npy", "an array")
             atomic_write(output, lambda file: _write_stack(file, first, parts, count))
@@ -63,7 +63,7 @@ def write_images(parts: Iterable[ImageSet | Lost], count: int, output: Path) -> 
             )
         case "tar":
             _want_suffix(output, ".tar", "a tar of images")
-            atomic_write(output, lambda file: tar.write(file, _members(parts)))
+            atomic_write(output, lambda file: tar.write(file, _members(parts, kind)))
         case _:
             _write_folder(parts, output)
 
@@ -191,18 +191,16 @@ def _checked(parts: Iterator[ImageSet | Lost], kind: str) -> Iterator[ImageSet]:
 
 def _write_folder(parts: Iterator[ImageSet | Lost], output: Path) -> None:
     with atomic_folder(output) as folder:
-        for each in _checked(parts, "folder"):
-            files = zip(_files(each), each.manifest["modes"], strict=True)
-            for (name, pixels, data), mode in files:
-                target = folder.joinpath(*_safe_parts(name))
-                target.parent.mkdir(parents=True, exist_ok=True)
-                with target.open("xb") as file:
-                    write_picture(file, pixels, mode, target.suffix, data)
+        for name, content in _members(parts, "folder"):
+            target = folder.joinpath(*_safe_parts(name))
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with target.open("xb") as file:
+                file.write(content)
 
 
-def _members(parts: Iterator[ImageSet | Lost]) -> Iterator[tuple[str, bytes]]:
-    """Names and contents of a tar's members."""
-    for each in _checked(parts, "tar"):
+def _members(parts: Iterator[ImageSet | Lost], kind: str) -> Iterator[tuple[str, bytes]]:
+    """Names and contents of the files that a folder or a tar held, in order."""
+    for each in _checked(parts, kind):
         for (name, pixels, data), mode in zip(_files(each), each.manifest["modes"], strict=True):
             records = beside.unpack(data)
             kinds = [kind for kind, _ in records]
@@ -216,7 +214,7 @@ def _members(parts: Iterator[ImageSet | Lost]) -> Iterator[tuple[str, bytes]]:
 
 
 def _others(records: Iterable[beside.Record]) -> Iterator[tuple[str, bytes]]:
-    """Members of a tar that are no pictures."""
+    """Names and contents of files that are no pictures."""
     for kind, data in records:
         if kind == beside.FILE:
             name, content = beside.unpack_file(data)

@@ -11,7 +11,7 @@ colour profile and XMP (of a TIFF the tags that do not describe its layout, with
 import io
 import warnings
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -23,7 +23,7 @@ from bitsback.beside import Record
 from bitsback.errors import FormatError, InputError
 
 _READ = ("PNG", "BMP", "PPM", "TIFF", "WEBP", "JPEG", "GIF")
-#: suffixes of files that may be read
+#: suffixes of files that must be images
 SUFFIXES = {
     *(".png", ".bmp", ".ppm", ".pgm", ".pbm", ".pnm"),
     *(".tif", ".tiff", ".webp", ".jpg", ".jpeg", ".gif"),
@@ -105,6 +105,19 @@ def decode_picture(file: BinaryIO, name: str) -> Decoded:
         pixels = values.astype(np.uint8)
     pixels = pixels[:, :, None] if pixels.ndim == 2 else pixels
     return Decoded(pixels, mode, tuple(records))
+
+
+def is_picture(file: BinaryIO, name: str) -> bool:
+    """Whether a file has an image's suffix, or begins as an image does."""
+    if PurePosixPath(name).suffix.lower() in SUFFIXES:
+        return True
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            Image.open(file, formats=_READ)
+    except Exception:  # Pillow's plugins raise whatever their parsers run into
+        return False
+    return True
 
 
 def full_depth(pixels: NDArray[np.uint8], mode: str, data: bytes) -> NDArray[Any]:

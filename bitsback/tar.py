@@ -7,11 +7,10 @@ import io
 import tarfile
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import BinaryIO
 
 from bitsback.errors import InputError
-from bitsback.pictures import SUFFIXES
 
 
 @dataclass(frozen=True)
@@ -23,26 +22,13 @@ class Member:
     size: int
 
 
-@dataclass(frozen=True)
-class Scanned:
-    """Members of a tar, in order.
-
-    Args:
-        images: those with an image's suffix.
-        before: the others, before each image, and after the last one.
-    """
-
-    images: list[Member]
-    before: list[list[Member]]
-
-
-def scan(path: Path) -> Scanned:
-    """Look through a tar; nothing of its members is read.
+def members(path: Path) -> list[Member]:
+    """The files in a tar, in order; nothing of their content is read.
 
     Raises:
-        InputError: it is damaged or compressed, has no images, or members that are no files.
+        InputError: it is damaged or compressed, or has members that are neither files nor folders.
     """
-    found = Scanned([], [[]])
+    found = []
     try:
         with tarfile.open(path, "r:") as file:
             for each in file:
@@ -50,16 +36,9 @@ def scan(path: Path) -> Scanned:
                     continue
                 if not each.isreg() or each.issparse():
                     raise InputError(f"{path}: {each.name} is a link or a special file")
-                member = Member(each.name, each.offset_data, each.size)
-                if PurePosixPath(each.name).suffix.lower() in SUFFIXES:
-                    found.images.append(member)
-                    found.before.append([])
-                else:
-                    found.before[-1].append(member)
+                found.append(Member(each.name, each.offset_data, each.size))
     except (tarfile.TarError, ValueError, EOFError) as error:
         raise InputError(f"{path} cannot be read as a tar without compression: {error}") from error
-    if not found.images:
-        raise InputError(f"{path} holds no images")
     return found
 
 

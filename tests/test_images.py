@@ -255,10 +255,30 @@ def test_what_cannot_be_kept_is_refused_by_name(tmp_path, name, make, words):
     assert name in str(caught.value)
 
 
-def test_a_folder_with_another_file_names_it(tmp_path):
-    save_png(tmp_path / "a.png", pixels(3, 3), "L")
+def test_other_files_of_a_folder_come_back(tmp_path):
+    others = {".hidden": b"h", "a/labels.csv": b"1,2\n" * 99, "a/m.json": b"{}", "z": RNG.bytes(80)}
+    for name in ("a/b.png", "a/n", "c.png"):
+        save_png(tmp_path / "in" / f"{name}.png", pixels(3, 3), "L")
+        (tmp_path / "in" / f"{name}.png").rename(tmp_path / "in" / name)  # known by its content
+    for name, content in others.items():
+        (tmp_path / "in" / name).write_bytes(content)
+    images = roundtrip([tmp_path / "in"], tmp_path / "out")
+    assert images.manifest["names"] == ["a/b.png", "a/n.png", "c.png"]
+    back = {p.relative_to(tmp_path / "out").as_posix(): p for p in (tmp_path / "out").rglob("*")}
+    assert {name: back[name].read_bytes() for name in others} == others
+    assert back.keys() - others.keys() == {"a", "a/b.png", "a/n.png", "c.png"}
+
+
+def test_a_folder_of_no_images_or_of_false_ones_is_refused(tmp_path):
     (tmp_path / "notes.txt").write_text("x")
-    with pytest.raises(InputError, match=r"notes\.txt"):
+    with pytest.raises(InputError, match="holds no images"):
+        read_images([tmp_path])
+    (tmp_path / "a.png").write_text("x")
+    with pytest.raises(InputError, match=r"a\.png is not an image"):
+        read_images([tmp_path])
+    (tmp_path / "a.png").unlink()
+    (tmp_path / "b").symlink_to(tmp_path)
+    with pytest.raises(InputError, match="neither a file nor a folder"):
         read_images([tmp_path])
 
 
