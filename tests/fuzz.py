@@ -32,7 +32,7 @@ import numpy as np
 from bitsback.models import store
 from fuzz_files import Case, Pictures, Source
 
-from bitsback import outputs, tiles
+from bitsback import outputs, planes, tiles
 from bitsback.errors import BitsbackError
 from bitsback.images import ImageSet
 from bitsback.inputs import read_images
@@ -41,7 +41,7 @@ from bitsback.protocol import LoadedModel
 from bitsback.reader import Damage, Reader
 
 SECONDS, MEMORY = 5.0, 500_000_000
-SUFFIXES = {"array": ".npy", "npz": ".npz", "file": ".png", "folder": ""}
+SUFFIXES = {"array": ".npy", "npz": ".npz", "file": ".png", "folder": "", "tar": ".tar"}
 
 
 class HangError(Exception):
@@ -88,8 +88,8 @@ def same(found: Pictures, wanted: Pictures, side: int, reshaped: bool) -> bool:
     if not reshaped:
         return len(found) == len(wanted) and all(map(np.array_equal, found, wanted))
     for channels in (1, 3):
-        held = [p for p in wanted if p.shape[2] == channels]
-        got = [p for p in found if p.shape[2] == channels]
+        held = [p for whole in wanted for p in planes.split(whole) if p.shape[2] == channels]
+        got = [p for whole in found for p in planes.split(whole) if p.shape[2] == channels]
         if not held and not got:
             continue
         again = tiles.join(tiles.cut(held, (side, side)), [p.shape for p in got])
@@ -112,7 +112,7 @@ def decode(case: Case, random: Random, scratch: Path) -> None:
         io.BytesIO(case.data), lambda name, _: models[name] if name in models else store.load(name)
     )
     way = random.choice(["all", "all", "salvage", "write", "slice"])
-    if case.kind == "extra arrays":
+    if case.kind in ("extra arrays", "beside"):
         way = "write"
     if way == "write" and not case.reshaped:
         kind = case.source.sets[0].manifest["kind"]

@@ -11,6 +11,7 @@ import io
 import json
 import lzma
 import struct
+import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -21,9 +22,9 @@ from typing import Any
 import numpy as np
 from bitsback.models import store
 from conftest import SMALL, random_model
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
-from bitsback import archive, classical, container, initial, leb128, payload, runs
+from bitsback import archive, beside, classical, container, initial, leb128, payload, runs
 from bitsback.ans import flatten
 from bitsback.arrays import pack_arrays
 from bitsback.chunk import pack_chunk, pixel_checksum, unpack_chunk
@@ -48,9 +49,13 @@ JUNK += [
     "npz",
     "file",
     "folder",
+    "tar",
     "L",
     "1",
     "RGB",
+    "RGBA",
+    "LA",
+    "I;16",
     "a.png",
     "a.png/b.png",
     "A.PNG",
@@ -122,6 +127,22 @@ def build_sources(folder: Path, models: dict[str, LoadedModel]) -> list[Source]:
     (pictures / "sub").mkdir(parents=True)
     for name, shape in (("a", (9, 7, 3)), ("b", (8, 8)), ("sub/c", (5, 13)), ("sub/d", (4, 4, 3))):
         Image.fromarray(random.integers(0, 256, shape, np.uint8)).save(pictures / f"{name}.png")
+    everything = folder / "everything"
+    everything.mkdir()
+    rgba = Image.fromarray(random.integers(0, 256, (9, 8, 4), np.uint8))
+    text = PngImagePlugin.PngInfo()
+    text.add_text("Title", "a title")
+    rgba.save(everything / "a.png", pnginfo=text, icc_profile=bytes(99), dpi=(300, 300))
+    Image.fromarray(random.integers(0, 1 << 12, (8, 9)).astype(np.uint16)).save(
+        everything / "b.png"
+    )
+    exif = Image.Exif()
+    exif[0x010E] = "a description"
+    rgba.convert("LA").save(everything / "c.tif", exif=exif.tobytes(), icc_profile=bytes(99))
+    (everything / "b.csv").write_bytes(b"1,2,3")
+    with tarfile.open(folder / "in.tar", "w") as out:
+        for path in sorted(everything.iterdir()):
+            out.add(path, path.name)
     labels = {"x": bits[:9] > 0, "labels": np.arange(9), "words": np.array(["a", "bc"])}
     np.savez(folder / "in.npz", **labels)
     user = random.bytes(700)
@@ -131,6 +152,8 @@ def build_sources(folder: Path, models: dict[str, LoadedModel]) -> list[Source]:
         ("three chunks", "bits", from_array(bits), {"chunk": 5, **chained}),
         ("other three", "bits", from_array(1 - bits), {"chunk": 5, **chained}),
         ("folder", "colour", read_images([pictures]), {"chunk": 3, **chained}),
+        ("tar", "colour", read_images([folder / "in.tar"]), {"chunk": 2}),
+        ("everything", "colour", read_images([everything]), {}),
         ("picture", "colour", read_images([pictures / "a.png"]), {"seed": 2**64 - 1}),
         ("npz", "bits", read_images([folder / "in.npz"]), {"chunk": 4, "payload": b"user"}),
         ("blank", "bits", from_array(np.zeros((30, 8, 8), bool)), {}),
@@ -384,7 +407,7 @@ def rebuilt(
     counts = [len(run.tiles) for run in cut]
     prefix = initial.encode_prefix([run.tiles for run in cut], counts, source.loaded.binary)
     manifest = held.manifest | {"binary": held.binary}
-    inner = payload.pack_payload(manifest, held.extra, source.users[number])
+    inner = payload.pack_payload(manifest, held.packed, source.users[number])
     start = change(initial.Initial(inner, prefix))
     segments = tuple(
         dataclasses.replace(segment, count=segment.count * times, classical=segment.count * times)
@@ -499,7 +522,7 @@ def manifest(source: Source, random: Random) -> Case:
     text = json.dumps(random.choice([fields] * 20 + JUNK)).encode()
     if random.random() < 0.05:
         text = random.choice([b"[" * 100_000, b"9" * 9000, b'{"a":1e999}', b"\xff", b"NaN", b""])
-    data = payload._pack_part(text) + payload._pack_part(held.extra)
+    data = payload._pack_part(text) + payload._pack_part(held.packed)
     data += payload._pack_part(source.users[number])
     data = rebuilt(source, number, lambda start: dataclasses.replace(start, payload=data))
     return Case("manifest", source, data, source.wanted, reshaped=True)
@@ -538,6 +561,47 @@ def extra(source: Source, random: Random) -> Case:
     return Case("extra arrays", source, data, source.wanted)
 
 
+def around(source: Source, random: Random) -> Case:
+    """What lies beside pictures damaged, or of strange kinds, lengths and names."""
+    number = random.randrange(len(source.sets))
+    held = source.sets[number]
+    of_pictures = [beside.unpack(data) for data in held.beside or []]
+    packed = held.packed
+    if random.random() < 0.3:
+        packed = damage(packed, random)
+    else:
+        records = random.choice(of_pictures)
+        place = random.randrange(len(records) + 1)
+        kinds = [kind for each in of_pictures for kind, _ in each]
+        kinds += [
+            b"IDAT",
+            b"IHDR",
+            b"IEND",
+            b"PLTE",
+            b"tRNS",
+            b"FILE",
+            b"LOW_",
+            b"EXIF",
+            b"\0\0\0\0",
+        ]
+        data = random.choice([data for each in of_pictures for _, data in each] + [b"", bytes(900)])
+        name = random.choice(["../x", "/x", "x.png", "a.png", "b.csv", "", "a\0b", "y" * 5000])
+        match random.randrange(4):
+            case 0:
+                records.insert(place, beside.pack_file(name, data))
+            case 1:
+                records.insert(place, (random.choice(kinds), damage(data, random)))
+            case 2 if records:
+                del records[random.randrange(len(records))]
+            case _:
+                random.shuffle(records)
+        packed = beside.pack_all([beside.pack(each) for each in of_pictures])
+    text = json.dumps(held.manifest | {"binary": held.binary}).encode()
+    data = b"".join(map(payload._pack_part, (text, packed, source.users[number])))
+    data = rebuilt(source, number, lambda start: dataclasses.replace(start, payload=data))
+    return Case("beside", source, data, source.wanted)
+
+
 def _names(arrays: bytes) -> list[str]:
     # A damaged .zip is refused in many ways.
     with contextlib.suppress(Exception), zipfile.ZipFile(io.BytesIO(arrays)) as archived:
@@ -563,6 +627,7 @@ def make(sources: list[Source], random: Random) -> Case:
         plain, plain, header_fields, index, head_fields, head_fields, words, words, words,
         wrong_checksum, prefix, prefix, inner, manifest, manifest,
         lambda s, r: extra(next(s for s in sources if s.name == "npz"), r),
+        lambda s, r: around(r.choice([s for s in sources if s.name in ("tar", "everything")]), r),
         lambda s, r: shuffled(s, r, sources), lambda s, r: swapped_model(s, r, sources),
     ]  # fmt: skip
     return random.choice(makers)(source, random)
