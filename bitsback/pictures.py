@@ -171,6 +171,7 @@ def write_picture(
         return
     # In memory, so that what fails there is the metadata, and what fails below is the disk.
     out = io.BytesIO()
+    wrong = f"the metadata of a picture is damaged, or does not suit a {suffix} file"
     try:
         picture.save(out, kind, **options, **metadata.options_for(kind, records))
         whole = out.getvalue()
@@ -178,9 +179,9 @@ def write_picture(
         back = decode_picture(io.BytesIO(whole), "it")
         again = full_depth(back.pixels, back.mode, beside.pack(back.beside))
     except Exception as error:  # Pillow's plugins raise whatever their parsers run into
-        raise FormatError(f"the metadata of a picture is damaged: {error}") from error
+        raise FormatError(f"{wrong}: {error}") from error
     if not np.array_equal(again, values != 0 if mode == "1" else values):
-        raise FormatError("the metadata of a picture is damaged: it hides the pixels")
+        raise FormatError(f"{wrong}: the pixels are read otherwise with it")
     file.write(whole)
 
 
@@ -192,9 +193,10 @@ def check_beside(picture: Decoded, suffix: str) -> None:
     """
     mode = "L" if picture.mode == DEEP else picture.mode
     records = beside.pack(record for record in picture.beside if record[0] != beside.LOW)
-    pixel = np.zeros((1, 1, CHANNELS[mode]), np.uint8)
+    pixels = np.zeros((2, 3, CHANNELS[mode]), np.uint8)
+    pixels[0, 0] = 1  # EXIF can turn a picture
     try:
-        write_picture(io.BytesIO(), pixel, mode, suffix, records)
+        write_picture(io.BytesIO(), pixels, mode, suffix, records)
     except FormatError as error:
         raise InputError(f"its metadata cannot be kept, remove them first: {error}") from error
 

@@ -338,6 +338,18 @@ def test_metadata_that_could_not_be_written_again_are_refused_at_once(tmp_path, 
         read_images([tmp_path / "a.jpg"])
 
 
+@pytest.mark.parametrize("turn", range(2, 9))
+def test_exif_that_would_turn_the_pixels_of_another_format_is_refused_at_once(tmp_path, turn):
+    """A TIFF is read turned as its EXIF says, a JPEG is not: this one has a wrong name."""
+    found = Image.Exif()
+    found[274] = turn
+    Image.fromarray(pixels(5, 6)).save(tmp_path / "a.tif", "JPEG", exif=found)
+    with pytest.raises(InputError, match="read otherwise"):
+        read_images([tmp_path / "a.tif"])
+    (tmp_path / "a.tif").rename(tmp_path / "a.jpg")
+    assert read_images([tmp_path / "a.jpg"]).manifest["names"] == ["a.png"]
+
+
 def test_equal_profiles_of_a_folder_are_paid_for_once(tmp_path, colour):
     profile = RNG.bytes(3000)
     sizes = []

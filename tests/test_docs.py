@@ -20,8 +20,8 @@ def examples(page: Path) -> list[str]:
 def test_a_pages_examples_run_one_after_another(page, tmp_path, monkeypatch):
     if "omniglot" not in store.names():
         pytest.skip("the omniglot weights are not in this checkout")
-    if page.name == "pipelines.md":
-        pytest.importorskip("zarr")
+    for needed in {"pipelines.md": ["zarr"], "clusters.md": ["ray", "zarr"]}.get(page.name, []):
+        pytest.importorskip(needed)
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {"__name__": "example"}
     for example in examples(page):
