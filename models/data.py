@@ -57,7 +57,7 @@ class Pictures:
             scale: how many times larger the crops' sides are.
 
         Returns:
-            (max(1, size // scale**2), C, crop * scale, crop * scale) uint8.
+            (count_of(size, scale), C, crop * scale, crop * scale) uint8.
 
         Raises:
             InputError: no picture is so large.
@@ -69,7 +69,7 @@ class Pictures:
             raise InputError(f"no training picture of at least {side} x {side} pixels")
         # Between pictures and pixels, so that small and reduced pictures are seen often enough.
         weights = np.array([a.shape[0] * math.sqrt(a.shape[1] * a.shape[2]) for a in arrays])
-        which = random.choice(len(arrays), max(1, size // scale**2), p=weights / weights.sum())
+        which = random.choice(len(arrays), count_of(size, scale), p=weights / weights.sum())
         varied = varied_drawing if self.arrays[0].shape[-1] == 1 else varied_crop
         take = varied if self.vary else window
         crops = []
@@ -80,6 +80,11 @@ class Pictures:
         if self.sample:
             stacked = (random.integers(0, 255, stacked.shape) < stacked).astype(np.uint8)
         return torch.from_numpy(np.ascontiguousarray(stacked.transpose(0, 3, 1, 2)))
+
+
+def count_of(size: int, scale: int) -> int:
+    """How many crops, `scale` times as large, have as many pixels as `size`: at least one."""
+    return max(1, size // scale**2)
 
 
 def halved(images: np.ndarray) -> np.ndarray:

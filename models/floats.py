@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from . import weight_norm
 from .config import DrawConfig
+from .distributed import WHOLE, Part
 from .grids import (
     CANVAS_GAIN,
     CANVAS_LIMIT,
@@ -127,6 +128,7 @@ class FloatOps:
 
     Args:
         dropout: share of the LSTMs' outputs that are nil, the others being larger in return.
+        part: which part of a larger batch the pictures are.
     """
 
     def __init__(
@@ -135,10 +137,12 @@ class FloatOps:
         params: dict[str, Tensor],
         quantised: bool = False,
         dropout: float = 0.0,
+        part: Part = WHOLE,
     ) -> None:
         self.config = config
         self.quantised = quantised
         self.dropout = dropout
+        self.part = part
         self.layers = layers(config)
         self.params = self._quantise(params) if quantised else params
 
@@ -204,7 +208,10 @@ class FloatOps:
         cell = self.round(f * cell + i * g, CELL_BITS).clamp(-CELL_LIMIT, CELL_LIMIT)
         out = self.round(self.round(cell, GATE_BITS).tanh(), SQUASHED_BITS)
         hidden = self.round(o * out, HIDDEN_BITS)
-        return functional.dropout(hidden, self.dropout) if self.dropout else hidden, cell
+        return self.dropped(hidden) if self.dropout else hidden, cell
+
+    def dropped(self, hidden: Tensor) -> Tensor:
+        return self.part.drawn(lambda x: functional.dropout(x, self.dropout), hidden)
 
     def means(self, canvas: Tensor) -> Tensor:
         means = canvas[:, : self.config.channels]
@@ -254,6 +261,6 @@ class DrawNetwork(nn.Module):
         """The parameters by the names of `layers` and `initials`, and gains if there are any."""
         return {name.replace("__", "/"): value for name, value in self.named_parameters()}
 
-    def ops(self, quantised: bool, dropout: float = 0.0) -> FloatOps:
+    def ops(self, quantised: bool, dropout: float = 0.0, part: Part = WHOLE) -> FloatOps:
         """The arithmetic over the present parameters."""
-        return FloatOps(self.config, weight_norm.joined(self.named()), quantised, dropout)
+        return FloatOps(self.config, weight_norm.joined(self.named()), quantised, dropout, part)

@@ -4,12 +4,13 @@ import dataclasses
 import math
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from . import draw
 from .config import DrawConfig
-from .floats import FloatOps, Round
+from .distributed import Part
+from .floats import DrawNetwork, FloatOps, Round
 from .grids import CANVAS_GAIN
 from .passes import passes
 
@@ -35,7 +36,7 @@ def gaussian_kl(q: draw.Gaussians, p: draw.Gaussians) -> Tensor:
     return 0.5 * (torch.exp(2 * log_ratio) + distance * distance - 1) - log_ratio
 
 
-def dithered(q: draw.Gaussians, p: draw.Gaussians) -> tuple[Tensor, Tensor]:
+def dithered(q: draw.Gaussians, p: draw.Gaussians, part: Part) -> tuple[Tensor, Tensor]:
     """Latents as the shared dithered grid leaves them, and what they cost: (z, nats), elementwise.
 
     The grid is as wide as gives it the variance of q, which is a constant; the noise is uniform
@@ -47,7 +48,7 @@ def dithered(q: draw.Gaussians, p: draw.Gaussians) -> tuple[Tensor, Tensor]:
     q, p = (draw.Gaussians(g.mean.float(), g.log_scale.float()) for g in (q, p))
     log_width = Round.apply(q.log_scale + LOG2_UNIFORM, 2.0**WIDTH_BITS)  # type: ignore[no-untyped-call]
     width = torch.exp2(log_width)
-    z = q.mean + width * (torch.rand_like(q.mean) - 0.5)
+    z = q.mean + width * (part.drawn(torch.rand_like, q.mean) - 0.5)
     inverse = torch.exp2((log_width - p.log_scale).clamp(-SCALES[1], -SCALES[0]))
     distance = (z - p.mean) / width
     return z, -_normal_between((distance + 0.5) * inverse, (distance - 0.5) * inverse)
@@ -68,14 +69,32 @@ def losses(ops: FloatOps, config: DrawConfig, levels: Tensor) -> Losses:
         p = draw.prior(ops, group, state)
         q, memory = draw.posterior(ops, config, group, memory, state)
         if config.posterior == "constant":
-            z, nats = dithered(q, p)
+            z, nats = dithered(q, p, ops.part)
         else:
-            z = q.mean + torch.exp2(q.log_scale) * torch.randn_like(q.mean)
+            noise = ops.part.drawn(torch.randn_like, q.mean)
+            z = q.mean + torch.exp2(q.log_scale) * noise
             nats = gaussian_kl(q, p)
         kl.append(nats.flatten(1).sum(1))
         state = draw.step(ops, config, group, state, ops.latent(z))
     r = canvas(ops, config, state, x)
     return Losses(likelihood_nats(ops, config, r, levels), torch.stack(kl))
+
+
+class Objective(nn.Module):
+    """The losses as a module's forward pass, after which DistributedDataParallel can average.
+
+    Args:
+        part: which part of each batch it is given.
+    """
+
+    def __init__(self, network: DrawNetwork, part: Part) -> None:
+        super().__init__()
+        self.network, self.part = network, part
+
+    def forward(self, levels: Tensor, quantised: bool, dropout: float) -> Losses:
+        """`losses` of the present parameters."""
+        ops = self.network.ops(quantised, dropout, self.part)
+        return losses(ops, self.network.config, levels)
 
 
 def canvas(ops: FloatOps, config: DrawConfig, state: draw.State, x: Tensor) -> Tensor:

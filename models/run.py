@@ -4,7 +4,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from . import data, engine, export, finish, plan, store, training
+from . import checkpoint, data, distributed, engine, export, finish, plan, store
+from .training import Progress, Trainer
 
 SAVE_SECONDS = 30.0
 
@@ -16,8 +17,11 @@ def run(
     device: str = "auto",
     seconds: float | None = None,
     start: Path | None = None,
-) -> Iterator[training.Progress]:
+) -> Iterator[Progress]:
     """Train the model of a TOML file; yields where it is, every 50 updates.
+
+    Processes that torchrun started together each take a part. The first one writes all files and
+    raises what any of them does; the others yield nothing.
 
     Args:
         config: TOML with [model] and [training].
@@ -31,22 +35,31 @@ def run(
 
     Raises:
         InputError: the configuration or the pictures cannot be read.
-        ModelError: the configuration is impossible, or the checkpoint is not its own.
+        ModelError: the configuration is impossible, also for so many processes, or the checkpoint
+            is not its own.
     """
-    model, schedule = plan.read_config(config)
-    pictures, held = data.load(inputs, model).parts()
-    trainer = training.Trainer(model, schedule, pictures, str(engine.device_of(device)), held)
-    checkpoint = output / "checkpoint"
-    if (checkpoint / "log.json").exists():
-        trainer.load(checkpoint)
-    elif start is not None:
-        config_of, tensors, _, _ = store.read(start)
-        trainer.begin(export.restore(config_of, tensors))
-    saved = time.monotonic()
-    for progress in trainer.run(seconds):
-        if time.monotonic() - saved >= SAVE_SECONDS:
-            trainer.save(checkpoint)
-            saved = time.monotonic()
-        yield progress
-    trainer.save(checkpoint)
-    finish.finish(trainer, output)
+    folder = output / "checkpoint"
+
+    def prepare() -> Trainer:
+        model, schedule = plan.read_config(config)
+        pictures, held = data.load(inputs, model).parts()
+        where = distributed.own(engine.device_of(device), part)
+        trainer = Trainer(model, schedule, pictures, str(where), held, part)
+        if checkpoint.exists(folder):
+            checkpoint.load(trainer, folder)
+        elif start is not None:
+            config_of, tensors, _, _ = store.read(start)
+            trainer.begin(export.restore(config_of, tensors))
+        return trainer
+
+    with distributed.joined() as part:
+        trainer = distributed.together(prepare, part)
+        saved = time.monotonic()
+        for progress in trainer.run(seconds):
+            if distributed.told(time.monotonic() - saved >= SAVE_SECONDS, part):
+                distributed.by_first(lambda: checkpoint.save(trainer, folder), part)
+                saved = time.monotonic()
+            if part.first:
+                yield progress
+        distributed.by_first(lambda: checkpoint.save(trainer, folder), part)
+        distributed.by_first(lambda: finish.finish(trainer, output), part)

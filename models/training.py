@@ -1,4 +1,4 @@
-"""Training a conv DRAW: Adam, EMA, clipping, reverted loss spikes, resumable checkpoints.
+"""Training a conv DRAW: Adam, EMA, clipping, reverted loss spikes, alone or in part.
 
 Needs torch, NumPy and safetensors only, so that it runs on a bare GPU machine.
 
@@ -7,25 +7,21 @@ go back to an older copy and training goes on).
 """
 
 import dataclasses
-import hashlib
-import json
+import functools
 import math
 import time
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 import numpy as np
-import safetensors.torch
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from bitsback.errors import ModelError
-from bitsback.files import atomic_write
 
-from . import loss, validation, weight_norm
+from . import distributed, loss, validation, weight_norm
 from .config import DrawConfig
-from .data import Pictures
+from .data import Pictures, count_of
+from .distributed import WHOLE, Part
 from .floats import DrawNetwork
 from .plan import TrainConfig
 
@@ -56,7 +52,18 @@ class Progress:
 
 
 class Trainer:
-    """Owns all state of a run: parameters, their average, Adam's moments, random streams."""
+    """Owns all state of a run: parameters, their average, Adam's moments, random streams.
+
+    Args:
+        device: of this process.
+        held: pictures that are not trained on, to validate with.
+        part: which part this process takes of batches of `part.size * train.batch` pictures; the
+            trainers of all parts hold the same state after every update, and what they report is
+            of the whole batch.
+
+    Raises:
+        ModelError: some batch cannot be parted evenly.
+    """
 
     def __init__(
         self,
@@ -65,8 +72,10 @@ class Trainer:
         pictures: Pictures,
         device: str,
         held: Pictures | None = None,
+        part: Part = WHOLE,
     ) -> None:
-        self.model, self.train, self.held = model, train, held
+        self.model, self.train, self.held, self.part = model, train, held, part
+        self.batch = _whole_batch(train, part)
         self.pictures = dataclasses.replace(pictures, vary=train.vary)
         self.device = torch.device(device)
         torch.manual_seed(train.seed)
@@ -81,6 +90,11 @@ class Trainer:
         self.history: list[dict[str, float]] = []
         self.snapshots: list[list[Tensor]] = []
         self.reverted: list[int] = []
+
+    @functools.cached_property
+    def objective(self) -> nn.Module:
+        """What an update evaluates; made by the first one, since all processes must be there."""
+        return distributed.averaging(loss.Objective(self.network, self.part), self.part)
 
     def begin(self, params: dict[str, Tensor]) -> None:
         """Start from these parameters, where they have a name and shape of the network's own.
@@ -124,14 +138,14 @@ class Trainer:
         train = self.train
         quantised = self.quantised()
         scale = 1 << self.update % train.sizes
-        levels = self.pictures.batch(train.batch, train.seed, self.update, scale).to(self.device)
+        whole = self.pictures.batch(self.batch, train.seed, self.update, scale)
+        levels = self.part.of(whole).to(self.device)
         autocast = torch.autocast(
             self.device.type, torch.bfloat16, enabled=train.bf16 and not quantised
         )
         torch.manual_seed((train.seed << 32) + self.update)
         with autocast:
-            ops = self.network.ops(quantised, train.dropout)
-            found = loss.losses(ops, self.model, levels.float())
+            found: loss.Losses = self.objective(levels.float(), quantised, train.dropout)
         kl = found.kl.sum(0).mean() / scale**2  # per crop of the smallest size
         likelihood = found.likelihood.mean() / scale**2
         rising = min(1.0, (self.update + 1) / max(1, train.kl_warmup))
@@ -141,14 +155,15 @@ class Trainer:
         norm = float(torch.nn.utils.clip_grad_norm_(self.params, train.clip))
         for group in self.adam.param_groups:
             group["lr"] = self.rate()
-        value = float(total.detach())
+        values = [float(v.detach()) for v in (total, likelihood + kl, kl)]
+        value, nats, kl_nats = distributed.mean(values, self.part)
         if not math.isfinite(norm) or self.is_spike(value):
             self.revert()
         else:
             self.adam.step()
             self.follow()
         self.update += 1
-        return float(likelihood.detach() + kl.detach()), float(kl.detach())
+        return nats, kl_nats
 
     def is_spike(self, value: float) -> bool:
         """Whether the loss jumped; keeps the running statistics and the older parameters."""
@@ -190,7 +205,10 @@ class Trainer:
             torch._foreach_lerp_(self.average, self.params, 1 - decay)
 
     def run(self, seconds: float | None = None, log_every: int = 50) -> Iterator[Progress]:
-        """Train until done or until `seconds` have passed, reporting as it goes."""
+        """Train until done or until `seconds` have passed, reporting as it goes.
+
+        When to stop is for the first process to say; it alone validates.
+        """
         began, first, before = time.monotonic(), self.update, self.seconds
         nats: list[tuple[float, float]] = []
         to_bits = 1 / math.log(2) / self.pictures.dims
@@ -201,17 +219,18 @@ class Trainer:
             spent = time.monotonic() - began
             self.seconds = before + spent
             speed = (self.update - first) / spent
-            late = seconds is not None and spent >= seconds
+            late = seconds is not None and distributed.told(spent >= seconds, self.part)
             ended = late or self.update == self.train.updates
             if self.update % log_every == 0 or ended:
-                held = self.validate() if self.update % VALIDATE_EVERY == 0 or ended else None
+                due = self.update % VALIDATE_EVERY == 0 or ended
+                held = self.validate() if due and self.part.first else None
                 total, kl = (float(v) for v in np.mean(nats or [(math.nan, math.nan)], 0))
                 progress = Progress(
                     self.update,
                     self.train.updates,
                     total * to_bits,
                     kl * to_bits,
-                    speed * self.train.batch,
+                    speed * self.batch,
                     (self.train.updates - self.update) / speed,
                     held,
                 )
@@ -249,99 +268,20 @@ class Trainer:
         params = weight_norm.joined(dict(zip(self.network.named(), self.average, strict=True)))
         return {name: value.cpu() for name, value in params.items()}
 
-    def save(self, folder: Path) -> None:
-        """Write a checkpoint from which `load` continues to the same result."""
-        folder.mkdir(parents=True, exist_ok=True)
-        tensors: dict[str, Tensor] = {}
-        names = list(self.network.named())
-        for name, p, mean in zip(names, self.params, self.average, strict=True):
-            tensors[f"now/{name}"] = p.detach()
-            tensors[f"average/{name}"] = mean
-            for key, value in self.adam.state.get(p, {}).items():
-                tensors[f"adam/{key}/{name}"] = torch.as_tensor(value)
-        for i, snapshot in enumerate(self.snapshots):
-            for j, name in enumerate(names):
-                tensors[f"older/{i}/{name}"] = snapshot[j]
-                tensors[f"older_average/{i}/{name}"] = snapshot[len(names) + j]
-        data = safetensors.torch.save(
-            {name: value.cpu().contiguous().clone() for name, value in tensors.items()}
-        )
-        state = {
-            "model": self.model.to_dict(),
-            "training": dataclasses.asdict(self.train),
-            "update": self.update,
-            "seconds": self.seconds,
-            "running": self.running,
-            "history": self.history,
-            "reverted": self.reverted,
-            "device": self.device.type,
-        }
-        state["sha256"] = _digest(state, data)
-        atomic_write(folder / "checkpoint.safetensors", data)
-        atomic_write(folder / "log.json", json.dumps(state).encode())
 
-    def load(self, folder: Path) -> None:
-        """Continue from a checkpoint written by `save`.
+def _whole_batch(train: TrainConfig, part: Part) -> int:
+    """Pictures that all processes take together.
 
-        Raises:
-            ModelError: the checkpoint is missing, damaged, or of another configuration.
-        """
-        damaged = f"{folder}: log.json or checkpoint.safetensors is damaged"
-        try:
-            state: dict[str, Any] = json.loads((folder / "log.json").read_bytes())
-            data = (folder / "checkpoint.safetensors").read_bytes()
-            tensors = safetensors.torch.load(data)
-        except OSError as error:
-            raise ModelError(f"{folder}: cannot be read: {error.strerror}") from error
-        except (ValueError, safetensors.SafetensorError) as error:
-            raise ModelError(damaged) from error
-        if not isinstance(state, dict):
-            raise ModelError(damaged)
-        # Checkpoints that were written before there was a digest have none.
-        recorded = state.pop("sha256", None)
-        if recorded is not None and recorded != _digest(state, data):
-            raise ModelError(damaged)
-        if state.get("model") != self.model.to_dict():
-            raise ModelError(f"{folder}: the checkpoint is of another configuration")
-        try:
-            self._restore(state, tensors)
-        except (KeyError, TypeError, ValueError) as error:
-            raise ModelError(damaged) from error
-
-    def _restore(self, state: dict[str, Any], tensors: dict[str, Tensor]) -> None:
-        def take(name: str, like: Tensor) -> Tensor:
-            if tensors[name].shape != like.shape:
-                raise ValueError(name)
-            # In the layout of `like`, channels last, which files do not keep.
-            return torch.empty_like(like).copy_(tensors[name])
-
-        names = list(self.network.named())
-        kept = sorted({name.split("/")[1] for name in tensors if name.startswith("older/")})
-        self.adam.state.clear()
-        self.snapshots = [[] for _ in kept]
-        with torch.no_grad():
-            for name, p, mean in zip(names, self.params, self.average, strict=True):
-                p.copy_(take(f"now/{name}", p))
-                mean.copy_(take(f"average/{name}", p))
-                if f"adam/step/{name}" in tensors:
-                    self.adam.state[p] = {
-                        "step": tensors[f"adam/step/{name}"],
-                        "exp_avg": take(f"adam/exp_avg/{name}", p),
-                        "exp_avg_sq": take(f"adam/exp_avg_sq/{name}", p),
-                    }
-            for i, copies in zip(kept, self.snapshots, strict=True):
-                copies += [
-                    take(f"older/{i}/{n}", p) for n, p in zip(names, self.params, strict=True)
-                ]
-                for name, mean in zip(names, self.average, strict=True):
-                    # Early checkpoints kept no older averages.
-                    older = f"older_average/{i}/{name}"
-                    copies.append(take(older if older in tensors else f"average/{name}", mean))
-        self.update, self.seconds = int(state["update"]), float(state["seconds"])
-        mean_loss, square, count = state["running"]
-        self.running = (mean_loss, square, count)
-        self.history, self.reverted = list(state["history"]), list(state["reverted"])
-
-
-def _digest(state: dict[str, Any], data: bytes) -> str:
-    return hashlib.sha256(json.dumps(state, sort_keys=True).encode() + data).hexdigest()
+    Raises:
+        ModelError: of some size of crops there is no equal number for each process.
+    """
+    whole = part.size * train.batch
+    for scale in (1 << i for i in range(train.sizes)):
+        crops = count_of(whole, scale)
+        if crops % part.size:
+            raise ModelError(
+                f"{part.size} processes cannot share the {whole} pictures of their batches evenly "
+                f"at {scale} times the side ({crops} of them): let 'batch' be a multiple of "
+                f"{4 ** (train.sizes - 1)}"
+            )
+    return whole

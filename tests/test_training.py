@@ -9,8 +9,19 @@ import sys
 import numpy as np
 import pytest
 import torch
-from bitsback.models import augment, data, export, floats, loss, store, training, weight_norm
+from bitsback.models import (
+    augment,
+    data,
+    distributed,
+    export,
+    floats,
+    loss,
+    store,
+    training,
+    weight_norm,
+)
 from bitsback.models import run as run_module
+from bitsback.models.checkpoint import load, save
 from bitsback.models.config import DrawConfig
 from bitsback.models.plan import TrainConfig, read_config
 from bitsback.models.training import Trainer
@@ -87,8 +98,8 @@ def test_a_run_that_was_saved_and_loaded_equals_one_that_was_not(tmp_path, confi
     whole, first, second = (trainer(plan, config) for _ in range(3))
     advance(whole, 24)
     advance(first, 12)
-    first.save(tmp_path)
-    second.load(tmp_path)
+    save(first, tmp_path)
+    load(second, tmp_path)
     assert same(state_of(second), state_of(first))
     assert (second.update, second.running, second.seconds) == (12, first.running, first.seconds)
     advance(second, 24)
@@ -109,8 +120,8 @@ def test_a_run_saved_just_after_a_spike_resumes_to_the_same_result(tmp_path, mon
         with monkeypatch.context() as patch:
             spoil(patch, {11}, run, times(math.nan))
             advance(run, updates)
-    first.save(tmp_path)
-    second.load(tmp_path)
+    save(first, tmp_path)
+    load(second, tmp_path)
     assert second.reverted == [11]
     assert second.history == first.history
     advance(second, 24)
@@ -121,8 +132,8 @@ def test_a_run_saved_just_after_a_spike_resumes_to_the_same_result(tmp_path, mon
 def test_the_time_spent_is_in_the_checkpoint_of_a_run_that_was_killed(tmp_path):
     first, second = trainer(), trainer()
     advance(first, 6)
-    first.save(tmp_path)
-    second.load(tmp_path)
+    save(first, tmp_path)
+    load(second, tmp_path)
     assert second.seconds > 0
     advance(second, 12)
     assert second.seconds > first.seconds
@@ -206,7 +217,7 @@ def test_the_log_of_a_run_with_losses_that_are_not_finite_is_strict_json(tmp_pat
     run = trainer()
     spoil(monkeypatch, set(range(7, 24)), run, times(math.nan))
     for _ in run.run(log_every=6):
-        run.save(tmp_path)
+        save(run, tmp_path)
 
     def refuse(constant):
         raise AssertionError(constant)
@@ -600,7 +611,7 @@ def test_dropout_silences_a_share_of_the_hidden_maps_in_training_alone():
     real = run.network.ops
     run.network.ops = lambda *words: asked.append(words) or real(*words)
     run.one_update()
-    assert asked == [(False, 0.25)]
+    assert asked == [(False, 0.25, distributed.WHOLE)]
 
 
 def test_a_run_takes_crops_of_several_sizes_in_turn():
@@ -638,8 +649,8 @@ def test_halving_averages_blocks_of_two_by_two_rounded_to_nearest():
 def checkpoint(tmp_path):
     run = trainer()
     advance(run, 12)
-    run.save(tmp_path)
-    trainer().load(tmp_path)
+    save(run, tmp_path)
+    load(trainer(), tmp_path)
     return tmp_path
 
 
@@ -651,22 +662,22 @@ def test_a_checkpoint_cut_short_or_altered_is_refused(checkpoint, name, at):
     at = int(at * len(whole)) if isinstance(at, float) else at
     path.write_bytes(whole[:at])
     with pytest.raises(ModelError, match="damaged"):
-        trainer().load(checkpoint)
+        load(trainer(), checkpoint)
     altered = bytearray(whole)
     altered[at] ^= 1
     path.write_bytes(altered)
     with pytest.raises(ModelError, match=r"damaged|configuration"):
-        trainer().load(checkpoint)
+        load(trainer(), checkpoint)
     path.unlink()
     with pytest.raises(ModelError, match="cannot be read"):
-        trainer().load(checkpoint)
+        load(trainer(), checkpoint)
 
 
 @pytest.mark.parametrize("text", ["[]", "3", "{}", '{"sha256": 1}', "null"])
 def test_a_checkpoint_whose_log_is_other_json_is_refused(checkpoint, text):
     (checkpoint / "log.json").write_text(text)
     with pytest.raises(ModelError, match=r"damaged|configuration"):
-        trainer().load(checkpoint)
+        load(trainer(), checkpoint)
 
 
 @pytest.mark.parametrize("field", ["update", "running", "history", "reverted", "seconds"])
@@ -675,22 +686,22 @@ def test_a_checkpoint_without_a_field_or_its_digest_is_refused(checkpoint, field
     del log[field], log["sha256"]
     (checkpoint / "log.json").write_text(json.dumps(log))
     with pytest.raises(ModelError, match="damaged"):
-        trainer().load(checkpoint)
+        load(trainer(), checkpoint)
 
 
 def test_tensors_and_log_of_different_moments_are_refused(checkpoint, tmp_path_factory):
     run = trainer()
     advance(run, 18)
     later = tmp_path_factory.mktemp("later")
-    run.save(later)
+    save(run, later)
     (later / "checkpoint.safetensors").rename(checkpoint / "checkpoint.safetensors")
     with pytest.raises(ModelError, match="damaged"):
-        trainer().load(checkpoint)
+        load(trainer(), checkpoint)
 
 
 def test_a_checkpoint_of_another_configuration_is_refused(checkpoint):
     with pytest.raises(ModelError, match="another configuration"):
-        trainer(config=dataclasses.replace(SMALL, maps=5)).load(checkpoint)
+        load(trainer(config=dataclasses.replace(SMALL, maps=5)), checkpoint)
 
 
 def test_a_checkpoint_without_older_averages_or_digest_still_resumes(checkpoint):
@@ -704,7 +715,7 @@ def test_a_checkpoint_without_older_averages_or_digest_still_resumes(checkpoint)
     del log["sha256"]
     (checkpoint / "log.json").write_text(json.dumps(log))
     resumed, whole = trainer(), trainer()
-    resumed.load(checkpoint)
+    load(resumed, checkpoint)
     advance(resumed, 24)
     advance(whole, 24)
     assert same([p.detach() for p in resumed.params], [p.detach() for p in whole.params])
@@ -718,12 +729,12 @@ import sys
 for name in ("typer", "rich", "scipy", "PIL", "click", "skimage", "imagecodecs", "constriction"):
     sys.modules[name] = None
 from pathlib import Path
-from bitsback.models import config, data, plan, training
+from bitsback.models import checkpoint, config, data, plan, training
 model = config.DrawConfig(**{SMALL.to_dict()!r})
 pictures = data.load([Path({str(tmp_path / "a.npy")!r})], model)
 run = training.Trainer(model, plan.TrainConfig(updates=1, batch=2), pictures, "cpu")
 print([progress.update for progress in run.run()])
-run.save(Path({str(tmp_path / "checkpoint")!r}))
+checkpoint.save(run, Path({str(tmp_path / "checkpoint")!r}))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stderr == ""

@@ -1,0 +1,161 @@
+"""Several processes that train one model together, as torchrun starts them.
+
+Each takes its own part of every batch and of the batch's noise, and DistributedDataParallel
+averages their gradients: over NCCL between CUDA devices, over Gloo between CPUs. What decides the
+course of a run is the same everywhere: a loss is their mean, a word is the first process's. A
+process that is alone takes the whole, and none of this is in its way.
+"""
+
+import dataclasses
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from bitsback.errors import BitsbackError, ModelError
+
+LETTING_GO = 0.5  # seconds
+T = TypeVar("T")
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """What one process takes of a batch: part number `rank` of `size` equal ones."""
+
+    rank: int = 0
+    size: int = 1
+
+    @property
+    def first(self) -> bool:
+        """Whether this process speaks, validates and writes for all."""
+        return self.rank == 0
+
+    def of(self, whole: Tensor) -> Tensor:
+        """Its part (B, ...) of a whole (size * B, ...)."""
+        return whole.chunk(self.size)[self.rank]
+
+    def drawn(self, draw: Callable[[Tensor], Tensor], like: Tensor) -> Tensor:
+        """`draw(like)`, (B, ...), as part of the draw for the whole batch, (size * B, ...).
+
+        So each picture gets the numbers that one process with all pictures would give it, whose
+        memory layout the whole has; the other parts' numbers are thrown away.
+        """
+        if self.size == 1:
+            return draw(like)
+        return self.of(draw(torch.cat([like] * self.size)))
+
+
+WHOLE = Part()
+
+
+class _LeaveError(Exception):
+    """Some process has failed, and the first one says so."""
+
+
+@contextmanager
+def joined() -> Iterator[Part]:
+    """The part of this process among those that torchrun started with it; else the whole."""
+    if not (dist.is_available() and dist.is_torchelastic_launched()):
+        yield WHOLE
+        return
+    cuda = torch.cuda.is_available() and dist.is_nccl_available()
+    dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo")
+    try:
+        yield Part(dist.get_rank(), dist.get_world_size())
+    except _LeaveError:
+        _part_company()
+    except (BitsbackError, OSError):
+        _part_company()
+        raise
+    else:
+        _part_company()
+
+
+def _part_company() -> None:
+    # Gloo's threads let go of the last tensors once they get hold of the interpreter, and abort the
+    # process if it has ended by then (pytorch/pytorch#179291). A group that DistributedDataParallel
+    # has used does not wait for them.
+    time.sleep(LETTING_GO)
+    dist.destroy_process_group()
+
+
+def own(device: torch.device, part: Part) -> torch.device:
+    """The process's own device: of several CUDA devices the one of its local rank.
+
+    Raises:
+        ModelError: this machine has fewer CUDA devices than processes.
+    """
+    if part.size == 1 or device.type != "cuda":
+        return device
+    wanted, found = int(os.environ["LOCAL_WORLD_SIZE"]), torch.cuda.device_count()
+    if wanted > found:
+        raise ModelError(f"{wanted} processes need as many CUDA devices, and here are {found}")
+    device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+    torch.cuda.set_device(device)
+    return device
+
+
+def averaging(module: nn.Module, part: Part) -> nn.Module:
+    """The module, whose gradients after a backward pass are their means over the processes.
+
+    All processes must call it, and go on with the first one's parameters.
+    """
+    return module if part.size == 1 else DistributedDataParallel(module)
+
+
+def mean(values: list[float], part: Part) -> list[float]:
+    """Each value's mean over the processes, the same in all of them."""
+    if part.size == 1:
+        return values
+    total = torch.tensor(values, dtype=torch.float64)
+    dist.all_reduce(total)
+    return [float(value) for value in total / part.size]
+
+
+def told(word: bool, part: Part) -> bool:
+    """The first process's word."""
+    if part.size == 1:
+        return word
+    said = torch.tensor([int(word)])
+    dist.broadcast(said, 0)
+    return bool(said)
+
+
+def together(work: Callable[[], T], part: Part) -> T:
+    """What `work` gives here, once every process has done its own; none is left waiting.
+
+    `work` must not itself wait for other processes.
+
+    Raises:
+        BitsbackError, OSError: some process's work raised one. Only the first process raises it;
+            the others leave the block of `joined`, so that the message is printed once.
+    """
+    if part.size == 1:
+        return work()
+    failure: BitsbackError | OSError | None = None
+    try:
+        result = work()
+    except (BitsbackError, OSError) as error:
+        failure = error
+    messages: list[str | None] = [None] * part.size
+    dist.all_gather_object(messages, None if failure is None else str(failure))
+    failed = [(i, text) for i, text in enumerate(messages) if text is not None]
+    if not failed:
+        return result
+    if not part.first:
+        raise _LeaveError
+    if failure is not None:
+        raise failure
+    rank, message = failed[0]
+    raise ModelError(f"process {rank} of {part.size}: {message}")
+
+
+def by_first(work: Callable[[], object], part: Part) -> None:
+    """Have the first process do this while the others wait; errors are those of `together`."""
+    together(work if part.first else lambda: None, part)
