@@ -15,15 +15,16 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
+import numpy as np
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from . import archive, cluster, inputs, outputs, workers
+from . import archive, cluster, inputs, workers
 from .api import DEFAULT_MODEL, load_model
 from .chunk_encoder import Coding
 from .errors import BitsbackError, InputError
-from .images import ImageSet, first_pictures, picture_sizes, to_array
+from .images import ImageSet, first_pictures, picture_sizes
 from .reader import Reader
 from .workers import Recipe
 
@@ -79,8 +80,9 @@ def measure(
     archive.compress_to(file, images, coding, chunk=chunk, encode=_watched(encode, ends[0]))
     ends[1][0] = time.perf_counter()
     reader = Reader(file, lambda *_: loaded)
-    found = outputs.join(reader.restored(decode=_watched(decode, ends[1])), len(reader))
-    if found.tobytes() != to_array(images).tobytes():
+    parts = reader.restored(decode=_watched(decode, ends[1]))
+    found = [picture for part in parts for picture in part.pictures]
+    if not all(map(np.array_equal, found, images.pictures)):
         raise BitsbackError("the images did not come back")
     speeds = [values / (each[-1] - each[jobs]) for each in ends]
     begin = max(each[1] - each[0] for each in ends)
@@ -117,7 +119,7 @@ def show(speeds: list[Speed], console: Console) -> None:
 
 
 def main(
-    images: Annotated[Path, typer.Argument(help="a .npy or .npz")],
+    images: Annotated[Path, typer.Argument(help="a .npy or .npz, or a folder")],
     model: Annotated[str, typer.Option(help="a shipped model's name, or a folder")] = DEFAULT_MODEL,
     jobs: Annotated[list[int] | None, typer.Option("-j", help="workers; 1 and 2")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="use the first N images")] = None,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from test_workers import drawings, folder, recipe  # noqa: F401
 
-from bitsback import cluster_bench, outputs
+from bitsback import cluster_bench
 from bitsback.errors import BitsbackError, InputError
 from bitsback.images import from_array
 
@@ -18,7 +18,7 @@ def test_only_what_came_back_is_timed(folder, monkeypatch):  # noqa: F811
     assert min(speed.encode, speed.decode, speed.begin) > 0
     with pytest.raises(InputError, match="too few for 3 workers"):
         cluster_bench.measure(images, plan, "processes", 3, 5, None)
-    monkeypatch.setattr(outputs, "join", lambda *_: np.zeros((24, 8, 8), np.uint8))
+    monkeypatch.setattr(np, "array_equal", lambda *_: False)
     with pytest.raises(BitsbackError, match="did not come back"):
         cluster_bench.measure(images, plan, "processes", 1, 5, None)
 
