@@ -122,6 +122,11 @@ class LoadedModel:
     batch: int
     multiple: int
 
+    @property
+    def certain(self) -> bool:
+        """Whether its posteriors' widths are constants: its latents can be stored alone."""
+        return all(group.certain for group in self.model.groups)
+
 
 def check_weights(loaded: LoadedModel, sha256: bytes, who: str, name: str | None = None) -> None:
     """Raise ModelError unless a model's digest begins with these bytes.

@@ -80,7 +80,7 @@ def check_model(loaded: LoadedModel) -> None:
     Raises:
         ModelError: they cannot.
     """
-    if not all(group.certain for group in loaded.model.groups):
+    if not loaded.certain:
         raise ModelError(
             f"model {loaded.name!r} cannot store latents alone: its posterior's width depends on "
             "the picture, and bits that it takes could not be given back; use a photo-beta model"
