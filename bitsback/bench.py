@@ -122,7 +122,8 @@ def run(
         BitsbackError: a codec did not give the pictures back.
     """
     check_plain(images, "a comparison with other codecs")
-    images = dataclasses.replace(images, pictures=list(images.pictures))
+    # Pixels are compared: none of the others is given metadata.
+    images = dataclasses.replace(images, pictures=list(images.pictures), beside=None)
     peers = peers_of(images)
     timed = TimedModel(loaded.model)
     measured = dataclasses.replace(loaded, model=cast(Model, timed))

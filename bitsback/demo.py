@@ -32,9 +32,9 @@ def main() -> int:
         folder.mkdir()
         for picture in PICTURES:
             if (source / picture).exists():
-                Image.open(source / picture).convert("RGB").crop((0, 0, 384, 256)).save(
-                    folder / picture
-                )
+                crop = Image.open(source / picture).convert("RGB").crop((0, 0, 384, 256))
+                # Without metadata, which the codecs that it is compared with are not given.
+                Image.fromarray(np.asarray(crop)).save(folder / picture)
         found = inputs.read_images([folder])
         model = load_model(DEFAULT_MODEL)
         with bar("compress") as progress:

@@ -378,6 +378,17 @@ def test_lost_low_bits_are_a_format_error():
         pictures.full_depth(pixels(3, 3, 1), pictures.DEEP, b"")
 
 
+def test_a_comparison_is_of_pixels_alone(tmp_path, colour):
+    pytest.importorskip("imagecodecs")
+    values, sizes = pixels(16, 16, 3), []
+    for name, options in (("a.png", {}), ("b.png", {"icc_profile": RNG.bytes(999)})):
+        Image.fromarray(values).save(tmp_path / name, **options)
+        images = read_images([tmp_path / name])
+        assert (images.beside is None) == (not options)
+        sizes.append(bitsback.bench.run(images, colour).rows[0].size)
+    assert sizes[0] == sizes[1]
+
+
 def test_lossy_files_and_comparisons_take_plain_pictures_only(tmp_path, colour):
     Image.fromarray(pixels(8, 8, 4)).save(tmp_path / "a.png")
     Image.fromarray(np.full((8, 8), 999, np.uint16)).save(tmp_path / "b.png")
