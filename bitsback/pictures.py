@@ -4,8 +4,9 @@ Palette images are taken as the RGB or RGBA pixels that they show, and come back
 images of which one colour is transparent. A JPEG is taken as its decoded pixels, and comes back as
 PNG. Of 16 bits a channel only gray is read, since Pillow cuts colour down to 8.
 
-What is kept beside the pixels: the chunks of a PNG (see `png.kept`), where they were; of the other formats EXIF, the
-colour profile and XMP (of a TIFF the tags that do not describe its layout, with EXIF).
+What is kept beside the pixels: the chunks of a PNG (see `png.kept`), where they were; of the other
+formats EXIF, the colour profile and XMP (of a TIFF the tags that do not describe its layout, with
+EXIF).
 """
 
 import io
