@@ -1,14 +1,13 @@
 """`python -m bitsback.cluster_bench IMAGES`: what more workers bring, and what 1 TB would take.
 
 The same images go through 1, 2, ... actors of a Ray cluster, and through as many processes of this
-machine where it has no address; files and images are compared with those of one process. A speed
-is that of the chunks after each worker's first, so that loading the model is not in it.
+machine where it has no address; every image that comes back is compared. A speed is that of the
+chunks after each worker's first, so that loading the model is not in it.
 """
 
 import dataclasses
 import io
 import json
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
@@ -23,6 +22,7 @@ from rich.table import Table
 from . import archive, cluster, inputs, workers
 from .api import DEFAULT_MODEL, load_model
 from .chunk_encoder import Coding
+from .display import refusals
 from .errors import BitsbackError, InputError
 from .images import ImageSet, first_pictures, picture_sizes
 from .reader import Reader
@@ -61,7 +61,7 @@ def measure(
 
     Raises:
         InputError: there are too few images for two chunks for each worker.
-        BitsbackError: file or images are not those of one process.
+        BitsbackError: the images did not come back.
     """
     if engine == "ray":
         encode: Any = partial(cluster.encoded, recipe=recipe, jobs=jobs, address=address)
@@ -129,7 +129,7 @@ def main(
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
     """MB/s of pixels for several numbers of workers."""
-    try:
+    with refusals():
         found = inputs.read_images([images])
         found = found if limit is None else first_pictures(found, limit)
         sha256 = load_model(model, device).sha256
@@ -140,9 +140,6 @@ def main(
             for engine in engines
             for n in jobs or (1, 2)
         ]
-    except BitsbackError as error:
-        print(f"bitsback: {error}", file=sys.stderr)
-        raise typer.Exit(2) from None
     if as_json:
         print(json.dumps([dataclasses.asdict(each) for each in speeds]))
     else:

@@ -24,6 +24,7 @@ from . import archive, inputs, outputs, reader
 from .api import DEFAULT_MODEL, load_model
 from .bench import peak_memory
 from .chunk_encoder import Coding
+from .display import refusals
 from .errors import BitsbackError, InputError
 from .files import atomic_file
 from .images import to_stack
@@ -119,12 +120,9 @@ def main(
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
     """Images/s and peak memory for several numbers of images."""
-    try:
+    with refusals():
         array = to_stack(inputs.read_images([images]))
         costs = [measure(array[:n], model, chunk) for n in counts or (100, 1000, 10000)]
-    except BitsbackError as error:
-        print(f"bitsback: {error}", file=sys.stderr)
-        raise typer.Exit(2) from None
     if as_json:
         print(json.dumps([dataclasses.asdict(cost) for cost in costs]))
     else:

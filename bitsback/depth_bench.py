@@ -8,7 +8,6 @@ bytes.
 
 import dataclasses
 import json
-import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -22,11 +21,10 @@ from rich.table import Table
 
 from . import archive, inputs
 from .api import DEFAULT_MODEL, load_model
-from .errors import BitsbackError, InputError
+from .display import refusals
+from .errors import InputError
 from .images import ImageSet, from_array
 from .protocol import LoadedModel
-
-Levels = np.ndarray
 
 KINDS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "16 bits, linear": lambda light: light * 65535,
@@ -97,16 +95,13 @@ def main(
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
     """Bits per pixel of gray pictures of 16, 12 and 10 bits."""
-    try:
+    with refusals():
         found = inputs.read_images([pictures]).pictures[:limit]
         lights = [light_of(picture) for picture in found if picture.shape[2] == 3]
         if not lights:
             raise InputError(f"{pictures} holds no colour pictures")
         loaded = load_model(model)
         rows = [measure(kind, lights, loaded) for kind in KINDS]
-    except BitsbackError as error:
-        print(f"bitsback: {error}", file=sys.stderr)
-        raise typer.Exit(2) from None
     if as_json:
         print(json.dumps([dataclasses.asdict(row) for row in rows]))
         return

@@ -121,14 +121,14 @@ def _read(
             raise InputError(f"{name!r} cannot be stored as a file name; rename it")
     modes, shapes, binary, written = [], [], True, []
     taken = {name.casefold() for name in (*names, *others)}
-    lonely = True
+    lonely = not others
     for number, name in enumerate(names):
         found = read(number)
         modes.append(found.mode)
         shapes.append(found.pixels.shape)
         binary &= found.mode == "1" or (found.mode == "L" and bool(found.pixels.max() <= 1))
         kinds = {record[0] for record in found.beside}
-        lonely &= not kinds and not (around and around(number))
+        lonely &= not kinds
         written.append(_written_name(name, found.mode, kinds, taken))
         try:
             check_beside(found, PurePosixPath(written[-1]).suffix)

@@ -59,6 +59,11 @@ class ImageSet:
     beside: Sequence[bytes] | None = None
 
     @property
+    def each_beside(self) -> Sequence[bytes]:
+        """What lies beside each picture; b"" for nothing."""
+        return [b""] * len(self.pictures) if self.beside is None else self.beside
+
+    @property
     def packed(self) -> bytes:
         """What the payload holds beside the manifest: `extra`, or what lies beside the pictures."""
         return self.extra if self.beside is None else pack_all(self.beside)
@@ -123,9 +128,9 @@ def levels(images: ImageSet) -> list[NDArray[Any]]:
     Raises:
         FormatError: the low bits of one are damaged.
     """
-    beside = images.beside or [b""] * len(images.pictures)
     modes = images.manifest["modes"]
-    return [full_depth(*each) for each in zip(images.pictures, modes, beside, strict=True)]
+    together = zip(images.pictures, modes, images.each_beside, strict=True)
+    return [full_depth(*each) for each in together]
 
 
 def to_stack(images: ImageSet) -> NDArray[Any]:
@@ -147,8 +152,8 @@ def to_stack(images: ImageSet) -> NDArray[Any]:
 def part(images: ImageSet, begin: int, end: int) -> ImageSet:
     """Pictures begin..end - 1 as a set of their own; the other arrays go with the first."""
     pictures = images.pictures[begin:end]
+    beside = None if images.beside is None else images.beside[begin:end]
     if len(pictures) == len(images.pictures):
-        beside = None if images.beside is None else images.beside[begin:end]
         return dataclasses.replace(images, pictures=pictures, beside=beside)
     manifest = dict(images.manifest)
     if manifest["kind"] in ("array", "npz"):
@@ -156,7 +161,6 @@ def part(images: ImageSet, begin: int, end: int) -> ImageSet:
     else:
         for field in ("names", "modes", "shapes"):
             manifest[field] = manifest[field][begin:end]
-    beside = None if images.beside is None else images.beside[begin:end]
     return ImageSet(pictures, images.binary, manifest, b"" if begin else images.extra, beside)
 
 

@@ -178,7 +178,7 @@ def _read_folder(folder: Path) -> ImageSet:
     if not found:
         raise InputError(f"{folder} is empty")
     for path in found:
-        if not path.is_file() or (path.is_symlink() and path.is_dir()):
+        if not path.is_file():
             raise InputError(f"{path} is neither a file nor a folder, or a link to a folder")
     named = sorted((path.relative_to(folder).as_posix(), path) for path in found)
     entries = [Entry(name, partial(_open, path), str(path)) for name, path in named]

@@ -175,8 +175,7 @@ def _write_npz(
 
 def _files(part: ImageSet) -> list[tuple[str, NDArray[np.uint8], bytes]]:
     """Name, pixels and what lies beside them, of every file."""
-    data = part.beside or [b""] * len(part.pictures)
-    return list(zip(part.manifest["names"], part.pictures, data, strict=True))
+    return list(zip(part.manifest["names"], part.pictures, part.each_beside, strict=True))
 
 
 def _checked(parts: Iterator[ImageSet | Lost], kind: str) -> Iterator[ImageSet]:

@@ -194,6 +194,8 @@ def check_beside(picture: Decoded, suffix: str) -> None:
     """
     mode = "L" if picture.mode == DEEP else picture.mode
     records = beside.pack(record for record in picture.beside if record[0] != beside.LOW)
+    if not records:
+        return
     pixels = np.zeros((2, 3, CHANNELS[mode]), np.uint8)
     pixels[0, 0] = 1  # EXIF can turn a picture
     try:
