@@ -17,23 +17,33 @@ from . import classical
 from .errors import FormatError
 
 
-def split(levels: NDArray[np.uint16]) -> tuple[NDArray[np.uint8], bytes]:
-    """The high bits of a picture (H, W) as one of 8 bits, (H, W), and the bytes of the low ones."""
+def high(levels: NDArray[np.uint16]) -> NDArray[np.uint8]:
+    """The high bits of a picture (H, W) as one of 8 bits, (H, W)."""
+    zeros, width = _layout(levels)
+    return (levels >> np.uint16(zeros + width)).astype(np.uint8)
+
+
+def low(levels: NDArray[np.uint16]) -> bytes:
+    """The bytes of the low bits; this takes its time, since codecs are tried."""
+    zeros, width = _layout(levels)
+    values = levels >> np.uint16(zeros)
+    below = (values & np.uint16((1 << width) - 1)).astype(np.uint8)
+    bits = np.unpackbits(below[:, :, None], axis=2)[:, :, 8 - width :]
+    packed = np.packbits(bits).tobytes()
+    coded = classical.encode(below[None, :, :, None], False) if width else b""
+    smaller = len(coded) < len(packed)
+    return bytes((zeros, width, int(smaller))) + (coded if smaller else packed)
+
+
+def _layout(levels: NDArray[np.uint16]) -> tuple[int, int]:
+    """How many lowest bits are 0 everywhere, and how many lie between them and the high ones."""
     used = int(np.bitwise_or.reduce(levels, axis=None))
     zeros = (used & -used).bit_length() - 1 if used else 0
-    width = max(0, used.bit_length() - zeros - 8)
-    values = levels >> np.uint16(zeros)
-    low = (values & np.uint16((1 << width) - 1)).astype(np.uint8)
-    bits = np.unpackbits(low[:, :, None], axis=2)[:, :, 8 - width :]
-    packed = np.packbits(bits).tobytes()
-    coded = classical.encode(low[None, :, :, None], False) if width else b""
-    smaller = len(coded) < len(packed)
-    head = bytes((zeros, width, int(smaller)))
-    return (values >> np.uint16(width)).astype(np.uint8), head + (coded if smaller else packed)
+    return zeros, max(0, used.bit_length() - zeros - 8)
 
 
-def join(high: NDArray[np.uint8], data: bytes) -> NDArray[np.uint16]:
-    """Inverse of `split`.
+def join(above: NDArray[np.uint8], data: bytes) -> NDArray[np.uint16]:
+    """Inverse of `high` and `low`.
 
     Raises:
         FormatError: the low bits are damaged, or another picture's.
@@ -44,11 +54,11 @@ def join(high: NDArray[np.uint8], data: bytes) -> NDArray[np.uint16]:
     if width > 8 or zeros + width > 15 or coded > 1:
         raise FormatError("the low bits of a picture are damaged")
     if coded:
-        low = classical.decode(data[3:], (1, *high.shape, 1), False)[0, :, :, 0]
+        below = classical.decode(data[3:], (1, *above.shape, 1), False)[0, :, :, 0]
     else:
-        low = _unpacked(data[3:], high.shape, width)
-    levels = (high.astype(np.uint32) << width | low) << zeros
-    if int(low.max()) >> width or int(levels.max()) >> 16:
+        below = _unpacked(data[3:], above.shape, width)
+    levels = (above.astype(np.uint32) << width | below) << zeros
+    if int(below.max()) >> width or int(levels.max()) >> 16:
         raise FormatError("the low bits of a picture are damaged")
     return levels.astype(np.uint16)
 

@@ -127,8 +127,8 @@ def _read(
         modes.append(found.mode)
         shapes.append(found.pixels.shape)
         binary &= found.mode == "1" or (found.mode == "L" and bool(found.pixels.max() <= 1))
-        kinds = {record[0] for record in found.beside}
-        lonely &= not kinds
+        kinds = {record[0] for record in found.metadata}
+        lonely &= not kinds and found.levels is None
         written.append(_written_name(name, found.mode, kinds, taken))
         try:
             check_beside(found, PurePosixPath(written[-1]).suffix)

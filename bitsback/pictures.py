@@ -56,12 +56,21 @@ class Decoded:
         pixels: (H, W, C) uint8, C as `CHANNELS` has it; mode "1" holds 0 and 1, `DEEP` the high
             bits.
         mode: a key of `CHANNELS`.
-        beside: everything else (see `bitsback.beside`).
+        metadata: what it has beside its levels (see `bitsback.beside`).
+        levels: of mode `DEEP`, (H, W) uint16; None of others.
     """
 
     pixels: NDArray[np.uint8]
     mode: str
-    beside: tuple[Record, ...]
+    metadata: tuple[Record, ...]
+    levels: NDArray[np.uint16] | None = None
+
+    @property
+    def beside(self) -> tuple[Record, ...]:
+        """Everything that the pixels do not hold: metadata, and low bits, which are coded here."""
+        if self.levels is None:
+            return self.metadata
+        return ((beside.LOW, depth.low(self.levels)), *self.metadata)
 
 
 def read_picture(path: Path) -> Decoded:
@@ -99,13 +108,10 @@ def decode_picture(file: BinaryIO, name: str) -> Decoded:
         raise InputError(f"{name} is not an image that can be read") from error
     except Exception as error:  # Pillow's plugins raise whatever their parsers run into
         raise InputError(f"{name} cannot be read as an image: {error}") from error
-    if mode == DEEP:
-        pixels, low = depth.split(values.astype(np.uint16))
-        records.insert(0, (beside.LOW, low))
-    else:
-        pixels = values.astype(np.uint8)
+    levels = values.astype(np.uint16) if mode == DEEP else None
+    pixels = values.astype(np.uint8) if levels is None else depth.high(levels)
     pixels = pixels[:, :, None] if pixels.ndim == 2 else pixels
-    return Decoded(pixels, mode, tuple(records))
+    return Decoded(pixels, mode, tuple(records), levels)
 
 
 def is_picture(file: BinaryIO, name: str) -> bool:
@@ -178,7 +184,7 @@ def write_picture(
         whole = out.getvalue()
         whole = png.with_chunks(whole, metadata.of_png(records)) if kind == "PNG" else whole
         back = decode_picture(io.BytesIO(whole), "it")
-        again = full_depth(back.pixels, back.mode, beside.pack(back.beside))
+        again = back.pixels if back.levels is None else back.levels[:, :, None]
     except Exception as error:  # Pillow's plugins raise whatever their parsers run into
         raise FormatError(f"{wrong}: {error}") from error
     if not np.array_equal(again, values != 0 if mode == "1" else values):
@@ -193,9 +199,9 @@ def check_beside(picture: Decoded, suffix: str) -> None:
         suffix: of the file that is to hold it.
     """
     mode = "L" if picture.mode == DEEP else picture.mode
-    records = beside.pack(record for record in picture.beside if record[0] != beside.LOW)
-    if not records:
+    if not picture.metadata:
         return
+    records = beside.pack(picture.metadata)
     pixels = np.zeros((2, 3, CHANNELS[mode]), np.uint8)
     pixels[0, 0] = 1  # EXIF can turn a picture
     try:
@@ -214,7 +220,7 @@ def can_hold(suffix: str, mode: str, kinds: set[bytes]) -> bool:
     if not is_lossless(suffix, mode):
         return False
     kind = _WRITE[suffix.lower()][0]
-    general = {*metadata.GENERAL, beside.LOW} if kind in ("TIFF", "WEBP") else {beside.LOW}
+    general = set(metadata.GENERAL) if kind in ("TIFF", "WEBP") else set()
     return kind == "PNG" or kinds <= general
 
 

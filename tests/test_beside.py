@@ -80,7 +80,7 @@ def through(paths, output, model, **options):
 )
 def test_levels_of_any_depth_come_back(levels, zeros, least):
     levels = levels >> np.uint16(least) << np.uint16(zeros)
-    high, low = depth.split(levels)
+    high, low = depth.high(levels), depth.low(levels)
     assert high.dtype == np.uint8
     np.testing.assert_array_equal(depth.join(high, low), levels)
     assert depth.join(high, low).dtype == np.uint16
@@ -90,11 +90,11 @@ def test_levels_of_any_depth_come_back(levels, zeros, least):
 
 def test_low_bits_take_no_more_than_there_are():
     noise = RNG.integers(0, 1 << 12, (40, 40)).astype(np.uint16)
-    assert len(depth.split(noise)[1]) == 3 + 40 * 40 * 4 // 8
-    assert len(depth.split(noise << 4)[1]) == 3 + 40 * 40 * 4 // 8
-    assert len(depth.split(noise >> 4)[1]) == 3
+    assert len(depth.low(noise)) == 3 + 40 * 40 * 4 // 8
+    assert len(depth.low(noise << 4)) == 3 + 40 * 40 * 4 // 8
+    assert len(depth.low(noise >> 4)) == 3
     ramp = np.arange(1600, dtype=np.uint16).reshape(40, 40)
-    assert len(depth.split(ramp)[1]) < 40 * 40 * 3 // 8
+    assert len(depth.low(ramp)) < 40 * 40 * 3 // 8
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_damaged_low_bits_are_a_format_error(damage):
 @pytest.mark.parametrize(("zeros", "width"), [(4, 8), (8, 0)])
 def test_low_bits_of_another_depth_do_not_overflow(zeros, width):
     levels = np.full((4, 4), 0xFFFF >> (8 - width) << zeros & 0xFFFF, np.uint16)
-    data = depth.split(levels >> np.uint16(zeros))[1]
+    data = depth.low(levels >> np.uint16(zeros))
     with pytest.raises(FormatError):
         depth.join(np.full((4, 4), 255, np.uint8), bytes([zeros + 1]) + data[1:])
 
