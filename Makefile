@@ -12,7 +12,7 @@ setup: .venv/installed
 	touch $@
 
 demo: setup
-	$(BIN)/python -m bitsback.demo
+	$(BIN)/python -m bitsback.cli.demo
 
 test: setup
 	$(BIN)/python -m pytest
@@ -23,4 +23,4 @@ docs: setup
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy bitsback models
+	$(BIN)/mypy bitsback

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
+    from bitsback.archive.reader import LoadModel, Reader
+    from bitsback.coding.model import LoadedModel
+    from bitsback.coding.rates import RateReport
+
     from .progress import Progress
-    from .protocol import LoadedModel
-    from .rates import RateReport
-    from .reader import LoadModel, Reader
 
 DEFAULT_MODEL = "photo"
 
@@ -35,7 +36,7 @@ def load_model(
     Raises:
         ModelError: unknown, damaged, or not exact on this device.
     """
-    from .models import store
+    from bitsback.models import store
 
     return store.load(str(name_or_folder), device, engine, micro_batch, sha256)
 
@@ -75,10 +76,11 @@ def compress(
         InputError: the images cannot be coded.
         ModelError: the model cannot be used.
     """
-    from . import archive, data
+    from bitsback.archive import writer
+    from bitsback.sources import datasets
 
-    return archive.compress_set(
-        data.read(images),
+    return writer.compress_set(
+        datasets.read(images),
         as_model(model),
         payload=payload,
         batch=batch,
@@ -99,7 +101,7 @@ def decompress(data: bytes, model: "str | Path | LoadedModel | None" = None) -> 
         FormatError: not a bitsback file, or a damaged one.
         ModelError: the model is missing, or not the one that wrote the file.
     """
-    from .outputs import join
+    from bitsback.sources.writers import join
 
     reader = _reader(data, model)
     return join(reader.restored(), len(reader))
@@ -127,13 +129,13 @@ def open(path: str | Path, model: "str | Path | LoadedModel | None" = None) -> "
         InputError: the file cannot be read.
         FormatError: not a bitsback file, or its header is damaged.
     """
-    from .reader import open_path
+    from bitsback.archive.reader import open_path
 
     return open_path(path, _finder(model))
 
 
 def _reader(data: bytes, model: "str | Path | LoadedModel | None") -> "Reader":
-    from .reader import Reader
+    from bitsback.archive.reader import Reader
 
     return Reader(io.BytesIO(data), _finder(model))
 
@@ -159,10 +161,11 @@ def rate(
     Raises:
         InputError, ModelError: as `compress`.
     """
-    from . import archive, data
+    from bitsback.archive import writer
+    from bitsback.sources import datasets
 
-    return archive.compress_set(
-        data.read(images),
+    return writer.compress_set(
+        datasets.read(images),
         as_model(model),
         batch=batch,
         seed=seed,
@@ -196,8 +199,8 @@ def lossy_encode(
         InputError: the pictures cannot be stored, or steps and a rate are both given.
         ModelError: the model's latents cannot be stored alone.
     """
-    from .images import from_array
-    from .lossy import files
+    from bitsback.images.image_set import from_array
+    from bitsback.lossy import files
 
     stack = files.stacked(from_array(images), bare=True)
     loaded = as_model(model or files.default_model(bits_per_dim, stack.shape[3]))
@@ -226,7 +229,7 @@ def lossy_decode(
         FormatError: not a lossy file, or a damaged one.
         ModelError: the model is missing, or not the one that wrote the file.
     """
-    from .lossy import coder, files
+    from bitsback.lossy import coder, files
 
     loaded = files.model_of(data, None, "auto", "torch") if model is None else as_model(model)
     return coder.decode(data, loaded, variance, seed)

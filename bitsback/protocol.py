@@ -1,142 +1,21 @@
-"""The small protocol through which the coder sees a model; nothing else of it is known here.
+"""The protocol through which the coder knows a model."""
 
-A model draws its latents in groups (a step and a layer). Its numbers are integers: parameters
-of Gaussians on the grids of `grid`, likelihood codecs of `pixels` or anything alike. A state
-holds what both sides know before a group, a memory what follows from x; both are values that
-the model returns anew and never changes.
-"""
+from bitsback.coding.model import (
+    ALL_PIXELS,
+    Group,
+    Likelihood,
+    LoadedModel,
+    Model,
+    Pixels,
+    check_weights,
+)
 
-import dataclasses
-from typing import Any, Protocol
-
-import numpy as np
-
-from .ans import Message
-from .errors import ModelError
-from .grid import Gaussian
-
-State = Any
-Memory = Any
-Pixels = tuple[slice, slice]
-"""Rows and columns of a picture that are coded together."""
-
-ALL_PIXELS: tuple[Pixels, ...] = ((slice(None), slice(None)),)
-
-
-@dataclasses.dataclass(frozen=True)
-class Group:
-    """Latents coded together: step t (from 1), layer (from 1), and their grid.
-
-    Args:
-        log_width: (C,) int, 16 log2(delta) of every channel, or `grid.NIL` where it is not coded.
-        certain: whether q is uniform of the grid's width, so that nothing is popped under it; delta
-            is then in units of 1, not of the prior's sigma.
-    """
-
-    step: int
-    layer: int
-    log_width: np.ndarray
-    certain: bool = False
-
-
-class Likelihood(Protocol):
-    """p(x | all latents) as a codec over x, uint8 (B, C, H, W)."""
-
-    def push(self, message: Message, x: np.ndarray) -> np.ndarray:
-        """Push x; gives the code length of every image under the tables, (B,), in bits."""
-        ...
-
-    def pop(self, message: Message) -> np.ndarray: ...
-
-    def only(self, where: np.ndarray) -> "Likelihood":
-        """The codec of n pixels alone, as (1, C, 1, n), that a mask (B, H, W) picks."""
-        ...
-
-
-class Model(Protocol):
-    """A latent variable model with integer outputs: conv DRAW, a plain VAE, ..."""
-
-    groups: tuple[Group, ...]
-
-    @property
-    def passes(self) -> tuple[Pixels, ...]:
-        """Which pixels are coded one after another, each pass given those before it."""
-        ...
-
-    def start(self, batch: int, height: int, width: int) -> State:
-        """The state before the first group, for `batch` images of height x width pixels."""
-        ...
-
-    def observe(self, x: np.ndarray) -> Memory:
-        """What the posterior needs to know of x, uint8 (B, C, H, W)."""
-        ...
-
-    def prior(self, index: int, state: State) -> Gaussian:
-        """p(z | latents before) of group number `index`."""
-        ...
-
-    def posterior(
-        self, index: int, memory: Memory, state: State, p: Gaussian
-    ) -> tuple[Gaussian, Memory]:
-        """q(z | x, latents before), and the memory for the next group."""
-        ...
-
-    def step(self, index: int, state: State, z: np.ndarray) -> State:
-        """The state once the group's latents, int (B, C, h, w) in units of 2**-6, are known."""
-        ...
-
-    def likelihood(self, state: State, gray: bool) -> Likelihood:
-        """p of the next pass's pixels; `gray` when all colour channels of x are equal."""
-        ...
-
-    def picture(self, state: State) -> np.ndarray:
-        """What the latents so far say of the images: mean levels 0..255, uint8 (B, C, H, W)."""
-        ...
-
-    def reveal(self, state: State, x: np.ndarray) -> State:
-        """The state once a pass's pixels, uint8 (B, C, H', W'), are known; not for the last."""
-        ...
-
-
-@dataclasses.dataclass(frozen=True)
-class LoadedModel:
-    """A model and what a file must say of it.
-
-    Args:
-        name: as files and error messages call it.
-        sha256: digest of everything that decoded pixels depend on.
-        model: the model itself.
-        channels: colour channels of its images, 1 or 3.
-        binary: whether its pixels are 0 or 1.
-        tiles: sides of the square tiles that it codes, in pixels, the smallest first.
-        batch: tiles per link of the chain, by default, if they are of the largest size.
-        multiple: the network takes images whose sides are multiples of this.
-    """
-
-    name: str
-    sha256: bytes
-    model: Model
-    channels: int
-    binary: bool
-    tiles: tuple[int, ...]
-    batch: int
-    multiple: int
-
-    @property
-    def certain(self) -> bool:
-        """Whether its posteriors' widths are constants: its latents can be stored alone."""
-        return all(group.certain for group in self.model.groups)
-
-
-def check_weights(loaded: LoadedModel, sha256: bytes, who: str, name: str | None = None) -> None:
-    """Raise ModelError unless a model's digest begins with these bytes.
-
-    Args:
-        who: needs them, as an error says.
-        name: that it knows the model by; the model's own if None.
-    """
-    if not loaded.sha256.startswith(sha256):
-        raise ModelError(
-            f"{who} needs model {name or loaded.name!r} with SHA-256 {sha256.hex()}..., "
-            f"but this one has {loaded.sha256[: len(sha256)].hex()}..."
-        )
+__all__ = [
+    "ALL_PIXELS",
+    "Group",
+    "Likelihood",
+    "LoadedModel",
+    "Model",
+    "Pixels",
+    "check_weights",
+]

@@ -20,10 +20,11 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset, Sampler
 
+from bitsback.archive.reader import Reader
+from bitsback.images.image_set import ImageSet, part, to_stack
+
 from . import api
 from .errors import InputError
-from .images import ImageSet, part, to_stack
-from .reader import Reader
 
 Transform = Callable[[torch.Tensor], Any]
 

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from bitsback.coding.model import check_weights
+
 from .api import compress, decompress, load_model
 from .errors import InputError
-from .protocol import check_weights
 
 try:
     from numcodecs.abc import Codec
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from zarr.core.array_spec import ArraySpec
     from zarr.core.buffer import Buffer, NDBuffer
 
-    from .protocol import LoadedModel
+    from bitsback.coding.model import LoadedModel
 
 NAME = "bitsback"
 DIGITS = 16  # of the SHA-256, in hex

@@ -5,8 +5,7 @@ import sys
 from pathlib import Path
 
 from bitsback.errors import BitsbackError
-
-from .run import run
+from bitsback.models.training.run import run
 
 
 def main() -> None:

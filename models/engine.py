@@ -3,10 +3,10 @@
 import torch
 
 from bitsback.errors import ModelError
+from bitsback.models.draw.config import DrawConfig
+from bitsback.models.draw.exactness import Tensors
+from bitsback.models.draw.integers import IntegerOps
 
-from .config import DrawConfig
-from .exact import Tensors
-from .integers import IntegerOps
 from .store import known_answer
 
 

@@ -1,76 +1,8 @@
-"""What the first steps of models cost and leave of the error: the table of `bitsback.lossy.choice`.
+"""`bitsback.benchmarks.lossy_table`, by the name that it had first."""
 
-    python -m bitsback.models.lossy_table --data cifar10.npz --data imagenet176_a.npz \
-        -o models/weights/lossy.json
+import runpy
 
-Measured on training pictures, with the integer network, the steps that are not stored at their
-priors' means.
-"""
-
-import argparse
-import dataclasses
-import json
-import sys
-from pathlib import Path
-
-import numpy as np
-
-from bitsback.errors import BitsbackError, InputError
-from bitsback.files import atomic_write
-from bitsback.lossy import areas, choice, coder
-from bitsback.protocol import LoadedModel
-
-from . import data, store
-
-
-def points(loaded: LoadedModel, images: np.ndarray) -> list[choice.Point]:
-    """The points of a model on pictures, (N, H, W, C) uint8, one for each number of steps."""
-    coded = coder.analyse(images, loaded)
-    found = []
-    for steps in range(1, areas.steps_of(loaded) + 1):
-        made = coder.write(coded, images.shape[1:], loaded, steps, bare=True)
-        error = coder.decode(made.data, loaded, 0.0).astype(np.float64) - images
-        rate = made.promised_bits / made.dims
-        mse = float(np.square(error).mean())
-        found.append(
-            choice.Point(loaded.name, loaded.sha256.hex(), steps, round(rate, 5), round(mse, 3))
-        )
-    return found
-
-
-def storing(names: list[str]) -> list[LoadedModel]:
-    """The models of these names whose latents can be stored alone.
-
-    Raises:
-        InputError: none can.
-    """
-    loaded = [store.load(name) for name in names]
-    found = [each for each in loaded if each.certain]
-    if not found:
-        raise InputError("no model that ships has a posterior of constant width")
-    return found
-
-
-def main() -> None:
-    """Write the table of all models that ship."""
-    parser = argparse.ArgumentParser(prog="python -m bitsback.models.lossy_table")
-    parser.add_argument("--data", type=Path, action="append", required=True)
-    parser.add_argument("--crops", type=int, default=256)
-    parser.add_argument("-o", "--output", type=Path, default=store.WEIGHTS / choice.NAME)
-    given = parser.parse_args()
-    try:
-        found = []
-        for loaded in storing(store.names()):
-            config = store.read(store.folder_of(loaded.name))[0]
-            crops = data.load(given.data, config).batch(given.crops, 0, 2**40).numpy()
-            found += points(loaded, np.ascontiguousarray(crops.transpose(0, 2, 3, 1)))
-            print(*found[-areas.steps_of(loaded) :], sep="\n")
-        text = json.dumps([dataclasses.asdict(point) for point in found], indent=0)
-        atomic_write(given.output, (text + "\n").encode())
-    except BitsbackError as error:
-        print(f"bitsback: {error}", file=sys.stderr)
-        sys.exit(2)
-
+MODULE = "bitsback.benchmarks.lossy_table"
 
 if __name__ == "__main__":
-    main()
+    runpy.run_module(MODULE, run_name="__main__", alter_sys=True)

@@ -15,18 +15,17 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 from safetensors.numpy import save as serialise
 
-from bitsback import grid
+from bitsback.coding.micro_batches import MicroBatches
+from bitsback.coding.model import LoadedModel
 from bitsback.errors import ModelError
-from bitsback.files import atomic_write
-from bitsback.protocol import LoadedModel
-
-from . import draw
-from .coding import DrawModel, IntegerArithmetic, to_network
-from .config import DrawConfig
-from .exact import Tensors, check
-from .micro import MicroBatches
-from .passes import passes
-from .reference import ReferenceOps
+from bitsback.models.draw import equations
+from bitsback.models.draw.config import DrawConfig
+from bitsback.models.draw.exactness import Tensors, check
+from bitsback.models.draw.model import DrawModel, IntegerArithmetic, to_network
+from bitsback.models.draw.passes import passes
+from bitsback.models.draw.reference import ReferenceOps
+from bitsback.sources.atomic_files import atomic_write
+from bitsback.tables import latent_grid
 
 WEIGHTS = Path(__file__).parent / "weights"
 EARLIER = WEIGHTS / "earlier"  # NAME-DIGITS: what NAME once was, for the files written with it
@@ -150,12 +149,13 @@ def _config(fields: Any) -> DrawConfig:
 
 def _log_widths(config: DrawConfig, rows: list[Any]) -> list[np.ndarray]:
     sizes = [
-        config.latents2 if group.layer == 2 else config.latents for group in draw.groups(config)
+        config.latents2 if group.layer == 2 else config.latents
+        for group in equations.groups(config)
     ]
     right = all(isinstance(row, list) and all(type(w) is int for w in row) for row in rows)
     if not right or [len(row) for row in rows] != sizes:
         raise ModelError("field 'log_widths' does not suit the model")
-    if any(w != grid.NIL and not -48 <= w <= 32 for row in rows for w in row):
+    if any(w != latent_grid.NIL and not -48 <= w <= 32 for row in rows for w in row):
         raise ModelError("field 'log_widths' is out of range")
     return [np.array(row, np.int64) for row in rows]
 
@@ -166,21 +166,21 @@ def known_answer(config: DrawConfig, ops: IntegerArithmetic) -> str:
     random = np.random.Generator(np.random.Philox(key=1604_08772))
     high = 2 if config.likelihood == "bernoulli" else 256
     x = random.integers(0, high, (2, config.channels, side, side))
-    state = draw.start(ops, config, 2, side, side)
-    memory = draw.observe(ops, config, ops.tensor(to_network(config, x.astype(np.uint8))))
+    state = equations.start(ops, config, 2, side, side)
+    memory = equations.observe(ops, config, ops.tensor(to_network(config, x.astype(np.uint8))))
     found = hashlib.sha256()
-    for group in draw.groups(config):
-        p = draw.prior(ops, group, state)
-        q, memory = draw.posterior(ops, config, group, memory, state)
+    for group in equations.groups(config):
+        p = equations.prior(ops, group, state)
+        q, memory = equations.posterior(ops, config, group, memory, state)
         for value in (p.mean, p.log_scale, q.mean, q.log_scale):
             found.update(ops.array(value).astype("<i4").tobytes())
         z = random.integers(-128, 129, p.mean.shape)
-        state = draw.step(ops, config, group, state, ops.tensor(z))
+        state = equations.step(ops, config, group, state, ops.tensor(z))
     for each in passes(config)[:-1]:
-        found.update(ops.array(draw.pixels(ops, config, state)).astype("<i4").tobytes())
+        found.update(ops.array(equations.pixels(ops, config, state)).astype("<i4").tobytes())
         known = to_network(config, x[:, :, *each.where].astype(np.uint8))
-        state = draw.reveal(ops, config, state, ops.tensor(known))
-    found.update(ops.array(draw.pixels(ops, config, state)).astype("<i4").tobytes())
+        state = equations.reveal(ops, config, state, ops.tensor(known))
+    found.update(ops.array(equations.pixels(ops, config, state)).astype("<i4").tobytes())
     return found.hexdigest()
 
 

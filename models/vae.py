@@ -3,7 +3,7 @@
     q(z|x) = N(mean(h), exp2(scale(h))**2),  h = relu(W x),  p(z) = N(0, 1),
     p(x|z) = Bernoulli(logits(relu(V z)))
 
-One step, one layer, dense weights. It shows what a model must give to `bitsback.bits_back`,
+One step, one layer, dense weights. It shows what a model must give to `bitsback.coding.bits_back`,
 and is the baseline to which conv DRAW adds its steps.
 
 Source: Townsend, Bird and Barber, arXiv:1901.04866 (BB-ANS over a VAE of MNIST).
@@ -16,12 +16,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bitsback import grid, pixels, protocol
+from bitsback.coding import model
+from bitsback.tables import latent_grid, pixels
 
 WEIGHT_BITS = 10
 HIDDEN_BITS = 6
 _HIDDEN_LIMIT = 16 << HIDDEN_BITS
-_MEAN_LIMIT = 16 << grid.MEAN_BITS
+_MEAN_LIMIT = 16 << latent_grid.MEAN_BITS
 
 Params = dict[str, Tensor]
 
@@ -42,13 +43,13 @@ class Vae:
     height: int
     width: int
 
-    passes = protocol.ALL_PIXELS
+    passes = model.ALL_PIXELS
 
     @property
-    def groups(self) -> tuple[protocol.Group, ...]:
+    def groups(self) -> tuple[model.Group, ...]:
         """One group of latents, on a grid of one posterior sigma where that is half the prior's."""
         latents = self.weights["mean"].shape[1]
-        return (protocol.Group(1, 1, np.full(latents, -16, np.int64)),)
+        return (model.Group(1, 1, np.full(latents, -16, np.int64)),)
 
     def start(self, batch: int, height: int, width: int) -> np.ndarray:
         """Nothing is known yet but how many images there are: z = 0."""
@@ -60,18 +61,18 @@ class Vae:
         """h, (B, hidden) in units of 2**-6, from x, uint8 (B, 1, H, W)."""
         return self._hidden("encode", x.reshape(len(x), -1).astype(np.int64), 0)
 
-    def prior(self, index: int, state: np.ndarray) -> grid.Gaussian:
+    def prior(self, index: int, state: np.ndarray) -> latent_grid.Gaussian:
         """The standard normal."""
         shape = (*state.shape, 1, 1)
-        return grid.Gaussian(np.zeros(shape, np.int64), np.zeros(shape, np.int64))
+        return latent_grid.Gaussian(np.zeros(shape, np.int64), np.zeros(shape, np.int64))
 
     def posterior(
-        self, index: int, memory: np.ndarray, state: np.ndarray, p: grid.Gaussian
-    ) -> tuple[grid.Gaussian, np.ndarray]:
+        self, index: int, memory: np.ndarray, state: np.ndarray, p: latent_grid.Gaussian
+    ) -> tuple[latent_grid.Gaussian, np.ndarray]:
         """q(z | x)."""
-        mean = self._dense("mean", memory, HIDDEN_BITS, grid.MEAN_BITS)
+        mean = self._dense("mean", memory, HIDDEN_BITS, latent_grid.MEAN_BITS)
         scale = self._dense("scale", memory, HIDDEN_BITS, 6)
-        q = grid.Gaussian(
+        q = latent_grid.Gaussian(
             np.clip(mean, -_MEAN_LIMIT, _MEAN_LIMIT)[:, :, None, None],
             np.clip(scale, -512, 192)[:, :, None, None],
         )
@@ -81,7 +82,7 @@ class Vae:
         """The latents, (B, latents) in units of 2**-6."""
         return z[:, :, 0, 0]
 
-    def likelihood(self, state: np.ndarray, gray: bool) -> protocol.Likelihood:
+    def likelihood(self, state: np.ndarray, gray: bool) -> model.Likelihood:
         """p(x | z)."""
         return pixels.Bernoulli(self._logits(state))
 
@@ -95,7 +96,7 @@ class Vae:
 
     def _logits(self, state: np.ndarray) -> np.ndarray:
         """In units of 1/32, (B, 1, H, W)."""
-        hidden = self._hidden("decode", state, grid.Z_BITS)
+        hidden = self._hidden("decode", state, latent_grid.Z_BITS)
         logits = self._dense("logits", hidden, HIDDEN_BITS, 5)
         return logits.reshape(len(state), 1, self.height, self.width)
 

@@ -13,19 +13,20 @@ from typing import Any
 
 import matplotlib
 import numpy as np
-from bitsback.models import coding
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import StrMethodFormatter
 
 import bitsback
-from bitsback import bits_back, pixels, rates
-from bitsback.ans import DEFAULT_HEADS, Message
-from bitsback.latents import pop_prior
-from bitsback.link import Link
-from bitsback.protocol import LoadedModel
-from bitsback.tables import LOGIT_UNIT
+from bitsback.ans.message import DEFAULT_HEADS, Message
+from bitsback.coding import bits_back, rates
+from bitsback.coding.batch import Link
+from bitsback.coding.latents import pop_prior
+from bitsback.coding.model import LoadedModel
+from bitsback.models.draw import model as coding
+from bitsback.tables import pixels
+from bitsback.tables.tables import LOGIT_UNIT
 
 MODEL = "omniglot"
 BATCH = 4

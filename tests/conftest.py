@@ -5,13 +5,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from bitsback.models import draw, export, store
-from bitsback.models.config import DrawConfig
-from bitsback.models.floats import DrawNetwork
 
-from bitsback import fast
-from bitsback.ans import Message
-from bitsback.protocol import Likelihood, LoadedModel
+from bitsback.ans import compiled
+from bitsback.ans.message import Message
+from bitsback.coding.model import Likelihood, LoadedModel
+from bitsback.models import store
+from bitsback.models.draw import equations
+from bitsback.models.draw.config import DrawConfig
+from bitsback.models.draw.floats import DrawNetwork
+from bitsback.models.training import export
 
 # Tiny tensors lose more to waiting threads than they gain.
 torch.set_num_threads(1)
@@ -39,7 +41,7 @@ def random_model(config: DrawConfig, seed: int = 0, nil: bool = False):
     tensors = export.export(config, DrawNetwork(config, seed).named())
     widths = [
         np.zeros(config.latents2 if group.layer == 2 else config.latents, np.int64)
-        for group in draw.groups(config)
+        for group in equations.groups(config)
     ]
     if nil:
         widths[0][0] = 127
@@ -67,8 +69,8 @@ def build_model(tmp_path: Path):
 @pytest.fixture(scope="module", params=["loops", "numpy"])
 def either_way(request):
     """A module's tests, with the compiled loops and with NumPy alone."""
-    if request.param == "loops" and fast.loops("message_loops") is None:
+    if request.param == "loops" and compiled.loops("ans") is None:
         pytest.skip("numba is not installed")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fast, "enabled", request.param == "loops")
+        patch.setattr(compiled, "enabled", request.param == "loops")
         yield

@@ -29,16 +29,18 @@ from random import Random
 import fuzz_files
 import fuzz_models
 import numpy as np
-from bitsback.models import store
 from fuzz_files import Case, Pictures, Source
 
-from bitsback import outputs, planes, tiles
+from bitsback.archive.reader import Damage, Reader
+from bitsback.coding.model import LoadedModel
 from bitsback.errors import BitsbackError
-from bitsback.images import ImageSet
-from bitsback.inputs import read_images
-from bitsback.outputs import Lost
-from bitsback.protocol import LoadedModel
-from bitsback.reader import Damage, Reader
+from bitsback.images.image_set import ImageSet
+from bitsback.models import store
+from bitsback.sources import writers
+from bitsback.sources.read import read_images
+from bitsback.sources.writers import Lost
+from bitsback.tiles import channels as planes
+from bitsback.tiles import tiles
 
 SECONDS, MEMORY = 5.0, 500_000_000
 SUFFIXES = {"array": ".npy", "npz": ".npz", "file": ".png", "folder": "", "tar": ".tar"}
@@ -152,7 +154,7 @@ def _write(reader: Reader, output: Path) -> ImageSet:
     output.parent.mkdir()
     before = sorted(output.parent.parent.iterdir())
     try:
-        outputs.write_images(reader.restored(), len(reader), output)
+        writers.write_images(reader.restored(), len(reader), output)
     finally:
         left = {path.name for path in output.parent.iterdir()} - {output.name}
         if left or sorted(output.parent.parent.iterdir()) != before:

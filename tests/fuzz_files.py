@@ -20,19 +20,24 @@ from random import Random
 from typing import Any
 
 import numpy as np
-from bitsback.models import store
 from conftest import SMALL, random_model
 from PIL import Image, PngImagePlugin
 
-from bitsback import archive, beside, classical, container, initial, leb128, payload, runs
-from bitsback.ans import flatten
-from bitsback.arrays import pack_arrays
-from bitsback.chunk import pack_chunk, pixel_checksum, unpack_chunk
-from bitsback.chunk_decoder import decode_chunk
-from bitsback.chunk_head import ChunkHead
-from bitsback.images import ImageSet, from_array, part
-from bitsback.inputs import read_images
-from bitsback.protocol import LoadedModel
+from bitsback.ans.message import flatten
+from bitsback.archive import writer
+from bitsback.chunks.decoder import decode_chunk
+from bitsback.coding import initial_bits
+from bitsback.coding.model import LoadedModel
+from bitsback.format import header as container
+from bitsback.format import payload, sidecar, varint
+from bitsback.format.chunk import pack_chunk, pixel_checksum, unpack_chunk
+from bitsback.format.chunk_head import ChunkHead
+from bitsback.images import classical
+from bitsback.images.image_set import ImageSet, from_array, part
+from bitsback.models import store
+from bitsback.sources.npy import pack_arrays
+from bitsback.sources.read import read_images
+from bitsback.tiles import segments as runs
 
 Pictures = list[np.ndarray]
 NUMBERS = [0, 1, 2, 3, 7, 8, 9, 127, 128, 255, 256, 2**15, 2**16 - 1, 2**20, 2**24, 2**28]
@@ -161,7 +166,7 @@ def build_sources(folder: Path, models: dict[str, LoadedModel]) -> list[Source]:
     ]
     found = []
     for name, model, images, options in specs:
-        data = archive.compress_set(images, models[model], **options).data
+        data = writer.compress_set(images, models[model], **options).data
         source = Source(name, models[model], data, [], [])
         header = source.header
         bounds = zip(header.firsts, header.chunks, strict=True)
@@ -234,13 +239,13 @@ def header_fields(source: Source, random: Random) -> Case:
     name = header.model.encode()
     if random.random() < 0.3:
         name = random.choice([b"", b"\0", b"\xff", b"../x", b"/etc", b"x" * 255, b"\n"])
-    body = struct.pack("<H", version) + model + tables + leb128.pack(seed)
+    body = struct.pack("<H", version) + model + tables + varint.pack(seed)
     body += bytes([len(name)]) + name
     for entry in header.chunks:
         pair = [entry.pictures, entry.size]
         if random.random() < 0.3:
             pair[random.randrange(2)] = random.choice(NUMBERS)
-        body += leb128.pack(pair[0]) + (pair[1] % 2**40).to_bytes(5, "little")
+        body += varint.pack(pair[0]) + (pair[1] % 2**40).to_bytes(5, "little")
     if random.random() < 0.1:
         body = damage(body, random)
     return Case(
@@ -298,11 +303,11 @@ def head_fields(source: Source, random: Random) -> Case:
         extra_links = [random.choice([0, 1, 2**31, 2**32 - 1]) for _ in range(3)]
         partial = random.choice([[0], [1, 2**32 - 1], [3, *extra_links], [3, 1, 0, 1]])
     count = random.choice([len(segments)] * 9 + [random.choice(NUMBERS)])
-    body = b"".join(map(leb128.pack, (*numbers, *partial)))
-    body += head.pixels_checksum + leb128.pack(count)
+    body = b"".join(map(varint.pack, (*numbers, *partial)))
+    body += head.pixels_checksum + varint.pack(count)
     for segment in segments:
-        body += b"".join(map(leb128.pack, segment[:3])) + bytes([segment[3] % 256])
-        body += b"".join(map(leb128.pack, segment[4:]))
+        body += b"".join(map(varint.pack, segment[:3])) + bytes([segment[3] % 256])
+        body += b"".join(map(varint.pack, segment[4:]))
     if random.random() < 0.1:
         body = damage(body, random)
     chunks[number] = sign(body + message.astype("<u4").tobytes())
@@ -392,7 +397,7 @@ def swapped_model(source: Source, random: Random, others: list[Source]) -> Case:
 def rebuilt(
     source: Source,
     number: int,
-    change: Callable[[initial.Initial], initial.Initial],
+    change: Callable[[initial_bits.Initial], initial_bits.Initial],
     times: int = 1,
 ) -> bytes:
     """A file with one chunk anew: all tiles in the prefix, other initial bits, right checksums.
@@ -405,10 +410,10 @@ def rebuilt(
     cut = runs.runs_of(held, source.loaded, side)
     head, _ = unpack(chunks[number])
     counts = [len(run.tiles) for run in cut]
-    prefix = initial.encode_prefix([run.tiles for run in cut], counts, source.loaded.binary)
+    prefix = initial_bits.encode_prefix([run.tiles for run in cut], counts, source.loaded.binary)
     manifest = held.manifest | {"binary": held.binary}
     inner = payload.pack_payload(manifest, held.packed, source.users[number])
-    start = change(initial.Initial(inner, prefix))
+    start = change(initial_bits.Initial(inner, prefix))
     segments = tuple(
         dataclasses.replace(segment, count=segment.count * times, classical=segment.count * times)
         for segment in head.segments
@@ -430,7 +435,7 @@ def prefix(source: Source, random: Random) -> Case:
     """The classical code damaged, of another method, or a bomb."""
     number = random.randrange(len(source.sets))
 
-    def change(start: initial.Initial) -> initial.Initial:
+    def change(start: initial_bits.Initial) -> initial_bits.Initial:
         code = start.prefix
         side = source.loaded.tiles[0]
         match random.randrange(6):
@@ -475,20 +480,20 @@ def inner(source: Source, random: Random) -> Case:
     """The payload's framing damaged, or a part of it a bomb."""
     number = random.randrange(len(source.sets))
 
-    def change(start: initial.Initial) -> initial.Initial:
+    def change(start: initial_bits.Initial) -> initial_bits.Initial:
         data, filler = start.payload, 0
         match random.randrange(5):
             case 0 | 1:
                 data = damage(data, random)
             case 2:
-                lengths = [leb128.pack(random.choice(NUMBERS)) for _ in range(2)]
+                lengths = [varint.pack(random.choice(NUMBERS)) for _ in range(2)]
                 data = b"".join(lengths) + data[random.randrange(4) :]
             case 3:
                 bomb = bombs()[0]
                 parts = payload.unpack_payload(data)
                 text = json.dumps(parts[0]).encode()
-                bombed = leb128.pack(96 << 22) + leb128.pack(len(bomb)) + bomb
-                plain_parts = [leb128.pack(len(p)) * 2 + p for p in (text, *parts[1:])]
+                bombed = varint.pack(96 << 22) + varint.pack(len(bomb)) + bomb
+                plain_parts = [varint.pack(len(p)) * 2 + p for p in (text, *parts[1:])]
                 plain_parts[random.randrange(3)] = bombed
                 data = b"".join(plain_parts)
             case _:
@@ -565,7 +570,7 @@ def around(source: Source, random: Random) -> Case:
     """What lies beside pictures damaged, or of strange kinds, lengths and names."""
     number = random.randrange(len(source.sets))
     held = source.sets[number]
-    of_pictures = [beside.unpack(data) for data in held.beside or []]
+    of_pictures = [sidecar.unpack(data) for data in held.beside or []]
     packed = held.packed
     if random.random() < 0.3:
         packed = damage(packed, random)
@@ -588,14 +593,14 @@ def around(source: Source, random: Random) -> Case:
         name = random.choice(["../x", "/x", "x.png", "a.png", "b.csv", "", "a\0b", "y" * 5000])
         match random.randrange(4):
             case 0:
-                records.insert(place, beside.pack_file(name, data))
+                records.insert(place, sidecar.pack_file(name, data))
             case 1:
                 records.insert(place, (random.choice(kinds), damage(data, random)))
             case 2 if records:
                 del records[random.randrange(len(records))]
             case _:
                 random.shuffle(records)
-        packed = beside.pack_all([beside.pack(each) for each in of_pictures])
+        packed = sidecar.pack_all([sidecar.pack(each) for each in of_pictures])
     text = json.dumps(held.manifest | {"binary": held.binary}).encode()
     data = b"".join(map(payload._pack_part, (text, packed, source.users[number])))
     data = rebuilt(source, number, lambda start: dataclasses.replace(start, payload=data))

@@ -9,13 +9,13 @@ from pathlib import Path
 from random import Random
 
 import numpy as np
-from bitsback.models import store
-from bitsback.models.config import DrawConfig
 from fuzz_files import JUNK, NUMBERS, damage
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
 from bitsback.errors import ModelError
+from bitsback.models import store
+from bitsback.models.draw.config import DrawConfig
 
 TEXTS = [b"", b"{", b"null", b"[]", b"[" * 100_000, b"9" * 9000, b"\xff\xfe", b'{"format":1}']
 DTYPES = ["BOOL", "U8", "I8", "I16", "U16", "I32", "U32", "F16", "BF16", "F32", "F64", "I64", "U64"]

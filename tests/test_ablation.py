@@ -5,11 +5,11 @@ import sys
 
 import numpy as np
 import pytest
-from bitsback.models import ablation
-from bitsback.models.plan import TrainConfig
 from conftest import SMALL
 
 from bitsback.errors import InputError, ModelError
+from bitsback.models.benchmarks import ablation
+from bitsback.models.training.plan import TrainConfig
 
 CONFIG = """
 [model]

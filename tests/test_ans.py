@@ -7,15 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bitsback import ans
-from bitsback.ans import (
-    DEFAULT_HEADS,
-    Message,
-    flatten,
-    unflatten,
-)
+from bitsback.ans import message as ans
+from bitsback.ans.heads import fold, resize, unfold
+from bitsback.ans.message import DEFAULT_HEADS, Message, flatten, unflatten
 from bitsback.errors import EmptyMessageError, FormatError
-from bitsback.heads import fold, resize, unfold
 
 pytestmark = pytest.mark.usefixtures("either_way")
 fast = settings(max_examples=60, deadline=None)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from bitsback import arithmetic
+from bitsback.tables import arithmetic
 
 bounded = settings(max_examples=200, deadline=None)
 

@@ -12,15 +12,17 @@ from hypothesis.extra import numpy as hnp
 from PIL import Image, PngImagePlugin, TiffImagePlugin, TiffTags
 
 import bitsback
-import bitsback.bench
 import bitsback.lossy.files
-import bitsback.reader
-from bitsback import beside, depth, metadata, pictures, planes, png
-from bitsback.archive import compress_set
+from bitsback.archive.reader import Reader
+from bitsback.archive.writer import compress_set
+from bitsback.benchmarks import files as benches
 from bitsback.errors import FormatError, InputError
-from bitsback.images import picked, to_array
-from bitsback.inputs import read_images
-from bitsback.outputs import write_images
+from bitsback.format import sidecar
+from bitsback.images import bit_depth, image_file, metadata, png
+from bitsback.images.image_set import picked, to_array
+from bitsback.sources.read import read_images
+from bitsback.sources.writers import write_images
+from bitsback.tiles import channels as planes
 
 RNG = np.random.default_rng(3)
 ICC = b"\0\0\0\x80 a colour profile, of no colours" + bytes(100)
@@ -67,7 +69,7 @@ def colour(build_model):
 def through(paths, output, model, **options):
     """Compress files, decompress them, write them."""
     data = compress_set(read_images(paths), model, **options).data
-    with bitsback.reader.Reader(io.BytesIO(data), lambda *_: model) as reader:
+    with Reader(io.BytesIO(data), lambda *_: model) as reader:
         write_images(reader.restored(), len(reader), output)
         return data, [each.copy() for each in reader]
 
@@ -80,21 +82,21 @@ def through(paths, output, model, **options):
 )
 def test_levels_of_any_depth_come_back(levels, zeros, least):
     levels = levels >> np.uint16(least) << np.uint16(zeros)
-    high, low = depth.high(levels), depth.low(levels)
+    high, low = bit_depth.high(levels), bit_depth.low(levels)
     assert high.dtype == np.uint8
-    np.testing.assert_array_equal(depth.join(high, low), levels)
-    assert depth.join(high, low).dtype == np.uint16
+    np.testing.assert_array_equal(bit_depth.join(high, low), levels)
+    assert bit_depth.join(high, low).dtype == np.uint16
     if low[1]:
         assert high.max() > 127  # all of the 8 bits are used
 
 
 def test_low_bits_take_no_more_than_there_are():
     noise = RNG.integers(0, 1 << 12, (40, 40)).astype(np.uint16)
-    assert len(depth.low(noise)) == 3 + 40 * 40 * 4 // 8
-    assert len(depth.low(noise << 4)) == 3 + 40 * 40 * 4 // 8
-    assert len(depth.low(noise >> 4)) == 3
+    assert len(bit_depth.low(noise)) == 3 + 40 * 40 * 4 // 8
+    assert len(bit_depth.low(noise << 4)) == 3 + 40 * 40 * 4 // 8
+    assert len(bit_depth.low(noise >> 4)) == 3
     ramp = np.arange(1600, dtype=np.uint16).reshape(40, 40)
-    assert len(depth.low(ramp)) < 40 * 40 * 3 // 8
+    assert len(bit_depth.low(ramp)) < 40 * 40 * 3 // 8
 
 
 @pytest.mark.parametrize(
@@ -104,15 +106,15 @@ def test_low_bits_take_no_more_than_there_are():
 def test_damaged_low_bits_are_a_format_error(damage):
     high = pixels(4, 4)
     with pytest.raises(FormatError):
-        depth.join(high, damage)
+        bit_depth.join(high, damage)
 
 
 @pytest.mark.parametrize(("zeros", "width"), [(4, 8), (8, 0)])
 def test_low_bits_of_another_depth_do_not_overflow(zeros, width):
     levels = np.full((4, 4), 0xFFFF >> (8 - width) << zeros & 0xFFFF, np.uint16)
-    data = depth.low(levels >> np.uint16(zeros))
+    data = bit_depth.low(levels >> np.uint16(zeros))
     with pytest.raises(FormatError):
-        depth.join(np.full((4, 4), 255, np.uint8), bytes([zeros + 1]) + data[1:])
+        bit_depth.join(np.full((4, 4), 255, np.uint8), bytes([zeros + 1]) + data[1:])
 
 
 records = st.lists(st.tuples(st.binary(min_size=4, max_size=4), st.binary(max_size=300)))
@@ -120,21 +122,21 @@ records = st.lists(st.tuples(st.binary(min_size=4, max_size=4), st.binary(max_si
 
 @given(st.lists(records, max_size=4))
 def test_records_come_back(of_pictures):
-    packed = [beside.pack(each) for each in of_pictures]
-    assert [beside.unpack(data) for data in packed] == of_pictures
-    data = beside.pack_all(packed)
-    assert beside.unpack_all(data, len(packed)) == (packed if any(packed) else None)
+    packed = [sidecar.pack(each) for each in of_pictures]
+    assert [sidecar.unpack(data) for data in packed] == of_pictures
+    data = sidecar.pack_all(packed)
+    assert sidecar.unpack_all(data, len(packed)) == (packed if any(packed) else None)
     if data:
         for wrong in (data[:-1], data + b"\0"):
             with pytest.raises(FormatError):
-                beside.unpack_all(wrong, len(packed))
+                sidecar.unpack_all(wrong, len(packed))
 
 
 @given(st.text(st.characters(codec="utf-8")), st.binary())
 def test_members_come_back(name, content):
-    kind, data = beside.pack_file(name, content)
-    assert kind == beside.FILE
-    assert beside.unpack_file(data) == (name, content)
+    kind, data = sidecar.pack_file(name, content)
+    assert kind == sidecar.FILE
+    assert sidecar.unpack_file(data) == (name, content)
 
 
 @given(hnp.arrays(np.uint8, st.tuples(st.integers(1, 4), st.integers(1, 4), st.integers(1, 4))))
@@ -375,7 +377,7 @@ def test_a_part_of_a_set_has_what_lies_beside_it(tmp_path):
 
 def test_lost_low_bits_are_a_format_error():
     with pytest.raises(FormatError, match="lacks its low bits"):
-        pictures.full_depth(pixels(3, 3, 1), pictures.DEEP, b"")
+        image_file.full_depth(pixels(3, 3, 1), image_file.DEEP, b"")
 
 
 def test_a_comparison_is_of_pixels_alone(tmp_path, colour):
@@ -385,7 +387,7 @@ def test_a_comparison_is_of_pixels_alone(tmp_path, colour):
         Image.fromarray(values).save(tmp_path / name, **options)
         images = read_images([tmp_path / name])
         assert (images.beside is None) == (not options)
-        sizes.append(bitsback.bench.run(images, colour).rows[0].size)
+        sizes.append(benches.run(images, colour).rows[0].size)
     assert sizes[0] == sizes[1]
 
 
@@ -395,7 +397,7 @@ def test_lossy_files_and_comparisons_take_plain_pictures_only(tmp_path, colour):
     for name in ("a.png", "b.png"):
         images = read_images([tmp_path / name])
         for refuse in (
-            lambda images: bitsback.bench.run(images, colour),
+            lambda images: benches.run(images, colour),
             lambda images: bitsback.lossy.files.stacked(images, True),
             lambda images: bitsback.lossy.files.tiles(images, 4, None),
         ):
@@ -436,13 +438,13 @@ contents = st.one_of(st.binary(max_size=40), st.sampled_from([exif(), ICC, XMP, 
     mode=st.sampled_from(["RGB", "RGBA", "L"]),
 )
 def test_forged_records_are_an_error_or_the_right_pixels(held, suffix, mode):
-    values = pixels(5, 6, pictures.CHANNELS[mode])
+    values = pixels(5, 6, image_file.CHANNELS[mode])
     file = io.BytesIO()
     try:
-        pictures.write_picture(file, values, mode, suffix, beside.pack(held))
+        image_file.write_picture(file, values, mode, suffix, sidecar.pack(held))
     except (FormatError, InputError):
         assert not file.getvalue()
         return
-    back = pictures.decode_picture(file, "back")
+    back = image_file.decode_picture(file, "back")
     assert back.mode == mode
     np.testing.assert_array_equal(back.pixels, values)

@@ -6,18 +6,19 @@ import math
 import numpy as np
 import pytest
 import torch
-from bitsback.models import draw
-from bitsback.models.coding import DrawModel
-from bitsback.models.integers import IntegerOps
 from conftest import SMALL, random_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bitsback import bits_back, grid, latents, tables
-from bitsback.ans import Message
-from bitsback.link import Link
-from bitsback.protocol import Group
-from bitsback.rates import Tally
+from bitsback.ans.message import Message
+from bitsback.coding import bits_back, latents
+from bitsback.coding.batch import Link
+from bitsback.coding.model import Group
+from bitsback.coding.rates import Tally
+from bitsback.models.draw import equations
+from bitsback.models.draw.integers import IntegerOps
+from bitsback.models.draw.model import DrawModel
+from bitsback.tables import latent_grid, tables
 
 
 def model_of(config, seed=0, nil=False):
@@ -45,6 +46,7 @@ def cases(draw_):
         config = dataclasses.replace(
             config, pass_maps=draw_(st.sampled_from([0, 4, 8])), blocks=draw_(st.integers(0, 2))
         )
+    last = len(equations.groups(config)) - 1
     height, width = (config.multiple * draw_(st.integers(1, 3)) for _ in range(2))
     gray = config.channels == 3 and draw_(st.booleans())
     link = Link(
@@ -54,7 +56,7 @@ def cases(draw_):
         draw_(st.integers(0, 2**64 - 1)),
         draw_(st.integers(0, 99)),
         gray,
-        draw_(st.one_of(st.none(), st.frozensets(st.integers(0, len(draw.groups(config)) - 1)))),
+        draw_(st.one_of(st.none(), st.frozensets(st.integers(0, last)))),
         variance=draw_(st.sampled_from([0.0, 0.5, 1.0])),
     )
     return config, link, draw_(st.booleans()), draw_(st.integers(0, 99))
@@ -127,7 +129,7 @@ def test_a_constant_posterior_costs_little_where_its_prior_is_much_narrower():
     group = Group(1, 1, np.array([0, 0]), certain=True)
     shape = (1, 2, 40, 40)
     scales = np.stack([np.full((1, 40, 40), -6 * 64), np.full((1, 40, 40), 64)], 1)
-    p = grid.Gaussian(np.zeros(shape, np.int64), scales)
+    p = latent_grid.Gaussian(np.zeros(shape, np.int64), scales)
     found = latents.prepare(Link(1, 80, 80, 0, 0), 0, group, p)
     q = latents.Posterior(found.prior_rows, found.prior_rows, p, found)  # at the prior's mean
     k = q.certain

@@ -5,8 +5,8 @@ import dataclasses
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bitsback.chain import Chain
-from bitsback.chunk_head import Segment
+from bitsback.coding.chain import Chain
+from bitsback.format.chunk_head import Segment
 
 
 @st.composite

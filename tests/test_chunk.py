@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from bitsback import chunk
-from bitsback.chunk import pack_chunk, pixel_checksum
-from bitsback.chunk_head import MAX_LINK_VALUES, ChunkHead, Segment, link_values
-from bitsback.container import VERSION
-from bitsback.edges import tiles_of
 from bitsback.errors import ChecksumError, FormatError
+from bitsback.format import chunk
+from bitsback.format.chunk import pack_chunk, pixel_checksum
+from bitsback.format.chunk_head import MAX_LINK_VALUES, ChunkHead, Segment, link_values
+from bitsback.format.header import VERSION
+from bitsback.tiles.padding import tiles_of
 
 HEAD = ChunkHead(
     segments=(

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bitsback import classical
-from bitsback.classical import METHODS, Method, decode, encode
 from bitsback.errors import FormatError
+from bitsback.images import classical
+from bitsback.images.classical import METHODS, Method, decode, encode
 
 
 @st.composite

@@ -12,14 +12,14 @@ from conftest import SMALL
 from PIL import Image
 
 import bitsback
-from bitsback import bench as benches
-from bitsback import cli
+from bitsback.benchmarks import files as benches
+from bitsback.cli import main
 
 
 def run(monkeypatch, capsys, *words):
     monkeypatch.setattr(sys, "argv", ["bitsback", *map(str, words)])
     with pytest.raises(SystemExit) as exit_:
-        cli.main()
+        main.main()
     captured = capsys.readouterr()
     return exit_.value.code or 0, captured.out, captured.err
 
@@ -290,7 +290,7 @@ def test_the_cost_of_more_images_is_measured_in_their_own_processes(
     images = (np.random.default_rng(0).random((30, 8, 8)) < 0.3).astype(np.uint8)
     np.save(tmp_path / "in.npy", images)
     words = (tmp_path / "in.npy", "--model", model_folder, "-n", 10, "-n", 30)
-    start = [sys.executable, "-m", "bitsback.cost_bench"]
+    start = [sys.executable, "-m", "bitsback.benchmarks.cost"]
     done = subprocess.run([*start, *map(str, words), "--json"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     costs = json.loads(done.stdout)

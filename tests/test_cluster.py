@@ -13,9 +13,11 @@ import pytest
 from test_workers import alone, drawings, recipe, together
 
 import bitsback
-from bitsback import cli, cluster, workers
+from bitsback.archive import processes
+from bitsback.archive import ray as cluster
+from bitsback.archive.reader import Reader
+from bitsback.cli import main
 from bitsback.errors import BitsbackError, FormatError, InputError, ModelError
-from bitsback.reader import Reader
 
 ray = pytest.importorskip("ray")
 
@@ -66,7 +68,7 @@ def test_an_actor_that_is_killed_is_replaced(folder, running, tmp_path, monkeypa
             if task.number == 2 and not mark.exists():
                 mark.touch()
                 os.kill(os.getpid(), signal.SIGKILL)
-            return workers.encode(task)
+            return processes.encode(task)
 
     monkeypatch.setattr(cluster, "_Actor", Dying)
     images = drawings()
@@ -85,7 +87,7 @@ def test_the_command_line_takes_the_engine(folder, running, tmp_path, monkeypatc
     for command in (compress, ("decompress", tmp_path / "x.bb", "-o", tmp_path / "y.npy", *words)):
         monkeypatch.setattr(sys, "argv", ["bitsback", *map(str, command)])
         with pytest.raises(SystemExit) as exit_:
-            cli.main()
+            main.main()
         assert not exit_.value.code
     assert np.array_equal(np.load(tmp_path / "y.npy"), images)
     assert (tmp_path / "x.bb").read_bytes() == bitsback.compress(images, folder, chunk=5)
@@ -93,7 +95,7 @@ def test_the_command_line_takes_the_engine(folder, running, tmp_path, monkeypatc
         sys, "argv", ["bitsback", *map(str, compress[:-4]), "--address", "somewhere"]
     )
     with pytest.raises(SystemExit) as exit_:
-        cli.main()
+        main.main()
     assert exit_.value.code == 2
     assert "--engine ray" in capsys.readouterr().err
 

@@ -5,9 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bitsback import codecs, table_index, tables
-from bitsback.ans import Message
+from bitsback.ans import cdf_index, codecs
+from bitsback.ans.message import Message
 from bitsback.errors import EmptyMessageError
+from bitsback.tables import tables
 
 pytestmark = pytest.mark.usefixtures("either_way")
 fast = settings(max_examples=50, deadline=None)
@@ -119,20 +120,20 @@ def test_only_what_cannot_change_is_remembered_and_only_as_long_as_it_lives():
         codecs.categorical(cumulative, np.zeros(4, int), 4).push(message, np.ones(4, int))
         return message
 
-    held = dict(table_index.remembered)
+    held = dict(cdf_index.remembered)
     cumulative = np.array([[0, 3, 16]], np.uint32)
     view = cumulative[:]
     view.flags.writeable = False
     first = coded(cumulative), coded(view)
     cumulative[0, 1] = 7
     assert first[0] == first[1] != coded(cumulative) == coded(view)
-    assert table_index.remembered == held
+    assert cdf_index.remembered == held
     constant = cumulative.copy()
     constant.flags.writeable = False
     assert coded(constant) == coded(constant) == coded(cumulative)
-    assert len(table_index.remembered) == len(held) + 1
+    assert len(cdf_index.remembered) == len(held) + 1
     del constant
-    assert table_index.remembered == held
+    assert cdf_index.remembered == held
 
 
 def test_a_bad_symbol_far_down_is_refused_before_anything_is_pushed():

@@ -8,9 +8,11 @@ import types
 import numpy as np
 import pytest
 
-from bitsback import codecs, coder_bench, tables
+from bitsback.ans import codecs
+from bitsback.ans.craystack import to_craystack
+from bitsback.benchmarks import coder as coder_bench
 from bitsback.errors import BitsbackError
-from bitsback.interop import to_craystack
+from bitsback.tables import tables
 
 WORKS = ("Gaussian, prior", "Gaussian, posterior", "table of 256")
 

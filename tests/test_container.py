@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bitsback.container import Entry, Header, check_size, pack_header, read_header
 from bitsback.errors import ChecksumError, FormatError
+from bitsback.format.header import Entry, Header, check_size, pack_header, read_header
 
 HEADER = Header(
     model="photo",

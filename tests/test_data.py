@@ -15,9 +15,10 @@ import pytest
 import torch
 from PIL import Image
 
-from bitsback import cli, download
+from bitsback.cli import main
 from bitsback.data import images_of
 from bitsback.errors import InputError
+from bitsback.sources import download
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (5, 9, 7, 3)).astype(np.uint8)
 
@@ -152,7 +153,7 @@ def served(tmp_path, monkeypatch):
 def run(monkeypatch, capsys, *words):
     monkeypatch.setattr(sys, "argv", ["bitsback", "download", *map(str, words)])
     with pytest.raises(SystemExit) as exit_:
-        cli.main()
+        main.main()
     return exit_.value.code or 0, capsys.readouterr().err
 
 

@@ -4,7 +4,9 @@ import json
 
 import pytest
 import torch
-from bitsback.models import device_check, store
+
+from bitsback.models import store
+from bitsback.models.benchmarks import device_check
 
 CPU = torch.device("cpu")
 

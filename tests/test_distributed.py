@@ -13,17 +13,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from bitsback.models import checkpoint, data, distributed, loss
-from bitsback.models import run as run_module
-from bitsback.models.config import DrawConfig
-from bitsback.models.distributed import WHOLE, Part
-from bitsback.models.plan import TrainConfig
-from bitsback.models.training import Trainer
 from conftest import SMALL
 from torch.nn import functional
 
 import bitsback
 from bitsback.errors import BitsbackError, InputError, ModelError
+from bitsback.models.draw.config import DrawConfig
+from bitsback.models.training import checkpoint, data, distributed
+from bitsback.models.training import losses as loss
+from bitsback.models.training import run as run_module
+from bitsback.models.training.distributed import WHOLE, Part
+from bitsback.models.training.plan import TrainConfig
+from bitsback.models.training.trainer import Trainer
 
 PLAN = TrainConfig(
     updates=20, batch=8, learning_rate=5e-3, warmup=4, snapshot=5, bf16=False, quantise_from=0.7

@@ -4,15 +4,16 @@ import dataclasses
 
 import numpy as np
 import pytest
-from bitsback.models.passes import passes
 from conftest import SMALL
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_bits_back import model_of
 
-from bitsback import bits_back, edges, tiles
-from bitsback.ans import Message
-from bitsback.link import Link
+from bitsback.ans.message import Message
+from bitsback.coding import bits_back
+from bitsback.coding.batch import Link
+from bitsback.models.draw.passes import passes
+from bitsback.tiles import padding, tiles
 
 SIDES = st.integers(1, 23)
 PASSES = {n: tuple(p.where for p in passes(dataclasses.replace(SMALL, passes=n))) for n in (1, 4)}
@@ -21,14 +22,14 @@ PASSES = {n: tuple(p.where for p in passes(dataclasses.replace(SMALL, passes=n))
 @given(st.lists(st.tuples(SIDES, SIDES), min_size=1, max_size=9), st.integers(1, 9))
 def test_extents_are_those_of_the_tiles_that_are_cut(sizes, tile):
     pictures = [np.ones((h, w, 1), np.uint8) for h, w in sizes]
-    runs = edges.picture_runs(sizes, tile, tile)
-    layout = edges.Layout(runs, tile, tile)
+    runs = padding.picture_runs(sizes, tile, tile)
+    layout = padding.Layout(runs, tile, tile)
     count = tiles.count([p.shape for p in pictures], (tile, tile))
     if not runs:
         assert all(h % tile == w % tile == 0 for h, w in sizes)
         assert layout.extents(range(count)) is None
         return
-    assert edges.tiles_of(runs, tile, tile) == count
+    assert padding.tiles_of(runs, tile, tile) == count
     assert [size for n, *size in runs for _ in range(n)] == [list(size) for size in sizes]
     # Values of the tiles, padding left out, are known from the picture's own side.
     values = tiles.values([p.shape for p in pictures], (tile, tile))
@@ -47,18 +48,18 @@ def test_what_stands_beyond_follows_from_the_pass_within(count, rows, columns, s
     x = random.integers(0, 256, (2, 3, 8, 8), np.uint8)
     extents = (rows, columns), (8, 8)
     found = x.copy()
-    edges.fill_passes(found, extents, PASSES[count])
+    padding.fill_passes(found, extents, PASSES[count])
     assert np.array_equal(found[:, :, :rows, :columns], x[:, :, :rows, :columns])
     assert np.array_equal(found[1], x[1])
     for where in PASSES[count]:
-        part, inside = found[:, :, *where], edges.known(extents, (4, 4), where)
+        part, inside = found[:, :, *where], padding.known(extents, (4, 4), where)
         if count == 1:
-            inside = edges.known(extents, (8, 8), where)
+            inside = padding.known(extents, (8, 8), where)
         values = {tuple(v) for v in part[0][:, inside[0]].T} or {(0, 0, 0)}
         assert {tuple(v) for v in part[0].reshape(3, -1).T} == values
         x[:, :, *where][~np.broadcast_to(inside[:, None], part.shape)] = 7
     again = x.copy()
-    edges.fill_passes(again, extents, PASSES[count])
+    padding.fill_passes(again, extents, PASSES[count])
     assert np.array_equal(again, found)
 
 
@@ -89,7 +90,7 @@ def test_a_link_of_cut_images_gives_back_what_lies_within(data):
     for image, given_image, (rows, columns) in zip(found, x, extents, strict=True):
         assert np.array_equal(image[:, :rows, :columns], given_image[:, :rows, :columns])
     # What stands beyond does not matter to the encoder, either.
-    edges.fill_passes(x, extents, model.passes)
+    padding.fill_passes(x, extents, model.passes)
     assert np.array_equal(found, x)
     bits_back.encode(message, model, link, found)
     assert message == coded

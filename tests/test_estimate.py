@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bitsback import archive, cli, inputs
-from bitsback.chunk_encoder import Coding
-from bitsback.estimate import estimate
-from bitsback.images import from_array, picked
+from bitsback.archive import writer
+from bitsback.archive.estimate import estimate
+from bitsback.chunks.encoder import Coding
+from bitsback.cli import main
+from bitsback.images.image_set import from_array, picked
+from bitsback.sources import read
 
 
 def drawings(count: int) -> np.ndarray:
@@ -21,13 +23,13 @@ def drawings(count: int) -> np.ndarray:
 
 @pytest.mark.parametrize("chunk", [None, 60, 250])
 def test_the_size_is_near_the_one_that_follows(build_model, monkeypatch, chunk):
-    monkeypatch.setattr("bitsback.estimate.SAMPLE_VALUES", 256 * 200)
+    monkeypatch.setattr("bitsback.archive.estimate.SAMPLE_VALUES", 256 * 200)
     images = from_array(drawings(1000))
     for chained in (True, False):  # or by a classical code, which is smaller here
         coding = Coding(build_model(), always_chain=chained)
         found = estimate(images, coding, chunk)
         assert (found.images, found.sampled) == (1000, 200)
-        real = archive.compress_set(images, coding.loaded, always_chain=chained, chunk=chunk)
+        real = writer.compress_set(images, coding.loaded, always_chain=chained, chunk=chunk)
         assert found.size == pytest.approx(len(real.data), rel=0.06)
         assert not chained or 0 < found.error < 0.05 * found.size
         assert found.seconds > 0
@@ -37,24 +39,24 @@ def test_a_small_set_is_compressed_whole(build_model):
     images, coding = from_array(drawings(12)), Coding(build_model())
     found = estimate(images, coding)
     assert found.sampled == 12
-    real = len(archive.compress_set(images, coding.loaded).data)
+    real = len(writer.compress_set(images, coding.loaded).data)
     assert found.size == pytest.approx(real, rel=0.05)
 
 
 def test_what_lies_beside_the_pictures_counts(build_model, tmp_path, monkeypatch):
-    monkeypatch.setattr("bitsback.estimate.SAMPLE_VALUES", 64 * 20)
+    monkeypatch.setattr("bitsback.archive.estimate.SAMPLE_VALUES", 64 * 20)
     random = np.random.default_rng(0)
     for number in range(60):
         levels = random.integers(0, 1 << 16, (8, 8)).astype(np.uint16)
         Image.fromarray(levels).save(tmp_path / f"{number:02}.png")
     names = sorted(tmp_path.glob("*.png"))
-    images = inputs.read_images(names)
+    images = read.read_images(names)
     coding = Coding(build_model(likelihood="logistic", mixtures=2))
     seen = []
     found = estimate(images, coding, progress=lambda *done: seen.append(done))
     assert found.sampled == 20
     assert seen[-1] == (20, 20)
-    real = len(archive.compress_set(images, coding.loaded).data)
+    real = len(writer.compress_set(images, coding.loaded).data)
     assert found.size == pytest.approx(real, rel=0.05)
 
 
@@ -63,13 +65,13 @@ def test_names_of_files_count(build_model, tmp_path):
     folder.mkdir()
     for number, drawing in enumerate(drawings(40)):
         Image.fromarray(drawing * 255 > 0).save(folder / f"{number:03d}.png")
-    images = inputs.read_images([folder])
+    images = read.read_images([folder])
     some = picked(images, [3, 17])
     assert some.manifest["names"] == ["003.png", "017.png"]
     assert np.array_equal(some.pictures[1], images.pictures[17])
     assert picked(images, range(40)) is images
     coding = Coding(build_model())
-    real = len(archive.compress_set(images, coding.loaded).data)
+    real = len(writer.compress_set(images, coding.loaded).data)
     assert estimate(images, coding).size == pytest.approx(real, rel=0.1)
 
 
@@ -79,7 +81,7 @@ def test_a_dry_run_tells_and_writes_nothing(build_model, tmp_path, monkeypatch, 
     words = ["compress", tmp_path / "x.npy", "-o", tmp_path / "x.bb", "--model", tmp_path / "model"]
     monkeypatch.setattr(sys, "argv", ["bitsback", *map(str, words), "--dry-run"])
     with pytest.raises(SystemExit) as exit_:
-        cli.main()
+        main.main()
     assert not exit_.value.code
     told = capsys.readouterr().out
     assert told.startswith("about ")

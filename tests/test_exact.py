@@ -8,18 +8,20 @@ import sys
 import numpy as np
 import pytest
 import torch
-from bitsback.models import draw, engine, exact, export, store
-from bitsback.models.coding import to_network
-from bitsback.models.config import DrawConfig
-from bitsback.models.direct import direct
-from bitsback.models.integers import IntegerOps
-from bitsback.models.layers import initials, layers
-from bitsback.models.passes import passes
-from bitsback.models.reference import ReferenceOps
 from conftest import SMALL, random_model
 from safetensors.numpy import save_file
 
 from bitsback.errors import ModelError
+from bitsback.models import engine, store
+from bitsback.models.draw import equations, exactness
+from bitsback.models.draw.config import DrawConfig
+from bitsback.models.draw.direct import direct
+from bitsback.models.draw.integers import IntegerOps
+from bitsback.models.draw.layers import initials, layers
+from bitsback.models.draw.model import to_network
+from bitsback.models.draw.passes import passes
+from bitsback.models.draw.reference import ReferenceOps
+from bitsback.models.training import export
 
 COLOUR = dataclasses.replace(
     SMALL, channels=3, likelihood="logistic", mixtures=2, layers=2, maps2=3, latents2=2
@@ -93,21 +95,21 @@ def outputs(config, ops, side=16, batch=32):
     high = 2 if config.likelihood == "bernoulli" else 256
     # The whole batch is drawn first, so that a smaller one is the head of a larger one.
     x = random.integers(0, high, (32, config.channels, side, side)).astype(np.uint8)[:batch]
-    state = draw.start(ops, config, batch, side, side)
-    memory = draw.observe(ops, config, ops.tensor(to_network(config, x)))
+    state = equations.start(ops, config, batch, side, side)
+    memory = equations.observe(ops, config, ops.tensor(to_network(config, x)))
     found = []
-    for group in draw.groups(config):
-        p = draw.prior(ops, group, state)
-        q, memory = draw.posterior(ops, config, group, memory, state)
+    for group in equations.groups(config):
+        p = equations.prior(ops, group, state)
+        q, memory = equations.posterior(ops, config, group, memory, state)
         found += [ops.array(v) for v in (p.mean, p.log_scale, q.mean, q.log_scale)]
         shape = (32, *found[-1].shape[1:])
         z = random.integers(-128, 129, shape)[:batch]
-        state = draw.step(ops, config, group, state, ops.tensor(z))
+        state = equations.step(ops, config, group, state, ops.tensor(z))
     found.append(ops.array(state.r))
     for each in passes(config)[:-1]:
         known = ops.tensor(to_network(config, x[:, :, *each.where]))
-        state = draw.reveal(ops, config, state, known)
-        found.append(ops.array(draw.pixels(ops, config, state)))
+        state = equations.reveal(ops, config, state, known)
+        found.append(ops.array(equations.pixels(ops, config, state)))
     return found
 
 
@@ -166,7 +168,7 @@ def test_networks_near_all_their_limits_equal_the_int64_reference(config, sign):
         limits *= random.uniform(0.92, 1.0, layer.out)
         tensors[f"{name}/bias"] = (limits * 2 ** (layer.bits + 2)).astype(np.int32)
         tensors[f"{name}/exponent"] = np.full(layer.out, layer.bits + 2, np.int8)
-    exact.check(config, tensors)
+    exactness.check(config, tensors)
     ops = Noting(config, tensors)
     reached = outputs(config, ops)
     assert max(np.abs(cell).max() for cell in ops.cells) == 8 * 2**10
@@ -185,16 +187,16 @@ def test_the_prior_is_that_of_the_hidden_maps_after_every_step(config):
     """Eq. 4, 16 and 17, although p is computed beside the canvas."""
     tensors, _ = random_model(config, seed=3)
     ops = ReferenceOps(config, tensors)
-    random, state = np.random.default_rng(0), draw.start(ops, config, 2, 16, 16)
-    for group in draw.groups(config):
-        p = draw.prior(ops, group, state)
+    random, state = np.random.default_rng(0), equations.start(ops, config, 2, 16, 16)
+    for group in equations.groups(config):
+        p = equations.prior(ops, group, state)
         sources = [state.hd2] if group.layer == 2 else [state.hd1]
         if group.layer == 1 and config.layers == 2:
             sources.append(state.up2)
-        assert np.array_equal(p.mean, draw.conv(ops, f"p{group.layer}_mean", sources))
-        assert np.array_equal(p.log_scale, draw.conv(ops, f"p{group.layer}_scale", sources))
+        assert np.array_equal(p.mean, equations.conv(ops, f"p{group.layer}_mean", sources))
+        assert np.array_equal(p.log_scale, equations.conv(ops, f"p{group.layer}_scale", sources))
         z = random.integers(-128, 129, p.mean.shape)
-        state = draw.step(ops, config, group, state, z)
+        state = equations.step(ops, config, group, state, z)
 
 
 def test_a_convolution_that_rounds_is_found_and_float64_takes_over(monkeypatch):
@@ -273,10 +275,10 @@ def test_outputs_do_not_depend_on_the_batch(config):
     x = np.random.default_rng(0).integers(0, high, (5, config.channels, 16, 16)).astype(np.uint8)
 
     def q_of(images):
-        state = draw.start(ops, config, len(images), 16, 16)
-        memory = draw.observe(ops, config, ops.tensor(to_network(config, images)))
-        group = draw.groups(config)[0]
-        return ops.array(draw.posterior(ops, config, group, memory, state)[0].mean)
+        state = equations.start(ops, config, len(images), 16, 16)
+        memory = equations.observe(ops, config, ops.tensor(to_network(config, images)))
+        group = equations.groups(config)[0]
+        return ops.array(equations.posterior(ops, config, group, memory, state)[0].mean)
 
     together = q_of(x)
     assert np.array_equal(together, np.concatenate([q_of(x[i : i + 1]) for i in range(5)]))
@@ -303,9 +305,9 @@ MODELS = [
 
 @pytest.mark.parametrize(("config", "tensors"), MODELS)
 def test_no_channel_of_an_accepted_model_leaves_what_float32_counts(config, tensors):
-    exact.check(config, tensors)
+    exactness.check(config, tensors)
     for name, layer in layers(config).items():
-        reach = exact.accumulators(name, layer, tensors)
+        reach = exactness.accumulators(name, layer, tensors)
         assert list(reach) == [bound(config, tensors, name, c) for c in range(layer.out)]
         assert reach.max() < 2**24
 
@@ -320,7 +322,7 @@ def test_one_channel_that_could_round_is_refused_at_export_and_at_load(config, t
             room = 2**24 - bound(config, tensors, name, channel)
             sign = -1 if tensors[f"{name}/bias"][channel] < 0 else 1
             worse[f"{name}/bias"][channel] += sign * (room - 1)
-            exact.check(config, worse)
+            exactness.check(config, worse)
             worse[f"{name}/bias"][channel] += sign
             with pytest.raises(ModelError, match=rf"'{name}/.*channel {channel} could reach"):
                 store.save(tmp_path / "worse", config, worse, widths)
@@ -331,20 +333,20 @@ def test_one_channel_that_could_round_is_refused_at_export_and_at_load(config, t
 
 
 def test_the_quantised_floats_are_the_integers():
-    from bitsback.models.floats import DrawNetwork
+    from bitsback.models.draw.floats import DrawNetwork
 
     network = DrawNetwork(SMALL, 5)
     tensors = export.export(SMALL, network.named())
     ops = IntegerOps(SMALL, tensors, torch.device("cpu"))
     x = (torch.rand(2, 1, 8, 8, generator=torch.Generator().manual_seed(0)) < 0.5).float()
-    group = draw.groups(SMALL)[0]
+    group = equations.groups(SMALL)[0]
     with torch.no_grad():
         floats = network.ops(quantised=True)
-        state = draw.start(floats, SMALL, 2, 8, 8)
-        memory = draw.observe(floats, SMALL, x)
-        q = draw.posterior(floats, SMALL, group, memory, state)[0]
-    state = draw.start(ops, SMALL, 2, 8, 8)
-    memory = draw.observe(ops, SMALL, x * 128)
-    whole = draw.posterior(ops, SMALL, group, memory, state)[0]
+        state = equations.start(floats, SMALL, 2, 8, 8)
+        memory = equations.observe(floats, SMALL, x)
+        q = equations.posterior(floats, SMALL, group, memory, state)[0]
+    state = equations.start(ops, SMALL, 2, 8, 8)
+    memory = equations.observe(ops, SMALL, x * 128)
+    whole = equations.posterior(ops, SMALL, group, memory, state)[0]
     assert torch.allclose(q.mean * 256, whole.mean, atol=1.01)
     assert torch.equal(torch.floor(q.log_scale * 64 + 0.5), whole.log_scale)

@@ -9,14 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bitsback import codecs, fast, grid, pixels
-from bitsback.ans import Message
+from bitsback.ans import codecs, compiled
+from bitsback.ans.message import Message
 from bitsback.errors import EmptyMessageError
+from bitsback.tables import latent_grid, pixels
 
 quick = settings(max_examples=100, deadline=None)
 seeds = st.integers(0, 2**32 - 1)
 
-if fast.loops("message_loops") is None:
+if compiled.loops("ans") is None:
     pytest.skip("numba is not installed", allow_module_level=True)
 
 
@@ -25,7 +26,7 @@ def both(action, *arguments):
     found = []
     for enabled in (True, False):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(fast, "enabled", enabled)
+            patch.setattr(compiled, "enabled", enabled)
             own = [a.copy() if isinstance(a, Message) else a for a in arguments]
             try:
                 result = action(*own)
@@ -195,7 +196,7 @@ def test_rows_and_latents_of_the_grid(seed, size, extreme):
 
     def gaussian():
         mean, scale = (2**31 - 1, 2**31 - 1) if extreme else (4096, 512)
-        return grid.Gaussian(
+        return latent_grid.Gaussian(
             rng.integers(-mean, mean + 1, shape).astype(np.int32),
             rng.integers(-scale, scale + 1, shape).astype(np.int32),
         )
@@ -203,8 +204,8 @@ def test_rows_and_latents_of_the_grid(seed, size, extreme):
     q, p = gaussian(), gaussian()
     width, d = rng.integers(-48, 33, (3, 1, 1)), rng.integers(0, 32, shape)
     k = rng.integers(-128, 128, shape)
-    same(lambda: grid.posterior_rows(q, p, width, d))
-    same(lambda: grid.latent(p, width, np.asfortranarray(k), d))
+    same(lambda: latent_grid.posterior_rows(q, p, width, d))
+    same(lambda: latent_grid.latent(p, width, np.asfortranarray(k), d))
 
 
 @quick
@@ -264,14 +265,15 @@ WITHOUT = """
 import sys
 sys.modules["numba"] = None
 import numpy as np
-from bitsback import codecs, fast, grid, pixels
+from bitsback import codecs, grid, pixels
+from bitsback.ans import compiled
 from bitsback.ans import Message
 message = Message.random(8, 99, 0)
 before = message.copy()
 codec = codecs.categorical(np.array([[0, 3, 16]], np.uint32), np.zeros(100, int), 4)
 _, symbols = codec.pop(message)
 assert message != before and codec.push(message, symbols) == before
-assert fast.loops("message_loops") is None
+assert compiled.loops("ans") is None
 """
 
 BROKEN = """

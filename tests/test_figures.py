@@ -6,21 +6,21 @@ import sys
 import matplotlib.image
 import numpy as np
 import pytest
-from bitsback.models import store
 from conftest import SMALL, random_model
 from skimage import data
 from test_lossy import CONSTANT, TWO, loaded, pictures
 
-from bitsback import cli
+from bitsback.cli import main
 from bitsback.errors import InputError
 from bitsback.figures import latents, paper, sheets
 from bitsback.lossy import coder
+from bitsback.models import store
 
 
 def run(monkeypatch, capsys, *words):
     monkeypatch.setattr(sys, "argv", ["bitsback", "figure", *map(str, words)])
     with pytest.raises(SystemExit) as exit_:
-        cli.main()
+        main.main()
     captured = capsys.readouterr()
     return exit_.value.code or 0, captured.err
 

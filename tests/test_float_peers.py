@@ -7,17 +7,21 @@ evaluates the network one image at a time where the writer evaluated eight: noth
 import numpy as np
 import pytest
 import torch
-from bitsback.models import coding, draw, export, store
-from bitsback.models.coding import DrawModel
-from bitsback.models.floats import FloatOps
-from bitsback.models.grids import CANVAS_BITS, LOG_SCALE_BITS, MEAN_BITS, Z_BITS
-from bitsback.models.integers import IntegerOps
-from bitsback.models.micro import MicroBatches
 
-from bitsback import bits_back, grid
-from bitsback.ans import Message
+from bitsback.ans.message import Message
+from bitsback.coding import bits_back
+from bitsback.coding.batch import Link
+from bitsback.coding.micro_batches import MicroBatches
 from bitsback.errors import BitsbackError
-from bitsback.link import Link
+from bitsback.models import store
+from bitsback.models.draw import equations
+from bitsback.models.draw import model as coding
+from bitsback.models.draw.floats import FloatOps
+from bitsback.models.draw.grids import CANVAS_BITS, LOG_SCALE_BITS, MEAN_BITS, Z_BITS
+from bitsback.models.draw.integers import IntegerOps
+from bitsback.models.draw.model import DrawModel
+from bitsback.models.training import export
+from bitsback.tables import latent_grid
 
 BATCH, LINKS = 8, 12
 
@@ -29,32 +33,32 @@ class FloatModel(DrawModel):
         return torch.from_numpy(coding.to_network(self.config, x)).float() / 128
 
     def observe(self, x):
-        return draw.observe(self.ops, self.config, self.pixels(x))
+        return equations.observe(self.ops, self.config, self.pixels(x))
 
     def reveal(self, state, x):
-        return draw.reveal(self.ops, self.config, state, self.pixels(x))
+        return equations.reveal(self.ops, self.config, state, self.pixels(x))
 
     def prior(self, index, state):
-        return self.rounded(draw.prior(self.ops, self.order[index], state))
+        return self.rounded(equations.prior(self.ops, self.order[index], state))
 
     def posterior(self, index, memory, state, p):
         group = self.order[index]
-        q, memory = draw.posterior(self.ops, self.config, group, memory, state)
+        q, memory = equations.posterior(self.ops, self.config, group, memory, state)
         return self.rounded(q), memory
 
     def step(self, index, state, z):
         group, z = self.order[index], torch.from_numpy(z).float() / 2**Z_BITS
-        return draw.step(self.ops, self.config, group, state, z)
+        return equations.step(self.ops, self.config, group, state, z)
 
     def likelihood(self, state, gray):
-        canvas = draw.pixels(self.ops, self.config, state).numpy()
+        canvas = equations.pixels(self.ops, self.config, state).numpy()
         canvas = np.round(canvas.astype(np.float64) * 2**CANVAS_BITS)
         return coding.likelihood(self.config, canvas.astype(np.int64), gray)
 
     @staticmethod
     def rounded(found):
         mean, log_scale = (v.numpy().astype(np.float64) for v in (found.mean, found.log_scale))
-        return grid.Gaussian(
+        return latent_grid.Gaussian(
             np.round(mean * 2**MEAN_BITS).astype(np.int64),
             np.round(log_scale * 2**LOG_SCALE_BITS).astype(np.int64),
         )

@@ -9,11 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bitsback.models import store
 
 import bitsback
-from bitsback import archive, container, images, reader, sampling
+from bitsback.archive import reader, writer
+from bitsback.coding import sampling
+from bitsback.format import header
+from bitsback.images import image_set
 from bitsback.lossy import coder, files
+from bitsback.models import store
 
 FOLDER = Path(__file__).parent / "data"
 PAYLOAD = np.random.default_rng(0).bytes(6000)
@@ -22,7 +25,7 @@ SHORT = 60  # bytes of it beneath files that are written now
 
 def name_of(name: str) -> str:
     """A file's name: of the model, its weights and the format."""
-    return f"{name}-{bitsback.load_model(name, 'cpu').sha256[:4].hex()}-v{container.VERSION}"
+    return f"{name}-{bitsback.load_model(name, 'cpu').sha256[:4].hex()}-v{header.VERSION}"
 
 
 def write() -> None:
@@ -39,8 +42,8 @@ def write() -> None:
         noise = random.integers(0, high, (5, *drawn.shape[1:])).astype(np.uint8)
         # Not all of a tile, so that they have edges.
         pixels = np.concatenate([noise[:4], drawn, noise[4:]])[:, :-3, :-5]
-        packed = archive.compress_set(
-            images.from_array(pixels), loaded, payload=PAYLOAD[:SHORT], seed=7, always_chain=True
+        packed = writer.compress_set(
+            image_set.from_array(pixels), loaded, payload=PAYLOAD[:SHORT], seed=7, always_chain=True
         )
         assert packed.report.chained_images > 0
         (FOLDER / f"{name_of(name)}.bb").write_bytes(packed.data)

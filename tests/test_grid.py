@@ -4,8 +4,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import special
 
-from bitsback import codecs, grid, tables
-from bitsback.ans import Message
+from bitsback.ans import codecs
+from bitsback.ans.message import Message
+from bitsback.tables import latent_grid, tables
 
 pytestmark = pytest.mark.usefixtures("either_way")
 seeds = st.integers(0, 2**32 - 1)
@@ -22,14 +23,16 @@ def random_case(seed, shape, log_width):
     def gaussian():
         mean = rng.integers(-256, 257, shape) if near else rng.integers(-4096, 4097, shape)
         scale = rng.integers(-128, 65, shape) if near else rng.integers(-512, 193, shape)
-        return grid.Gaussian(mean.astype(np.int32), scale.astype(np.int32))
+        return latent_grid.Gaussian(mean.astype(np.int32), scale.astype(np.int32))
 
-    return gaussian(), gaussian(), np.asarray(log_width), grid.dither(seed, 1, 2, shape)
+    return gaussian(), gaussian(), np.asarray(log_width), latent_grid.dither(seed, 1, 2, shape)
 
 
 def constant(mean, log_scale, shape):
     """A Gaussian everywhere; its log-scale is in units of a grid's width, 1/16 octave."""
-    return grid.Gaussian(np.full(shape, mean, np.int32), np.full(shape, 4 * log_scale, np.int32))
+    return latent_grid.Gaussian(
+        np.full(shape, mean, np.int32), np.full(shape, 4 * log_scale, np.int32)
+    )
 
 
 def real_offset(q, p, log_width, d):
@@ -43,7 +46,7 @@ def posterior_codec(rows):
 
 
 def prior_codec(log_width, d):
-    rows = grid.prior_rows(log_width, d)
+    rows = latent_grid.prior_rows(log_width, d)
     return codecs.categorical(tables.prior_table(), rows, tables.PRECISION)
 
 
@@ -53,7 +56,7 @@ def test_coding_there_and_back_leaves_the_message_as_it_was(seed, shape, log_wid
     q, p, log_width, d = random_case(seed, shape, log_width)
     message = Message.random(8, 1000, seed)
     before = message.copy()
-    rows, base = grid.posterior_rows(q, p, log_width, d)
+    rows, base = latent_grid.posterior_rows(q, p, log_width, d)
     posterior, prior = posterior_codec(rows), prior_codec(log_width, d)
     k = base + posterior.pop(message)[1] - 128
     assert k.min() >= -128
@@ -68,7 +71,7 @@ def test_coding_there_and_back_leaves_the_message_as_it_was(seed, shape, log_wid
 @given(seeds, shapes)
 def test_the_whole_support_of_a_posterior_lies_in_the_window(seed, shape):
     q, p, log_width, d = random_case(seed, shape, None)
-    rows, base = grid.posterior_rows(q, p, log_width, d)
+    rows, base = latent_grid.posterior_rows(q, p, log_width, d)
     assert ((rows >= 0) & (rows < len(tables.posterior_table()))).all()
     radius = tables.posterior_radius()[rows // 32]
     assert (base - radius >= -128).all()
@@ -79,7 +82,7 @@ def test_the_whole_support_of_a_posterior_lies_in_the_window(seed, shape):
 @given(seeds, shapes)
 def test_posterior_rows_are_centred_within_a_cell_and_have_the_width(seed, shape):
     q, p, log_width, d = random_case(seed, shape, None)
-    rows, base = grid.posterior_rows(q, p, log_width, d)
+    rows, base = latent_grid.posterior_rows(q, p, log_width, d)
     width = np.floor((q.log_scale - p.log_scale) / 4 + 0.5).astype(int) - log_width
     width = np.clip(width, -29, 48)
     assert np.array_equal(rows // 32 - 29, width)
@@ -95,7 +98,7 @@ def test_posterior_rows_are_centred_within_a_cell_and_have_the_width(seed, shape
 @given(seeds, shapes)
 def test_the_nearest_point_is_within_half_a_cell(seed, shape):
     q, p, log_width, d = random_case(seed, shape, None)
-    k = grid.nearest(q, p, log_width, d)
+    k = latent_grid.nearest(q, p, log_width, d)
     assert k.min() >= -128
     assert k.max() <= 127
     exact = np.clip(real_offset(q, p, log_width, d), -128, 127)
@@ -107,7 +110,7 @@ def test_the_nearest_point_is_within_half_a_cell(seed, shape):
 def test_latents_are_the_rounded_formula(seed, shape):
     _, p, log_width, d = random_case(seed, shape, None)
     k = np.random.default_rng(seed).integers(-128, 128, shape)
-    z = grid.latent(p, log_width, k, d)
+    z = latent_grid.latent(p, log_width, k, d)
     step = 2.0 ** (p.log_scale / 64 + log_width / 16)
     point = k + (d + 0.5) / 32 - 0.5
     exact = np.clip((p.mean / 256 + step * point) * 64, -512, 512)
@@ -128,11 +131,11 @@ def test_latents_under_the_coder_have_qs_mean_and_variance(
     shape = (1, 1, 200, 400)
     log_width = np.full((1, 1, 1), scale_q - scale_p + 16 * octaves)
     q, p = constant(mean_q, scale_q, shape), constant(mean_p, scale_p, shape)
-    d = grid.dither(5, 0, octaves + 2, shape)
-    rows, base = grid.posterior_rows(q, p, log_width, d)
+    d = latent_grid.dither(5, 0, octaves + 2, shape)
+    rows, base = latent_grid.posterior_rows(q, p, log_width, d)
     message = Message.random(64, 60_000, 7)
     k = base + posterior_codec(rows).pop(message)[1] - 128
-    z = grid.latent(p, log_width, k, d) / 64
+    z = latent_grid.latent(p, log_width, k, d) / 64
     n, sigma = z.size, 2.0 ** (scale_q / 16)
     offset_rounding = sigma * 2.0**octaves / 64
     assert abs(z.mean() - mean_q / 256) < 5 * sigma / np.sqrt(n) + offset_rounding
@@ -143,8 +146,8 @@ def test_latents_under_the_coder_have_qs_mean_and_variance(
 def test_the_first_scheme_has_noise_uniform_over_the_width():
     shape, log_width = (1, 1, 100, 200), np.full((1, 1, 1), -16)
     q, p = constant(60, -16, shape), constant(0, 0, shape)
-    d = grid.dither(3, 0, 0, shape)
-    z = grid.latent(p, log_width, grid.nearest(q, p, log_width, d), d) / 64
+    d = latent_grid.dither(3, 0, 0, shape)
+    z = latent_grid.latent(p, log_width, latent_grid.nearest(q, p, log_width, d), d) / 64
     noise = (z - 60 / 256) / 0.5
     assert np.abs(noise).max() <= 0.5 + 1 / 32 + 1 / 64
     assert noise.var() == pytest.approx(1 / 12, rel=0.03)
@@ -154,9 +157,9 @@ def test_the_first_scheme_has_noise_uniform_over_the_width():
 @given(seeds, shapes)
 def test_kl_on_the_grid_is_the_sum_over_the_tables(seed, shape):
     q, p, log_width, d = random_case(seed, shape, None)
-    rows, base = grid.posterior_rows(q, p, log_width, d)
-    p_rows = grid.prior_rows(log_width, d)
-    found = grid.kl_bits(rows, base, p_rows)
+    rows, base = latent_grid.posterior_rows(q, p, log_width, d)
+    p_rows = latent_grid.prior_rows(log_width, d)
+    found = latent_grid.kl_bits(rows, base, p_rows)
     assert found.shape == shape
     for index in np.ndindex(shape):
         fq = np.diff(tables.posterior_table()[rows[index]].astype(float))
@@ -178,8 +181,8 @@ def test_kl_on_the_grid_is_that_of_the_noisy_latents(octaves, slack):
     delta = 0.5 * 2.0**octaves
     q, p = constant(128, -16, shape), constant(0, 0, shape)
     d = np.arange(32).reshape(shape)
-    rows, base = grid.posterior_rows(q, p, log_width, d)
-    on_grid = grid.kl_bits(rows, base, grid.prior_rows(log_width, d)).mean()
+    rows, base = latent_grid.posterior_rows(q, p, log_width, d)
+    on_grid = latent_grid.kl_bits(rows, base, latent_grid.prior_rows(log_width, d)).mean()
     t = np.linspace(-6, 7, 20_001)
     narrow = np.sqrt(0.25 - delta**2 / 12)
     blurred_q, blurred_p = (
@@ -188,7 +191,7 @@ def test_kl_on_the_grid_is_that_of_the_noisy_latents(octaves, slack):
     )
     exact = special.rel_entr(blurred_q, blurred_p).sum() * (t[1] - t[0]) / delta / np.log(2)
     assert on_grid == pytest.approx(exact, abs=5e-4)
-    continuous = grid.continuous_kl_bits(q, p)[0, 0, 0, 0]
+    continuous = latent_grid.continuous_kl_bits(q, p)[0, 0, 0, 0]
     assert continuous == pytest.approx(1 - 0.25 / np.log(2), rel=1e-12)
     assert on_grid <= continuous + slack
 
@@ -198,8 +201,8 @@ def test_kl_on_the_grid_is_that_of_the_noisy_latents(octaves, slack):
 def test_continuous_kl_is_the_integral(seed, shape):
     rng = np.random.default_rng(seed)
     mean, scale = rng.integers(-600, 600, (2, *shape)), rng.integers(-160, 161, (2, *shape))
-    q, p = (grid.Gaussian(m, s) for m, s in zip(mean, scale, strict=True))
-    found = grid.continuous_kl_bits(q, p)
+    q, p = (latent_grid.Gaussian(m, s) for m, s in zip(mean, scale, strict=True))
+    found = latent_grid.continuous_kl_bits(q, p)
     t = np.linspace(-12, 12, 4001)
     for index in list(np.ndindex(shape))[:3]:
         mq, mp = mean[0][index] / 256, mean[1][index] / 256
@@ -211,10 +214,10 @@ def test_continuous_kl_is_the_integral(seed, shape):
 
 
 def test_dither_is_a_function_of_its_counter_alone():
-    d = grid.dither(1, 2, 3, (2, 3, 4, 5))
-    assert np.array_equal(d, grid.dither(1, 2, 3, (2, 3, 4, 5)))
-    assert np.array_equal(d.ravel()[:7], grid.dither(1, 2, 3, (7,)))
-    others = [grid.dither(*key, (2, 3, 4, 5)) for key in ((2, 2, 3), (1, 3, 3), (1, 2, 4))]
+    d = latent_grid.dither(1, 2, 3, (2, 3, 4, 5))
+    assert np.array_equal(d, latent_grid.dither(1, 2, 3, (2, 3, 4, 5)))
+    assert np.array_equal(d.ravel()[:7], latent_grid.dither(1, 2, 3, (7,)))
+    others = [latent_grid.dither(*key, (2, 3, 4, 5)) for key in ((2, 2, 3), (1, 3, 3), (1, 2, 4))]
     assert not any(np.array_equal(d, other) for other in others)
 
 
@@ -222,18 +225,24 @@ def test_dither_and_nil_numbers_are_the_same_on_every_machine():
     """Part of the format: written files depend on them."""
     raw = np.random.Philox(key=9, counter=np.array([0, 0, 4, 6], np.uint64)).random_raw(5)
     nil = np.random.Philox(key=9, counter=np.array([0, 1, 4, 6], np.uint64)).random_raw(5)
-    assert grid.dither(9, 6, 4, (5,)).tolist() == [(int(v) >> 32) % 32 for v in raw]
-    assert grid.nil_cf(9, 6, 4, (5,)).tolist() == [int(v) >> 40 for v in nil]
-    assert grid.dither(9, 6, 4, (5,)).tolist() == [7, 25, 23, 21, 23]
-    assert grid.nil_cf(9, 6, 4, (5,)).tolist() == [8708173, 2572427, 13399342, 12749037, 4148075]
+    assert latent_grid.dither(9, 6, 4, (5,)).tolist() == [(int(v) >> 32) % 32 for v in raw]
+    assert latent_grid.nil_cf(9, 6, 4, (5,)).tolist() == [int(v) >> 40 for v in nil]
+    assert latent_grid.dither(9, 6, 4, (5,)).tolist() == [7, 25, 23, 21, 23]
+    assert latent_grid.nil_cf(9, 6, 4, (5,)).tolist() == [
+        8708173,
+        2572427,
+        13399342,
+        12749037,
+        4148075,
+    ]
 
 
 def test_dither_and_nil_numbers_are_uniform():
-    d = grid.dither(0, 0, 0, (32_000,))
+    d = latent_grid.dither(0, 0, 0, (32_000,))
     counts = np.bincount(d, minlength=32)
     assert len(counts) == 32
     assert ((counts - 1000) ** 2 / 1000).sum() < 80  # chi-square, 31 degrees of freedom
-    cf = grid.nil_cf(0, 0, 0, (32_000,))
+    cf = latent_grid.nil_cf(0, 0, 0, (32_000,))
     assert cf.min() >= 0
     assert cf.max() < 1 << 24
     assert abs(cf.mean() / 2**24 - 0.5) < 5 / np.sqrt(12 * 32_000)

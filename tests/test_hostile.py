@@ -9,18 +9,22 @@ import fuzz
 import fuzz_files
 import numpy as np
 import pytest
-from bitsback.models import store
 from conftest import SMALL, random_model
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 
 import bitsback
-from bitsback import archive, cli, container, initial, leb128, payload
-from bitsback.chunk import pack_chunk
-from bitsback.images import from_array
-from bitsback.inputs import read_images
-from bitsback.reader import Reader
+from bitsback.archive import writer
+from bitsback.archive.reader import Reader
+from bitsback.cli import main
+from bitsback.coding import initial_bits
+from bitsback.format import header as container
+from bitsback.format import payload, varint
+from bitsback.format.chunk import pack_chunk
+from bitsback.images.image_set import from_array
+from bitsback.models import store
+from bitsback.sources.read import read_images
 
 
 def test_three_thousand_hostile_cases_end_in_right_pixels_or_a_named_error(tmp_path):
@@ -41,7 +45,7 @@ def written(tmp_path_factory):
     store.save(folder, config, *random_model(config))
     loaded = store.load(str(folder), "cpu")
     images = (np.random.default_rng(0).random((6, 8, 8)) < 0.3).astype(np.uint8)
-    packed = archive.compress_set(from_array(images), loaded, payload=b"p" * 900, always_chain=True)
+    packed = writer.compress_set(from_array(images), loaded, payload=b"p" * 900, always_chain=True)
     assert packed.report.chained_images == 6
     return loaded, images, packed.data
 
@@ -269,9 +273,9 @@ def test_an_index_of_more_pictures_than_tiles_is_refused_before_they_are_counted
 def test_a_payload_that_would_unpack_to_much_more_is_refused_unpacked(world):
     source = source_of(world, "blank")
     bomb, size = fuzz_files.bombs()[0], 96 << 22
-    part = leb128.pack(size) + leb128.pack(len(bomb)) + bomb
+    part = varint.pack(size) + varint.pack(len(bomb)) + bomb
 
-    def change(start: initial.Initial) -> initial.Initial:
+    def change(start: initial_bits.Initial) -> initial_bits.Initial:
         return dataclasses.replace(start, payload=start.payload[:-2] + part)
 
     with pytest.raises(bitsback.FormatError, match="wrong length"):
@@ -328,11 +332,11 @@ def command(source, data, folder, verb, *words):
     with pytest.MonkeyPatch.context() as patch:
         err = io.StringIO()
         patch.setattr(sys, "stderr", err)
-        patch.setattr(cli.errors, "_file", err)
+        patch.setattr(main.errors, "_file", err)
         patch.setattr("bitsback.api.load_model", lambda *_: source.loaded)
         patch.setattr(sys, "argv", ["bitsback", verb, str(file), *map(str, words)])
         try:
-            cli.main()
+            main.main()
         except SystemExit as left:
             code = left.code or 0
     text = err.getvalue()

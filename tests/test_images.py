@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
 
-from bitsback import png
-from bitsback.beside import unpack_all
 from bitsback.errors import FormatError, InputError
-from bitsback.files import atomic_folder, atomic_write
-from bitsback.images import (
+from bitsback.format.payload import pack_payload, unpack_payload
+from bitsback.format.sidecar import unpack_all
+from bitsback.images import png
+from bitsback.images.image_set import (
     ImageSet,
     first_pictures,
     from_array,
@@ -26,9 +26,9 @@ from bitsback.images import (
     to_array,
     to_stack,
 )
-from bitsback.inputs import read_images
-from bitsback.outputs import Lost, join, write_images
-from bitsback.payload import pack_payload, unpack_payload
+from bitsback.sources.atomic_files import atomic_folder, atomic_write
+from bitsback.sources.read import read_images
+from bitsback.sources.writers import Lost, join, write_images
 
 RNG = np.random.default_rng(7)
 sides = st.integers(1, 5)

@@ -5,15 +5,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bitsback import codecs
-from bitsback.ans import Message, flatten
-from bitsback.errors import EmptyMessageError
-from bitsback.interop import (
+from bitsback.ans import codecs
+from bitsback.ans.craystack import (
     from_craystack,
     message_from_craystack,
     message_to_craystack,
     to_craystack,
 )
+from bitsback.ans.message import Message, flatten
+from bitsback.errors import EmptyMessageError
 
 fast = settings(max_examples=50, deadline=None)
 seeds = st.integers(0, 2**32 - 1)

@@ -4,25 +4,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bitsback import leb128
 from bitsback.errors import FormatError
+from bitsback.format import varint
 
 
 @given(st.integers(0, 2**64 - 1), st.binary(max_size=3), st.binary(max_size=3))
 def test_what_is_packed_is_unpacked(number, before, after):
-    packed = leb128.pack(number)
+    packed = varint.pack(number)
     assert len(packed) == max(1, -(-number.bit_length() // 7))
     data = before + packed + after
-    assert leb128.unpack(data, len(before), "it") == (number, len(before) + len(packed))
+    assert varint.unpack(data, len(before), "it") == (number, len(before) + len(packed))
 
 
 @given(st.binary(min_size=1, max_size=12))
 def test_what_is_unpacked_is_what_is_packed(data):
     try:
-        number, end = leb128.unpack(data, 0, "it")
+        number, end = varint.unpack(data, 0, "it")
     except FormatError:
         return
-    assert leb128.pack(number) == data[:end]
+    assert varint.pack(number) == data[:end]
 
 
 @pytest.mark.parametrize(
@@ -37,4 +37,4 @@ def test_what_is_unpacked_is_what_is_packed(data):
 )
 def test_other_forms_are_refused(data, word):
     with pytest.raises(FormatError, match=f"it .*{word}"):
-        leb128.unpack(data, 0, "it")
+        varint.unpack(data, 0, "it")

@@ -6,19 +6,21 @@ import math
 
 import numpy as np
 import pytest
-from bitsback.models.coding import DrawModel
-from bitsback.models.reference import ReferenceOps
 from conftest import SMALL, random_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import bitsback
-from bitsback import bits_back, fast, tables
-from bitsback.ans import Message
+from bitsback.ans import compiled
+from bitsback.ans.message import Message
+from bitsback.coding import bits_back
+from bitsback.coding.batch import Link
+from bitsback.coding.model import LoadedModel
 from bitsback.errors import BitsbackError, FormatError, InputError, ModelError
-from bitsback.link import Link
-from bitsback.lossy import areas, coder, container, stack
-from bitsback.protocol import LoadedModel
+from bitsback.lossy import coder, container, regions, stack
+from bitsback.models.draw.model import DrawModel
+from bitsback.models.draw.reference import ReferenceOps
+from bitsback.tables import tables
 
 CONSTANT = dataclasses.replace(
     SMALL, channels=3, likelihood="gaussian", posterior="constant", steps=3, stride=4
@@ -87,7 +89,7 @@ def test_a_set_comes_back_as_its_pictures_do_alone(case, count):
 @pytest.mark.parametrize("config", [CONSTANT, TWO])
 def test_large_pictures_are_coded_area_by_area(monkeypatch, config):
     model, images = loaded(config), pictures(2, 40, 23, 3)
-    monkeypatch.setattr(areas, "SIDE", 16)
+    monkeypatch.setattr(regions, "SIDE", 16)
     made = coder.encode(images, model, 2, bare=True)
     back = coder.decode(made.data, model, 0.0)
     for top, left in itertools.product((0, 16, 32), (0, 16)):
@@ -122,7 +124,7 @@ def test_the_decoders_latents_are_the_encoders(monkeypatch, config, high):
     groups = len(model.model.groups)
     wanted = latents_of(monkeypatch, lambda: coder.analyse(images, model, high))
     assert len(wanted) == groups
-    chosen = areas.stored(model.model, high)
+    chosen = regions.stored(model.model, high)
     assert min(len(np.unique(wanted[group])) for group in chosen) > 10
     for steps, batch in itertools.product((1, 2, 3), (1, 2, 5)):
         monkeypatch.setattr(container, "_LINK", batch)
@@ -293,11 +295,11 @@ def test_what_cannot_be_stored_is_refused(monkeypatch):
 
 
 def test_the_loops_and_numpy_write_the_same_files(monkeypatch):
-    if fast.loops("message_loops") is None:
+    if compiled.loops("ans") is None:
         pytest.skip("numba is not installed")
     model, images = loaded(), pictures(2, 16, 16, 3)
     one = coder.encode(images, model, 3, bare=True)
-    monkeypatch.setattr(fast, "enabled", False)
+    monkeypatch.setattr(compiled, "enabled", False)
     assert coder.encode(images, model, 3, bare=True) == one
     assert coder.decode(one.data, model).shape == images.shape
 

@@ -6,21 +6,22 @@ import sys
 
 import numpy as np
 import pytest
-from bitsback.models import lossy_table, store
 from conftest import random_model
 from PIL import Image
 from skimage import data
 from test_lossy import CONSTANT, TWO, loaded, pictures
 
-from bitsback import cli
+from bitsback.benchmarks import lossy_table
+from bitsback.cli import main
 from bitsback.errors import InputError
 from bitsback.lossy import bench, choice, coder, files, peers, quality
+from bitsback.models import store
 
 
 def run(monkeypatch, capsys, *words):
     monkeypatch.setattr(sys, "argv", ["bitsback", "lossy", *map(str, words)])
     with pytest.raises(SystemExit) as exit_:
-        cli.main()
+        main.main()
     captured = capsys.readouterr()
     return exit_.value.code or 0, captured.out, captured.err
 
@@ -212,7 +213,7 @@ def test_a_bench_has_a_row_for_every_codec_form_and_rate():
 
 
 def test_pictures_of_several_sizes_make_no_set(tmp_path):
-    from bitsback.images import ImageSet
+    from bitsback.images.image_set import ImageSet
 
     some = [np.zeros((8, 8, 3), np.uint8), np.zeros((8, 9, 3), np.uint8)]
     with pytest.raises(InputError, match="one size"):

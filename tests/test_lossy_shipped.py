@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from bitsback.models import store
 from conftest import real_data
 from skimage import data
 
-from bitsback.lossy import areas, choice, coder, files
+from bitsback.lossy import choice, coder, files, regions
+from bitsback.models import store
 
 BETAS = [name for name in store.names() if name.startswith("photo-beta") or name == "photo-two"]
 
@@ -22,7 +22,7 @@ def test_bits_grow_and_errors_fall_with_the_steps(name, images):
     loaded = store.load(name)
     coded = coder.analyse(images, loaded)
     sizes, errors = [], []
-    for steps in range(1, areas.steps_of(loaded) + 1):
+    for steps in range(1, regions.steps_of(loaded) + 1):
         made = coder.write(coded, images.shape[1:], loaded, steps, bare=True)
         sizes.append(len(made.data))
         back = coder.decode(made.data, loaded, 0.0).astype(float)
@@ -38,7 +38,7 @@ def test_every_file_costs_its_kl_within_two_percent_and_eight_bytes(name, images
     loaded = store.load(name)
     coded = coder.analyse(images, loaded)
     for one in coded:
-        for steps in range(1, areas.steps_of(loaded) + 1):
+        for steps in range(1, regions.steps_of(loaded) + 1):
             made = coder.write([one], images.shape[1:], loaded, steps)
             assert made.matches
 
@@ -97,7 +97,7 @@ def test_the_table_has_every_model_and_step():
     table = choice.points()
     found = {(point.model, point.steps) for point in table}
     assert found == {
-        (name, t + 1) for name in BETAS for t in range(areas.steps_of(store.load(name)))
+        (name, t + 1) for name in BETAS for t in range(regions.steps_of(store.load(name)))
     }
 
 

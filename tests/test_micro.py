@@ -5,16 +5,16 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from bitsback.models import store
-from bitsback.models.coding import DrawModel
-from bitsback.models.integers import IntegerOps
-from bitsback.models.micro import MicroBatches
 from conftest import SMALL, random_model
 
-from bitsback import bits_back
-from bitsback.ans import Message
+from bitsback.ans.message import Message
+from bitsback.coding import bits_back
+from bitsback.coding.batch import Link
+from bitsback.coding.micro_batches import MicroBatches
 from bitsback.errors import ModelError
-from bitsback.link import Link
+from bitsback.models import store
+from bitsback.models.draw.integers import IntegerOps
+from bitsback.models.draw.model import DrawModel
 
 BATCH = 7
 TINY = {

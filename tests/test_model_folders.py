@@ -5,11 +5,11 @@ import json
 
 import numpy as np
 import pytest
-from bitsback.models import store
 from conftest import SMALL, random_model
 from safetensors.numpy import load_file, save_file
 
 from bitsback.errors import ModelError
+from bitsback.models import store
 
 
 @pytest.fixture

@@ -8,23 +8,25 @@ import math
 import numpy as np
 import pytest
 import torch
-from bitsback.models import data, draw, export, finish, loss, store
-from bitsback.models.calibrate import calibrate
-from bitsback.models.coding import DrawModel
-from bitsback.models.coding import likelihood as likelihood_codec
-from bitsback.models.config import DrawConfig
-from bitsback.models.floats import DrawNetwork, FloatOps
-from bitsback.models.grids import CANVAS_BITS, Z_BITS
-from bitsback.models.integers import IntegerOps
-from bitsback.models.plan import TrainConfig
-from bitsback.models.training import Trainer
 from conftest import SMALL, code_length
 from torch.distributions import Normal, kl_divergence
 
 import bitsback
-from bitsback import grid
-from bitsback.ans import Message
+from bitsback.ans.message import Message
 from bitsback.errors import ModelError
+from bitsback.models import store
+from bitsback.models.draw import equations
+from bitsback.models.draw.config import DrawConfig
+from bitsback.models.draw.floats import DrawNetwork, FloatOps
+from bitsback.models.draw.grids import CANVAS_BITS, Z_BITS
+from bitsback.models.draw.integers import IntegerOps
+from bitsback.models.draw.model import DrawModel
+from bitsback.models.draw.model import likelihood as likelihood_codec
+from bitsback.models.training import data, export, finish, losses
+from bitsback.models.training.calibrate import calibrate
+from bitsback.models.training.plan import TrainConfig
+from bitsback.models.training.trainer import Trainer
+from bitsback.tables import latent_grid
 
 PLAN = TrainConfig(
     updates=100, batch=8, learning_rate=1e-2, warmup=10, ema=0.95, quantise_from=0.7, bf16=False
@@ -146,7 +148,7 @@ def nats(run: Trainer, levels: np.ndarray, quantised: bool, seed: int = 0):
     """Mean nats per picture of the float network, those of its KL, and its latents, unrounded."""
     ops = Recording(run.model, run.averaged(), quantised)
     torch.manual_seed(seed)
-    found = loss.losses(ops, run.model, torch.from_numpy(levels).float())
+    found = losses.losses(ops, run.model, torch.from_numpy(levels).float())
     kl = float(found.kl.sum(0).mean())
     return kl + float(found.likelihood.mean()), kl, ops.latents
 
@@ -175,7 +177,7 @@ def test_the_integer_network_promises_the_rate_of_the_quantised_floats(trained, 
     levels = np.ascontiguousarray(pictures(run.model, 200, 8, 4).transpose(0, 3, 1, 2))
     wanted, wanted_kl, latents = nats(run, levels, True)
     ops = IntegerOps(run.model, export.export(run.model, run.averaged()), torch.device("cpu"))
-    groups = draw.groups(run.model)
+    groups = equations.groups(run.model)
     constant = run.model.posterior == "constant"
     widths = [np.zeros(z.shape[1], np.int64) for z in latents]
     if constant:
@@ -185,7 +187,7 @@ def test_the_integer_network_promises_the_rate_of_the_quantised_floats(trained, 
     for index, z in zip(range(len(groups)), latents, strict=True):
         p = model.prior(index, state)
         q, memory = model.posterior(index, memory, state, p)
-        bits = grid.continuous_kl_bits(q, p)
+        bits = latent_grid.continuous_kl_bits(q, p)
         if constant:
             bits = grid_cost(z.double(), p, widths[index])
         kl += float(bits.sum()) * math.log(2) / 200
@@ -218,7 +220,7 @@ def test_the_loss_is_the_code_length_of_pixels_drawn_from_the_coder(likelihood, 
     ops = FloatOps(config, DrawNetwork(config).named(), True)
     r = torch.from_numpy(canvas).float() / 2**CANVAS_BITS
     with torch.no_grad():
-        found = loss.likelihood_nats(ops, config, r, torch.from_numpy(drawn).float())
+        found = losses.likelihood_nats(ops, config, r, torch.from_numpy(drawn).float())
     wanted = code_length(coder, drawn) * math.log(2)
     assert float(found.sum()) == pytest.approx(wanted.sum(), rel=2e-3)
     assert np.allclose(found.numpy(), wanted, rtol=2e-2)
@@ -228,11 +230,14 @@ def test_the_kl_of_gaussians_is_that_of_torch():
     random = torch.Generator().manual_seed(0)
     mean_q, mean_p = torch.randn(2, 1000, generator=random) * 3
     log_q, log_p = torch.randn(2, 1000, generator=random)
-    found = loss.gaussian_kl(draw.Gaussians(mean_q, log_q), draw.Gaussians(mean_p, log_p))
+    found = losses.gaussian_kl(
+        equations.Gaussians(mean_q, log_q), equations.Gaussians(mean_p, log_p)
+    )
     wanted = kl_divergence(Normal(mean_q, 2**log_q), Normal(mean_p, 2**log_p))
     assert torch.allclose(found, wanted, rtol=1e-4, atol=1e-5)
     assert (
-        loss.gaussian_kl(draw.Gaussians(mean_q, log_q), draw.Gaussians(mean_q, log_q)) == 0
+        losses.gaussian_kl(equations.Gaussians(mean_q, log_q), equations.Gaussians(mean_q, log_q))
+        == 0
     ).all()
 
 
@@ -241,7 +246,7 @@ def masses(config: DrawConfig, canvas: torch.Tensor, levels: torch.Tensor, quant
     ops = FloatOps(config, DrawNetwork(config).named(), quantised)
     r = canvas[None, :, None, None].expand(len(levels), -1, 1, 1)
     with torch.no_grad():
-        return torch.exp(-loss.likelihood_nats(ops, config, r, levels[:, :, None, None]).double())
+        return torch.exp(-losses.likelihood_nats(ops, config, r, levels[:, :, None, None]).double())
 
 
 @pytest.mark.parametrize("quantised", [False, True])
@@ -279,7 +284,7 @@ def test_the_masses_of_all_colours_sum_to_one():
         r, zero = canvas[None, :, None, None], torch.full((1, 3, 1, 1), 128.0)
         # Follow the conditional means to the colours that hold nearly all of the mass.
         for _ in range(3):
-            zero = loss.mixture_parameters(ops, config, r, zero)[1][:, 0]
+            zero = losses.mixture_parameters(ops, config, r, zero)[1][:, 0]
         centre = torch.round(zero.flatten())
         colours = [torch.arange(int(c) - 20, int(c) + 21) for c in centre.tolist()]
         levels = torch.tensor(list(itertools.product(*(c.tolist() for c in colours)))).float()
@@ -294,7 +299,7 @@ def test_a_levels_mass_is_that_of_its_bin(kind):
     canvas = torch.randn(config.canvas, generator=torch.Generator().manual_seed(3)) / 4
     r = canvas[None, :, None, None]
     levels = torch.arange(256.0)[:, None]
-    _, mean, log_scale = loss.mixture_parameters(ops, config, r, levels[:1, :, None, None])
+    _, mean, log_scale = losses.mixture_parameters(ops, config, r, levels[:1, :, None, None])
     # The tails beyond the first and the last level are theirs.
     edges = torch.cat([torch.tensor([-1e6]), torch.arange(255) + 0.5, torch.tensor([1e6])]).double()
     scaled = (edges - float(mean)) / 2 ** float(log_scale)

@@ -6,11 +6,13 @@ import sys
 import numpy as np
 import pytest
 import torch
-from bitsback.models import draw, network_bench, store
-from bitsback.models.floats import FloatOps, parameters
 from conftest import SMALL
 
-from bitsback import pixels
+from bitsback.models import store
+from bitsback.models.benchmarks import network_bench
+from bitsback.models.draw import equations
+from bitsback.models.draw.floats import FloatOps, parameters
+from bitsback.tables import pixels
 
 
 @pytest.mark.parametrize("name", store.names())
@@ -53,8 +55,10 @@ def test_the_parts_of_a_run_sum_to_it():
     ops = FloatOps(SMALL, params)
 
     def run():
-        state = draw.start(ops, SMALL, 2, 8, 8)
-        return draw.step(ops, SMALL, draw.groups(SMALL)[0], state, torch.zeros(2, 2, 4, 4))
+        state = equations.start(ops, SMALL, 2, 8, 8)
+        return equations.step(
+            ops, SMALL, equations.groups(SMALL)[0], state, torch.zeros(2, 2, 4, 4)
+        )
 
     parts = network_bench.breakdown(ops, run)
     convolutions, cells = "convolutions", "cells of the LSTMs"

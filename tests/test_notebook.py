@@ -6,11 +6,11 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from bitsback.models import store
 from conftest import DATA
 from nbclient import NotebookClient
 
 from bitsback.lossy import choice
+from bitsback.models import store
 
 NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
 

@@ -5,15 +5,15 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from bitsback.models import draw
-from bitsback.models.coding import to_network
-from bitsback.models.config import DrawConfig
-from bitsback.models.integers import IntegerOps
-from bitsback.models.passes import passes
-from bitsback.models.reference import ReferenceOps
 from conftest import SMALL, random_model
 
 from bitsback.errors import ModelError
+from bitsback.models.draw import equations
+from bitsback.models.draw.config import DrawConfig
+from bitsback.models.draw.integers import IntegerOps
+from bitsback.models.draw.model import to_network
+from bitsback.models.draw.passes import passes
+from bitsback.models.draw.reference import ReferenceOps
 
 TWO_LEVELS = """
 0525
@@ -97,16 +97,16 @@ def test_a_pass_depends_on_the_pixels_before_it_and_on_no_others(make, count):
     order = passes(config)
 
     def shown(x):
-        state = draw.start(ops, config, 1, 8, 8)
-        for group in draw.groups(config):
-            prior = draw.prior(ops, group, state)
+        state = equations.start(ops, config, 1, 8, 8)
+        for group in equations.groups(config):
+            prior = equations.prior(ops, group, state)
             z = ops.tensor(np.ones(tuple(prior.mean.shape), np.int64))
-            state = draw.step(ops, config, group, state, z)
-        found = [ops.array(draw.pixels(ops, config, state))]
+            state = equations.step(ops, config, group, state, z)
+        found = [ops.array(equations.pixels(ops, config, state))]
         for each in order[:-1]:
             known = ops.tensor(to_network(config, x[:, :, *each.where]))
-            state = draw.reveal(ops, config, state, known)
-            found.append(ops.array(draw.pixels(ops, config, state)))
+            state = equations.reveal(ops, config, state, known)
+            found.append(ops.array(equations.pixels(ops, config, state)))
         return found
 
     x = np.random.default_rng(0).integers(0, 256, (1, 3, 8, 8)).astype(np.uint8)

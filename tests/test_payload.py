@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bitsback.errors import FormatError
-from bitsback.payload import pack_payload, unpack_payload
+from bitsback.format.payload import pack_payload, unpack_payload
 
 texts = st.text(st.characters(), max_size=20)
 values = st.one_of(texts, st.integers(), st.booleans(), st.lists(st.one_of(texts, st.integers())))

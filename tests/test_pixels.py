@@ -5,8 +5,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import special
 
-from bitsback import codecs, pixels, tables
-from bitsback.ans import Message
+from bitsback.ans import codecs
+from bitsback.ans.message import Message
+from bitsback.tables import pixels, tables
 
 pytestmark = pytest.mark.usefixtures("either_way")
 seeds = st.integers(0, 2**32 - 1)

@@ -7,10 +7,11 @@ import sys
 
 import numpy as np
 import pytest
-from bitsback.models import store
 
-from bitsback import load_model, sampling
-from bitsback.reader import Reader
+from bitsback import load_model
+from bitsback.archive.reader import Reader
+from bitsback.coding import sampling
+from bitsback.models import store
 
 WITHOUT_TORCH = """
 import sys

@@ -10,16 +10,17 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import bitsback
-from bitsback import archive, reader
-from bitsback.container import pack_header
-from bitsback.images import from_array
-from bitsback.inputs import read_images
+from bitsback.archive import reader, writer
+from bitsback.format.header import pack_header
+from bitsback.images.image_set import from_array
+from bitsback.sources.read import read_images
 
 
 @pytest.fixture(scope="module")
 def loaded(tmp_path_factory):
-    from bitsback.models import store
     from conftest import SMALL, random_model
+
+    from bitsback.models import store
 
     folder = tmp_path_factory.mktemp("model")
     store.save(folder, SMALL, *random_model(SMALL))
@@ -38,7 +39,7 @@ def opened(data, loaded):
 @pytest.fixture(scope="module")
 def file(images, loaded):
     """A chained file of chunks of 9, with a payload."""
-    packed = archive.compress_set(
+    packed = writer.compress_set(
         from_array(images), loaded, payload=b"p" * 900, chunk=9, always_chain=True
     )
     assert packed.report.chained_images > 0
@@ -138,7 +139,7 @@ def test_the_whole_chunks_of_a_truncated_file_can_be_read(file, loaded, images):
 
 def test_chunks_in_another_order_are_damaged(images, loaded):
     twice = np.concatenate([images[:20]] * 2)
-    data = archive.compress_set(
+    data = writer.compress_set(
         from_array(twice), loaded, payload=b"", chunk=20, always_chain=True
     ).data
     with opened(data, loaded) as found:
@@ -153,7 +154,7 @@ def test_pictures_of_different_sizes_come_one_by_one(tmp_path, loaded):
     pictures = [random.integers(0, 2, (5 + n, 9)).astype(bool) for n in range(4)]
     for number, pixels in enumerate(pictures):
         Image.fromarray(pixels).save(tmp_path / f"{number}.png")
-    data = archive.compress_set(read_images([tmp_path]), loaded, chunk=2).data
+    data = writer.compress_set(read_images([tmp_path]), loaded, chunk=2).data
     with opened(data, loaded) as found:
         for number, pixels in enumerate(pictures):
             assert np.array_equal(found[number], pixels[:, :, None])
@@ -178,7 +179,7 @@ def test_open_reads_a_path_and_says_what_is_wrong_with_it(tmp_path, file, loaded
 @pytest.mark.parametrize("chunk", [9, None])
 def test_progress_counts_images(images, loaded, chunk):
     coded, decoded = [], []
-    data = archive.compress_set(
+    data = writer.compress_set(
         from_array(images), loaded, chunk=chunk, progress=lambda *n: coded.append(n)
     ).data
     with opened(data, loaded) as found:

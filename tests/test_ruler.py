@@ -6,8 +6,9 @@ import sys
 import numpy as np
 import pytest
 import torch
-from bitsback.models import ruler
 from torch.distributions import Normal
+
+from bitsback.models.benchmarks import ruler
 
 
 def blobs(count, seed):

@@ -4,12 +4,13 @@ import functools
 
 import numpy as np
 import pytest
-from bitsback.models import store
 from conftest import real_data
 
 import bitsback
-from bitsback import archive, sampling
-from bitsback.images import from_array
+from bitsback.archive import writer
+from bitsback.coding import sampling
+from bitsback.images.image_set import from_array
+from bitsback.models import store
 
 NAMES = store.names()
 
@@ -26,7 +27,7 @@ def shape_of(name, count):
 
 def through_the_model(name, images, **options):
     """Compress through the model even where a classical code is smaller, and decompress."""
-    packed = archive.compress_set(from_array(images), loaded(name), always_chain=True, **options)
+    packed = writer.compress_set(from_array(images), loaded(name), always_chain=True, **options)
     assert packed.report.chained_images > 0
     assert np.array_equal(bitsback.decompress(packed.data, loaded(name)), images)
     return packed
@@ -129,6 +130,6 @@ def test_a_set_that_a_classical_code_makes_smaller_is_stored_so():
     ramp = np.add.outer(np.arange(512), np.arange(512)) // 4
     images = np.stack([ramp, ramp[::-1], ramp.T], -1)[None].astype(np.uint8)
     chained = through_the_model("photo", images)
-    packed = archive.compress_set(from_array(images), loaded("photo"))
+    packed = writer.compress_set(from_array(images), loaded("photo"))
     assert packed.report.chained_images == 0
     assert len(packed.data) < len(chained.data)

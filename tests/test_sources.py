@@ -11,13 +11,14 @@ from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
 
 import bitsback
-from bitsback import beside, cli
-from bitsback.archive import compress_set
+from bitsback.archive.reader import Reader
+from bitsback.archive.writer import compress_set
+from bitsback.cli import main
 from bitsback.data import read
 from bitsback.errors import FormatError, InputError
-from bitsback.images import ImageSet, to_array
-from bitsback.outputs import write_images
-from bitsback.reader import Reader
+from bitsback.format import sidecar
+from bitsback.images.image_set import ImageSet, to_array
+from bitsback.sources.writers import write_images
 
 RNG = np.random.default_rng(5)
 IMAGES = (RNG.random((12, 8, 8)) < 0.2).astype(np.uint8)
@@ -163,8 +164,8 @@ def test_no_stored_name_leads_out_of_a_tar(tmp_path, where):
     evil = "../x.png"
     manifest = {"kind": "tar", "modes": ["L"], "shapes": [[8, 8, 1]]}
     manifest["names"] = [evil if where == "names" else "x.png"]
-    records = [beside.pack_file(evil, b"x")] if where == "beside" else []
-    images = ImageSet([IMAGES[0][..., None]], False, manifest, beside=[beside.pack(records)])
+    records = [sidecar.pack_file(evil, b"x")] if where == "beside" else []
+    images = ImageSet([IMAGES[0][..., None]], False, manifest, beside=[sidecar.pack(records)])
     with pytest.raises(FormatError, match="unsafe"):
         write_images([images], 1, tmp_path / "out.tar")
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
@@ -183,7 +184,7 @@ def test_the_command_line_takes_tars(tmp_path, build_model, monkeypatch):
 def run(monkeypatch, *words) -> int:
     monkeypatch.setattr(sys, "argv", ["bitsback", *map(str, words)])
     with pytest.raises(SystemExit) as exit_:
-        cli.main()
+        main.main()
     return exit_.value.code or 0
 
 

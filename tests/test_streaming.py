@@ -5,8 +5,9 @@ import sys
 
 import numpy as np
 import pytest
-from bitsback.models import store
 from conftest import SMALL, random_model
+
+from bitsback.models import store
 
 resource = pytest.importorskip("resource")
 

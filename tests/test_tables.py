@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import special
 
-from bitsback import tables
+from bitsback.tables import tables
 
 probabilities = st.lists(
     st.one_of(st.just(0.0), st.floats(1e-9, 1.0)), min_size=1, max_size=12

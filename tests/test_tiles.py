@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bitsback.errors import FormatError, InputError
-from bitsback.tiles import count, cut, join, values
+from bitsback.tiles.tiles import count, cut, join, values
 
 
 @settings(max_examples=200, deadline=None)

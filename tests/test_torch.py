@@ -10,7 +10,7 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 import bitsback
-from bitsback import reader
+from bitsback.archive import reader
 from bitsback.errors import InputError
 from bitsback.torch import ChunkBatchSampler, ImageDataset
 

@@ -6,7 +6,8 @@ import sys
 import numpy as np
 import pytest
 import torch
-from bitsback.models import train_bench
+
+from bitsback.models.benchmarks import train_bench
 
 CONFIG = """
 [model]

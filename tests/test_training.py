@@ -9,26 +9,20 @@ import sys
 import numpy as np
 import pytest
 import torch
-from bitsback.models import (
-    augment,
-    data,
-    distributed,
-    export,
-    floats,
-    loss,
-    store,
-    training,
-    weight_norm,
-)
-from bitsback.models import run as run_module
-from bitsback.models.checkpoint import load, save
-from bitsback.models.config import DrawConfig
-from bitsback.models.plan import TrainConfig, read_config
-from bitsback.models.training import Trainer
 from conftest import SMALL
 from PIL import Image
 
 from bitsback.errors import InputError, ModelError
+from bitsback.models import store
+from bitsback.models.draw import floats
+from bitsback.models.draw.config import DrawConfig
+from bitsback.models.training import augment, data, distributed, export, weight_norm
+from bitsback.models.training import losses as loss
+from bitsback.models.training import run as run_module
+from bitsback.models.training import trainer as training
+from bitsback.models.training.checkpoint import load, save
+from bitsback.models.training.plan import TrainConfig, read_config
+from bitsback.models.training.trainer import Trainer
 
 GREY = dataclasses.replace(SMALL, likelihood="logistic", mixtures=2)
 COLOUR = dataclasses.replace(SMALL, channels=3, likelihood="gaussian")

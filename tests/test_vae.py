@@ -3,15 +3,15 @@
 import dataclasses
 
 import numpy as np
-from bitsback.models import vae
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bitsback import bits_back
-from bitsback.ans import Message
-from bitsback.chain import Chain
-from bitsback.chunk_head import Segment
-from bitsback.rates import RateReport, Tally
+from bitsback.ans.message import Message
+from bitsback.coding import bits_back
+from bitsback.coding.chain import Chain
+from bitsback.coding.rates import RateReport, Tally
+from bitsback.format.chunk_head import Segment
+from bitsback.models import vae
 
 
 def strokes(count, side, seed):

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 
 import bitsback
-from bitsback import archive, cli, workers
-from bitsback.chunk_encoder import Coding
+from bitsback.archive import processes, writer
+from bitsback.archive.reader import Reader
+from bitsback.chunks.encoder import Coding
+from bitsback.cli import main
 from bitsback.errors import BitsbackError, FormatError, InputError, ModelError
-from bitsback.images import from_array
-from bitsback.reader import Reader
+from bitsback.images.image_set import from_array
 
 
 def drawings(count=24) -> np.ndarray:
@@ -27,7 +28,7 @@ def folder(build_model, tmp_path):
     return tmp_path / "model"
 
 
-def recipe(folder, **changes) -> workers.Recipe:
+def recipe(folder, **changes) -> processes.Recipe:
     loaded = bitsback.load_model(folder)
     fields = {
         "model": str(folder),
@@ -38,7 +39,7 @@ def recipe(folder, **changes) -> workers.Recipe:
         "batch": None,
         "seed": 3,
     }
-    return workers.Recipe(**(fields | changes))
+    return processes.Recipe(**(fields | changes))
 
 
 def alone(folder, images) -> bytes:
@@ -47,7 +48,7 @@ def alone(folder, images) -> bytes:
 
 def together(folder, images, encode) -> bytes:
     file, coding = io.BytesIO(), Coding(bitsback.load_model(folder), None, 3)
-    archive.compress_to(file, from_array(images), coding, payload=b"note", chunk=5, encode=encode)
+    writer.compress_to(file, from_array(images), coding, payload=b"note", chunk=5, encode=encode)
     return file.getvalue()
 
 
@@ -55,11 +56,11 @@ def together(folder, images, encode) -> bytes:
 def test_two_processes_write_and_read_the_file_of_one(folder, engine):
     images = drawings()
     plan = recipe(folder, engine=engine)
-    data = together(folder, images, functools.partial(workers.encoded, recipe=plan, jobs=2))
+    data = together(folder, images, functools.partial(processes.encoded, recipe=plan, jobs=2))
     assert data == alone(folder, images)
     seen = []
     reader = Reader(io.BytesIO(data), lambda *_: bitsback.load_model(folder))
-    decode = functools.partial(workers.decoded, recipe=plan, jobs=2)
+    decode = functools.partial(processes.decoded, recipe=plan, jobs=2)
     parts = list(reader.restored(lambda *done: seen.append(done), decode))
     found = np.concatenate([np.stack(list(part.pictures))[..., 0] for part in parts])
     assert np.array_equal(found, images)
@@ -73,7 +74,7 @@ def _dies_once(task):
         with open(mark, "w"):
             pass
         os.kill(os.getpid(), signal.SIGKILL)
-    return workers.encode(task)
+    return processes.encode(task)
 
 
 def _dies(task):
@@ -83,7 +84,7 @@ def _dies(task):
 def test_a_process_that_is_killed_is_replaced(folder, tmp_path, monkeypatch):
     monkeypatch.setenv("BITSBACK_MARK", str(tmp_path / "mark"))
     images, plan = drawings(), recipe(folder)
-    data = together(folder, images, lambda tasks: workers._spread(_dies_once, tasks, plan, 2))
+    data = together(folder, images, lambda tasks: processes._spread(_dies_once, tasks, plan, 2))
     assert (tmp_path / "mark").exists()
     assert data == alone(folder, images)
 
@@ -91,14 +92,14 @@ def test_a_process_that_is_killed_is_replaced(folder, tmp_path, monkeypatch):
 def test_processes_that_always_die_are_given_up(folder):
     plan = recipe(folder)
     with pytest.raises(BitsbackError, match="processes died"):
-        together(folder, drawings(5), lambda tasks: workers._spread(_dies, tasks, plan, 2))
+        together(folder, drawings(5), lambda tasks: processes._spread(_dies, tasks, plan, 2))
 
 
 def test_damage_is_named_as_by_one_process(folder):
     data = bytearray(alone(folder, drawings()))
     data[-3] ^= 1
     reader = Reader(io.BytesIO(bytes(data)), lambda *_: bitsback.load_model(folder))
-    decode = functools.partial(workers.decoded, recipe=recipe(folder), jobs=2)
+    decode = functools.partial(processes.decoded, recipe=recipe(folder), jobs=2)
     with pytest.raises(FormatError, match="damaged in chunk 4, images 20 to 23"):
         list(reader.restored(decode=decode))
 
@@ -110,7 +111,7 @@ def test_the_wrong_model_is_refused_before_any_process_begins(folder, tmp_path, 
     with pytest.raises(ModelError):
         list(reader.restored(decode=lambda tasks: pytest.fail("a process began")))
     with pytest.raises(InputError, match="at least one"):
-        list(workers.encoded([], recipe(folder), jobs=0))
+        list(processes.encoded([], recipe(folder), jobs=0))
 
 
 def test_the_command_line_takes_jobs(folder, tmp_path, monkeypatch):
@@ -133,7 +134,7 @@ def test_the_command_line_takes_jobs(folder, tmp_path, monkeypatch):
     ):
         monkeypatch.setattr(sys, "argv", ["bitsback", *map(str, command)])
         with pytest.raises(SystemExit) as exit_:
-            cli.main()
+            main.main()
         assert not exit_.value.code
     assert np.array_equal(np.load(tmp_path / "y.npy"), images)
     assert (tmp_path / "x.bb").read_bytes() == bitsback.compress(images, folder, seed=3, chunk=5)

@@ -4,22 +4,22 @@ import dataclasses
 
 import numpy as np
 
-from bitsback import sampling
-from bitsback.ans import DEFAULT_HEADS, Message
-from bitsback.bits_back import encode, walk
+from bitsback.ans.message import DEFAULT_HEADS, Message
+from bitsback.coding import sampling
+from bitsback.coding.batch import Link
+from bitsback.coding.bits_back import encode, walk
+from bitsback.coding.latents import Latents, masks_of, posteriors
+from bitsback.coding.model import LoadedModel, State
+from bitsback.coding.rates import group_kl_bits
 from bitsback.errors import InputError
-from bitsback.latents import Latents, masks_of, posteriors
-from bitsback.link import Link
-from bitsback.lossy import areas, coder
-from bitsback.protocol import LoadedModel, State
-from bitsback.rates import group_kl_bits
+from bitsback.lossy import coder, regions
 
 _WORDS = 1 << 22
 
 
 def steps_of(loaded: LoadedModel, most: int) -> list[int]:
     """Numbers of steps to show: 0, and at most so many more from 1 to T, ever further apart."""
-    last = areas.steps_of(loaded)
+    last = regions.steps_of(loaded)
     return [0, *sorted({round(t) for t in np.geomspace(1, last, most).tolist()})]
 
 
@@ -68,7 +68,7 @@ def samples(loaded: LoadedModel, count: int, seed: int = 0) -> np.ndarray:
         return drawn * np.uint8(255) if loaded.binary else drawn
     side = loaded.tiles[0]
     link = Link(count, side, side, seed, 0, coded=frozenset(), variance=1.0, drawn_seed=seed)
-    state = areas.generated(loaded.model, link, {})
+    state = regions.generated(loaded.model, link, {})
     return loaded.model.picture(state).transpose(0, 2, 3, 1)
 
 

@@ -11,10 +11,10 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from bitsback.coding.model import LoadedModel
 from bitsback.errors import InputError
 from bitsback.lossy import bench, coder
 from bitsback.lossy.peers import peers
-from bitsback.protocol import LoadedModel
 
 from . import latents, sheets
 

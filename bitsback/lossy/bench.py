@@ -10,9 +10,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from bitsback.classical import mosaic, unmosaic
+from bitsback.coding.model import LoadedModel
 from bitsback.errors import InputError
-from bitsback.protocol import LoadedModel
+from bitsback.images.classical import mosaic, unmosaic
 
 from . import coder
 from .peers import Peer, peers

@@ -16,11 +16,11 @@ from operator import attrgetter
 
 import numpy as np
 
-from bitsback.ans import Message
+from bitsback.ans.message import Message
+from bitsback.coding.model import LoadedModel
 from bitsback.errors import FormatError, InputError, ModelError
-from bitsback.protocol import LoadedModel
 
-from . import areas, stack
+from . import regions, stack
 from .container import LARGEST, Header, link_size, model_bits, pack, unpack
 
 
@@ -98,15 +98,15 @@ def analyse(images: np.ndarray, loaded: LoadedModel, high: bool = False) -> list
     check_model(loaded)
     if images.shape[1] * images.shape[2] > LARGEST:
         raise InputError(f"a lossy file holds a picture of at most {LARGEST} pixels")
-    if high and areas.layers_of(loaded.model) < 2:
+    if high and regions.layers_of(loaded.model) < 2:
         raise InputError(f"model {loaded.name!r} has one layer: there is no higher one to store")
     together = link_size(*images.shape[1:3])
     found: list[Coded] = []
     for begin in range(0, len(images), together):
         some = images[begin : begin + together]
         parts = [
-            areas.analyse(some[:, rows, columns], loaded, high, number)
-            for number, (rows, columns) in enumerate(areas.parts_of(*images.shape[1:3]))
+            regions.analyse(some[:, rows, columns], loaded, high, number)
+            for number, (rows, columns) in enumerate(regions.parts_of(*images.shape[1:3]))
         ]
         for n in range(len(some)):
             rows, columns = (tuple(part[i][n] for part in parts) for i in (0, 1))
@@ -132,11 +132,11 @@ def write(
     Raises:
         InputError: there are not so many steps.
     """
-    most = areas.steps_of(loaded)
+    most = regions.steps_of(loaded)
     if not 1 <= steps <= most:
         raise InputError(f"model {loaded.name!r} has steps 1 to {most}, not {steps}")
     height, width, channels = shape
-    first = areas.first_groups(loaded.model, steps, high)
+    first = regions.first_groups(loaded.model, steps, high)
     promised = sum(float(picture.bits[:first].sum()) for picture in coded)
     header = Header(
         model=model_bits(loaded.sha256),
@@ -196,8 +196,8 @@ def write_within(
         raise InputError(f"a rate is more than 0 bits/dim, not {rate}")
     most = rate * len(coded) * int(np.prod(shape))
     sums = np.cumsum(sum(picture.bits for picture in coded))
-    steps = areas.steps_of(loaded)
-    while steps > 1 and sums[areas.first_groups(loaded.model, steps, high) - 1] > most:
+    steps = regions.steps_of(loaded)
+    while steps > 1 and sums[regions.first_groups(loaded.model, steps, high) - 1] > most:
         steps -= 1
     made = write(coded, shape, loaded, steps, high, bare)
     while steps > 1 and 8 * len(made.data) > most:
@@ -228,8 +228,8 @@ def decode(data: bytes, loaded: LoadedModel, variance: float = 1.0, seed: int = 
     if header.model != model_bits(loaded.sha256):
         raise ModelError(f"the file was not written by model {loaded.name!r} as it is here")
     check_model(loaded)
-    one_layer = areas.layers_of(loaded.model) < 2
-    if header.steps > areas.steps_of(loaded) or (header.high and one_layer):
+    one_layer = regions.layers_of(loaded.model) < 2
+    if header.steps > regions.steps_of(loaded) or (header.high and one_layer):
         raise FormatError("the file stores latents that its model does not have")
     message = stack.from_bytes(code, header.heads)
     parts = [_decode(header, len(link), message, loaded, variance, seed) for link in header.links]
@@ -247,9 +247,9 @@ def _decode(
 ) -> np.ndarray:
     height, width = header.height, header.width
     x = np.empty((count, height, width, loaded.channels), np.uint8)
-    for number, (rows, columns) in enumerate(areas.parts_of(height, width)):
+    for number, (rows, columns) in enumerate(regions.parts_of(height, width)):
         area = x[:, rows, columns]
-        area[:] = areas.decode(header, message, area.shape, loaded, number, variance, seed)
+        area[:] = regions.decode(header, message, area.shape, loaded, number, variance, seed)
     if not header.gray:
         return x
     total = x.astype(np.uint16).sum(3, keepdims=True)

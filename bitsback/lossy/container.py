@@ -30,8 +30,8 @@ There is no checksum: a stack that was altered or cut short does not end empty (
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from bitsback import leb128
 from bitsback.errors import FormatError
+from bitsback.format import varint
 
 MODEL_BITS = 12
 _PICTURE, _SET = 5, 6
@@ -115,9 +115,9 @@ def pack(header: Header) -> bytes:
         (header.model, MODEL_BITS),
     ):
         bits = bits << size | value
-    found = bits.to_bytes(3, "big") + leb128.pack(header.height)
-    found += b"" if square else leb128.pack(header.width)
-    found += b"" if header.pictures is None else leb128.pack(header.pictures)
+    found = bits.to_bytes(3, "big") + varint.pack(header.height)
+    found += b"" if square else varint.pack(header.width)
+    found += b"" if header.pictures is None else varint.pack(header.pictures)
     return found + bytes([header.log_heads]) if header.large else found
 
 
@@ -130,17 +130,17 @@ def unpack(data: bytes) -> tuple[Header, bytes]:
     bits = int.from_bytes(data[:3], "big")
     if len(data) < 4 or bits >> 21 not in (_PICTURE, _SET):
         raise FormatError("not a lossy bitsback file")
-    height, place = leb128.unpack(data, 3, _WHOSE)
+    height, place = varint.unpack(data, 3, _WHOSE)
     width = height
     if not bits >> 18 & 1:
-        width, place = leb128.unpack(data, place, _WHOSE)
+        width, place = varint.unpack(data, place, _WHOSE)
         if width == height:
             raise FormatError(f"{_WHOSE} calls a square something else")
     if not 1 <= height * width <= LARGEST:
         raise FormatError(f"{_WHOSE} tells a picture of {height} x {width} pixels")
     pictures = None
     if bits >> 21 == _SET:
-        pictures, place = leb128.unpack(data, place, _WHOSE)
+        pictures, place = varint.unpack(data, place, _WHOSE)
         if not 1 <= pictures < _MOST:
             raise FormatError(f"{_WHOSE} tells {pictures} pictures")
     header = Header(

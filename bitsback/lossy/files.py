@@ -5,13 +5,14 @@ from pathlib import Path
 
 import numpy as np
 
-from bitsback import files, pictures
 from bitsback.api import load_model
+from bitsback.coding.model import LoadedModel
 from bitsback.errors import InputError, ModelError
-from bitsback.images import ImageSet, check_plain
-from bitsback.protocol import LoadedModel
+from bitsback.images import image_file
+from bitsback.images.image_set import ImageSet, check_plain
+from bitsback.sources import atomic_files
 
-from . import areas, choice, coder, container
+from . import choice, coder, container, regions
 
 
 def stacked(images: ImageSet, bare: bool) -> np.ndarray:
@@ -81,7 +82,7 @@ def encode(
     shape = images.shape[1:]
     if rate is not None:
         return coder.write_within(rate, coded, shape, loaded, high, bare)
-    steps = areas.steps_of(loaded) if steps is None else steps
+    steps = regions.steps_of(loaded) if steps is None else steps
     return coder.write(coded, shape, loaded, steps, high, bare)
 
 
@@ -124,17 +125,17 @@ def write(images: np.ndarray, output: Path) -> None:
     """
     mode = "RGB" if images.shape[3] == 3 else "L"
     if output.suffix == ".npy":
-        files.atomic_write(output, lambda file: np.save(file, images, allow_pickle=False))
+        atomic_files.atomic_write(output, lambda file: np.save(file, images, allow_pickle=False))
     elif output.suffix:
         if len(images) > 1:
             raise InputError(f"the file holds {len(images)} pictures: name a .npy or a folder")
-        pictures.check_suffix(output.suffix, mode)
-        files.atomic_write(
-            output, lambda file: pictures.write_picture(file, images[0], mode, output.suffix)
+        image_file.check_suffix(output.suffix, mode)
+        atomic_files.atomic_write(
+            output, lambda file: image_file.write_picture(file, images[0], mode, output.suffix)
         )
     else:
-        with files.atomic_folder(output) as folder:
+        with atomic_files.atomic_folder(output) as folder:
             digits = len(str(len(images) - 1))
             for number, image in enumerate(images):
                 with (folder / f"{number:0{digits}d}.png").open("wb") as file:
-                    pictures.write_picture(file, image, mode, ".png")
+                    image_file.write_picture(file, image, mode, ".png")

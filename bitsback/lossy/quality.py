@@ -15,8 +15,8 @@ import math
 import numpy as np
 from PIL import Image
 
-from bitsback.classical import mosaic
 from bitsback.errors import InputError
+from bitsback.images.classical import mosaic
 
 LEAST_SIDE = 161  # of MS-SSIM: windows of 11 on five scales
 

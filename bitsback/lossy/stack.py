@@ -9,11 +9,11 @@ are faster; they begin as those of `ans`, and are folded into one.
 
 import numpy as np
 
-from bitsback import tables
-from bitsback.ans import Message
+from bitsback.ans.heads import fold, unfold
+from bitsback.ans.message import Message
+from bitsback.coding.latents import prior_codec
 from bitsback.errors import EmptyMessageError, FormatError
-from bitsback.heads import fold, unfold
-from bitsback.latents import prior_codec
+from bitsback.tables import tables
 
 _HEAD = 8
 _DAMAGED = "the file is cut short or damaged: its latents do not end where they began"

@@ -1,0 +1,1 @@
+"""Files of many chunks, written and read by one process or by several."""

@@ -1,0 +1,104 @@
+"""What compressing a set would take, from a sample of it: before hours are spent.
+
+The sample's pictures are spread over the set and really compressed; what a chunk pays for itself is
+counted once for each chunk of the set.
+"""
+
+import dataclasses
+import math
+import time
+
+import numpy as np
+
+from bitsback.chunks.encoder import Coding
+from bitsback.format.payload import pack_payload
+from bitsback.images.image_set import ImageSet, picked, picture_sizes
+from bitsback.progress import Progress
+
+from . import writer
+
+SAMPLE_VALUES = 1 << 21
+
+
+@dataclasses.dataclass(frozen=True)
+class Estimate:
+    """A prediction.
+
+    Args:
+        images, sampled: pictures of the set, and of the sample.
+        size: of the file, bytes.
+        error: standard error of the size, bytes, from the scatter over the sample's links; None
+            where a classical code was smaller than the model's.
+        seconds: of compressing on this machine, as busy as it is now.
+    """
+
+    images: int
+    sampled: int
+    size: float
+    error: float | None
+    seconds: float
+
+    def __str__(self) -> str:
+        error = "" if self.error is None else f" (standard error {self.error:,.0f})"
+        return (
+            f"about {self.size:,.0f} bytes{error} and {spell(self.seconds)}, "
+            f"from {self.sampled} of {self.images} images"
+        )
+
+
+def estimate(
+    images: ImageSet, coding: Coding, chunk: int | None = None, progress: Progress | None = None
+) -> Estimate:
+    """Predict what `archive.compress_to` would give.
+
+    Args:
+        chunk: pictures per chunk, as there.
+        progress: called with (pictures of the sample done, pictures in it).
+
+    Raises:
+        InputError: the model cannot code such pictures.
+    """
+    sizes = picture_sizes(images.manifest)
+    count, values = len(sizes), int(sizes.sum())
+    wanted = min(count, max(16, math.ceil(SAMPLE_VALUES * count / values)))
+    numbers = np.unique(np.linspace(0, count - 1, wanted).round().astype(int))
+    some = picked(images, numbers.tolist())
+    began = time.perf_counter()
+    report = writer.compress_set(
+        some,
+        coding.loaded,
+        batch=coding.batch,
+        seed=coding.seed,
+        heads=coding.heads,
+        always_chain=coding.always_chain,
+        chunk=chunk,
+        progress=progress,
+    ).report
+    seconds = time.perf_counter() - began
+    share = values / int(sizes[numbers].sum())
+    chunks, sampled = (len(writer.bounds_of(each, chunk)) for each in (images, some))
+    own = report.overhead_bits / sampled * chunks
+    beside = pack_payload({}, some.packed, b"") if some.beside is not None else b""
+    names = 8 * (
+        len(pack_payload(images.manifest, images.extra, b"")) + len(beside) * count / len(numbers)
+    )
+    pictures = (report.file_bits - report.overhead_bits - report.payload_bits) * share
+    rates = np.array([link.net_bits / link.images for link in report.links])
+    error = None
+    if len(rates) > 1:
+        error = float(rates.std()) / math.sqrt(len(rates)) * len(numbers) * share / 8
+    return Estimate(
+        images=count,
+        sampled=len(numbers),
+        size=(pictures + names + own) / 8,
+        error=error,
+        seconds=seconds * share,
+    )
+
+
+def spell(seconds: float) -> str:
+    """A time in seconds, minutes or hours."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"

@@ -1,0 +1,264 @@
+"""Files back to pictures: whole, or any range from the chunks that hold it."""
+
+import bisect
+import dataclasses
+import io
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, Self, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bitsback.chunks.decoder import Restored, decode_chunk
+from bitsback.coding.model import LoadedModel, check_weights
+from bitsback.errors import FormatError, InputError, ModelError
+from bitsback.format import header as container
+from bitsback.format.chunk import unpack_chunk
+from bitsback.format.chunk_head import ChunkHead
+from bitsback.images.image_set import ImageSet, part, to_stack
+from bitsback.progress import Progress
+from bitsback.sources.writers import Lost
+from bitsback.tables import tables
+
+from .processes import ToDecode
+
+LoadModel = Callable[[str, bytes], LoadedModel]
+Decode = Callable[[Iterable[ToDecode]], Iterator[Restored]]
+"""A model by its name and the first bytes of its SHA-256."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Damage:
+    """A chunk that cannot be decoded, its pictures first..last, and why."""
+
+    chunk: int
+    first: int
+    last: int
+    error: FormatError
+
+    def __str__(self) -> str:
+        return f"chunk {self.chunk}, images {self.first} to {self.last}: {self.error}"
+
+
+class Reader:
+    """An open file, as a sequence of images; the header is read at once, chunks when needed.
+
+    `reader[i]` is an image and `reader[i:j]` an array of images, as they were compressed: in the
+    array's dtype and without the axis of channels where it had none, and (H, W, C) uint8 from
+    image files, uint16 of those with 16 bits. Only the chunks that hold these images are decoded;
+    the last one is kept.
+
+    Raises:
+        FormatError: not a bitsback file, or its header is damaged.
+        ModelError: when images are asked for: the model is missing, or not the one that wrote it.
+    """
+
+    def __init__(self, file: BinaryIO, load_model: LoadModel) -> None:
+        self._file = file
+        self._size = file.seek(0, io.SEEK_END)
+        file.seek(0)
+        self.header = container.read_header(file, self._size)
+        self._load_model = load_model
+        self._loaded: LoadedModel | None = None
+        self._last: tuple[int, Restored] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def __len__(self) -> int:
+        return self.header.pictures
+
+    def __iter__(self) -> Iterator[NDArray[Any]]:
+        return (self[number] for number in range(len(self)))
+
+    @overload
+    def __getitem__(self, where: int) -> NDArray[Any]: ...
+    @overload
+    def __getitem__(self, where: slice) -> NDArray[Any]: ...
+    def __getitem__(self, where: int | slice) -> NDArray[Any]:
+        if not isinstance(where, slice):
+            number = int(np.arange(len(self))[where])
+            return self.images(number, number + 1)[0]
+        begin, end, step = where.indices(len(self))
+        numbers = range(begin, end, step)
+        if not numbers:
+            return self.images(0, 1)[:0]
+        low, high = min(numbers[0], numbers[-1]), max(numbers[0], numbers[-1]) + 1
+        return self.images(low, high)[np.array(numbers) - low]
+
+    def images(self, begin: int, end: int) -> NDArray[Any]:
+        """Images begin..end - 1, 0 <= begin < end <= len, as one array with an axis for them."""
+        firsts = self.header.firsts
+        found = []
+        for number in range(
+            bisect.bisect_right(firsts, begin) - 1, bisect.bisect_left(firsts, end)
+        ):
+            held, first = self.chunk(number).images, firsts[number]
+            low, high = max(begin - first, 0), min(end - first, len(held.pictures))
+            found.append(to_stack(part(held, low, high)))
+        if len({each.shape[1:] for each in found}) > 1:
+            raise InputError("images of different sizes make no single array; take them one by one")
+        return np.concatenate(found)
+
+    def restored(
+        self, progress: Progress | None = None, decode: Decode | None = None
+    ) -> Iterator[ImageSet]:
+        """Every chunk's pictures, in order.
+
+        Args:
+            decode: what decodes the chunks, in their order, with the same model; this process if
+                None.
+
+        Raises:
+            FormatError: a chunk is damaged, or the file is longer or shorter than it should be.
+        """
+        container.check_size(self.header, self._size)
+        numbers = range(len(self.header.chunks))
+        if decode is None:
+            for number in numbers:
+                yield self.chunk(number, progress).images
+            return
+        self._model()  # the right one, before any is given out
+        found, firsts = decode(map(self._task, numbers)), self.header.firsts
+        for number, first in enumerate(firsts):
+            try:
+                images = next(found).images
+            except FormatError as error:
+                raise self._damaged(number, error) from error
+            if progress is not None:
+                progress(first + self.header.chunks[number].pictures, len(self))
+            yield images
+
+    def _task(self, number: int) -> ToDecode:
+        header = self.header
+        pictures = header.chunks[number].pictures
+        return ToDecode(self._bytes(number), header.format_version, header.seed, number, pictures)
+
+    def _damaged(self, number: int, error: FormatError) -> FormatError:
+        first = self.header.firsts[number]
+        last = first + self.header.chunks[number].pictures - 1
+        return type(error)(f"the file is damaged in {Damage(number, first, last, error)}")
+
+    def salvaged(
+        self, damage: list[Damage], progress: Progress | None = None
+    ) -> Iterator[ImageSet | Lost]:
+        """Every chunk's pictures, or how many were lost; `damage` is added to."""
+        firsts = self.header.firsts
+        for number, entry in enumerate(self.header.chunks):
+            try:
+                yield self._decode(number, progress).images
+            except FormatError as error:
+                last = firsts[number] + entry.pictures - 1
+                damage.append(Damage(number, firsts[number], last, error))
+                yield Lost(entry.pictures)
+
+    @property
+    def payload(self) -> bytes:
+        """The caller's payload; this decodes the first chunk."""
+        return self.chunk(0).payload
+
+    def head(self, number: int) -> ChunkHead:
+        """How a chunk was coded.
+
+        Raises:
+            FormatError: the chunk is damaged.
+        """
+        return unpack_chunk(self._bytes(number), self.header.format_version)[0]
+
+    def chunk(self, number: int, progress: Progress | None = None) -> Restored:
+        """Pictures and payload of a chunk.
+
+        Args:
+            progress: called with (pictures done, pictures in all).
+
+        Raises:
+            FormatError: the chunk is damaged; the sentence says which.
+            ModelError: the model is missing, or not the one that wrote the file.
+        """
+        try:
+            return self._decode(number, progress)
+        except FormatError as error:
+            raise self._damaged(number, error) from error
+
+    def _decode(self, number: int, progress: Progress | None) -> Restored:
+        if self._last is not None and self._last[0] == number:
+            return self._last[1]
+        loaded, data = self._model(), self._bytes(number)
+        entry = self.header.chunks[number]
+        first, count = self.header.firsts[number], len(self)
+
+        def tell(done: int, total: int) -> None:
+            if progress is not None:
+                progress(first + entry.pictures * done // total, count)
+
+        header = self.header
+        found = decode_chunk(
+            data, header.format_version, loaded, header.seed, number, entry.pictures, tell
+        )
+        tell(1, 1)
+        self._last = number, found
+        return found
+
+    def _bytes(self, number: int) -> bytes:
+        begin, size = self.header.offsets[number], self.header.chunks[number].size
+        if begin + size > self._size:
+            missing = self.header.file_size - self._size
+            raise FormatError(f"the file is truncated: {missing} bytes are missing")
+        self._file.seek(begin)
+        return self._file.read(size)
+
+    def _model(self) -> LoadedModel:
+        if self._loaded is None:
+            self._loaded = _matching_model(self.header, self._load_model)
+        return self._loaded
+
+
+def open_path(path: str | Path, load_model: LoadModel) -> Reader:
+    """A reader of a file.
+
+    Raises:
+        InputError: it cannot be read.
+        FormatError: not a bitsback file, or its header is damaged.
+    """
+    try:
+        file = Path(path).open("rb")  # noqa: SIM115 - the reader closes it
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {(error.strerror or 'error').lower()}") from error
+    try:
+        return Reader(file, load_model)
+    except BaseException:
+        file.close()
+        raise
+
+
+def _matching_model(header: container.Header, load_model: LoadModel) -> LoadedModel:
+    """The model that wrote the file.
+
+    Raises:
+        ModelError: it is missing or another; the sentence says which is needed.
+        FormatError: the file's tables are not this version's.
+    """
+    known = (tables.TABLES_SHA256, *tables.EARLIER_SHA256)
+    if not any(bytes.fromhex(sha256).startswith(header.tables_sha256) for sha256 in known):
+        raise FormatError("the file was written with other frequency tables than this version's")
+    needed = f"model {header.model!r} with SHA-256 {header.model_sha256.hex()}..."
+    try:
+        loaded = load_model(header.model, header.model_sha256)
+    except ModelError as error:
+        raise ModelError(f"the file needs {needed}: {error}") from error
+    check_weights(loaded, header.model_sha256, "the file", header.model)
+    return loaded

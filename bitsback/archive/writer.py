@@ -1,0 +1,155 @@
+"""Sets of pictures to files: chunks one after another, and the index before them.
+
+No more than one chunk of pictures is held at a time.
+"""
+
+import dataclasses
+import io
+import itertools
+from collections.abc import Callable, Iterable, Iterator
+from typing import BinaryIO
+
+import numpy as np
+
+from bitsback.chunks.encoder import Coding, encode_chunk
+from bitsback.chunks.plan import Chunk
+from bitsback.coding import rates
+from bitsback.coding.model import LoadedModel
+from bitsback.coding.rates import RateReport
+from bitsback.errors import InputError
+from bitsback.format import header as container
+from bitsback.format.header import Entry, Header, pack_header
+from bitsback.images.image_set import ImageSet, part, picture_sizes
+from bitsback.progress import Progress
+from bitsback.tables import tables
+
+from .processes import ToEncode
+
+Encode = Callable[[Iterable[ToEncode]], Iterator[Chunk]]
+
+# Every chunk pays for its own initial bits, and is what one image costs to decode and what damage
+# destroys: the README has the measured trade. Binary values are worth far fewer bits.
+CHUNK_VALUES, CHUNK_BINARY_VALUES = 1 << 22, 1 << 24
+
+
+@dataclasses.dataclass(frozen=True)
+class Compressed:
+    """A file's bytes and where its bits went."""
+
+    data: bytes
+    report: RateReport
+
+
+def compress_to(
+    file: BinaryIO,
+    images: ImageSet,
+    coding: Coding,
+    *,
+    payload: bytes = b"",
+    chunk: int | None = None,
+    progress: Progress | None = None,
+    encode: Encode | None = None,
+) -> RateReport:
+    """Compress pictures to a file.
+
+    Args:
+        file: open for writing, and one that can seek.
+        payload: the caller's bytes, which lie in the first chunk.
+        chunk: pictures per chunk; if None, chunks of about 4 MiB of pixels, 16 MiB where the
+            pictures are binary.
+        progress: called with (pictures done, pictures in all).
+        encode: what codes the chunks, in their order, with the same model; this process if None.
+
+    Raises:
+        InputError: the model cannot code such pictures, or chunk is out of range.
+    """
+    count = len(images.pictures)
+    bounds = bounds_of(images, chunk)
+    header = Header(
+        model=coding.loaded.name,
+        model_sha256=coding.loaded.sha256[: container.MODEL_BYTES],
+        tables_sha256=bytes.fromhex(tables.TABLES_SHA256)[: container.TABLES_BYTES],
+        seed=coding.seed,
+        chunks=tuple(Entry(end - begin, 0) for begin, end in bounds),
+    )
+    # The header's size is known before the chunks', so it is written over these bytes in the end.
+    start = file.tell()
+    file.write(bytes(header.size))
+    sizes, reports = [], []
+    tasks = (
+        ToEncode(part(images, begin, end), number, b"" if number else payload)
+        for number, (begin, end) in enumerate(bounds)
+    )
+
+    def here(task: ToEncode) -> Chunk:
+        tell = None if progress is None else _within(progress, *bounds[task.number], count)
+        return encode_chunk(task.images, coding, task.number, task.payload, tell)
+
+    chunks_coded = map(here, tasks) if encode is None else encode(tasks)
+    for (_, end), packed in zip(bounds, chunks_coded, strict=True):
+        file.write(packed.data)
+        sizes.append(len(packed.data))
+        reports.append(packed.report)
+        if progress is not None:
+            progress(end, count)
+    entries = zip(header.chunks, sizes, strict=True)
+    chunks = tuple(dataclasses.replace(entry, size=size) for entry, size in entries)
+    file.seek(start)
+    file.write(pack_header(dataclasses.replace(header, chunks=chunks)))
+    file.seek(0, io.SEEK_END)
+    return rates.join(reports, 8 * header.size)
+
+
+def compress_set(
+    images: ImageSet,
+    loaded: LoadedModel,
+    *,
+    payload: bytes = b"",
+    batch: int | None = None,
+    seed: int = 0,
+    heads: int | None = None,
+    always_chain: bool = False,
+    chunk: int | None = None,
+    progress: Progress | None = None,
+) -> Compressed:
+    """`compress_to` in memory; for batch, seed, heads and always_chain see `Coding`."""
+    file = io.BytesIO()
+    coding = Coding(loaded, batch, seed, heads, always_chain)
+    report = compress_to(file, images, coding, payload=payload, chunk=chunk, progress=progress)
+    return Compressed(file.getvalue(), report)
+
+
+def bounds_of(images: ImageSet, chunk: int | None) -> list[tuple[int, int]]:
+    """`chunk_bounds` of a set; see `compress_to`."""
+    most = CHUNK_BINARY_VALUES if images.binary else CHUNK_VALUES
+    return chunk_bounds(picture_sizes(images.manifest), chunk, most)
+
+
+def chunk_bounds(sizes: np.ndarray, chunk: int | None, most: int) -> list[tuple[int, int]]:
+    """First picture of every chunk, and the one after its last.
+
+    Args:
+        sizes: values of every picture, (N,).
+        chunk: pictures per chunk; if None, as many as come to `most` values, all chunks alike.
+
+    Raises:
+        InputError: chunk is not positive.
+    """
+    if chunk is not None and not 1 <= chunk < 2**32:
+        raise InputError("a chunk must hold at least one image and less than 2**32")
+    if chunk is not None:
+        starts = np.arange(0, len(sizes), chunk)
+    else:
+        ends = np.cumsum(sizes)
+        parts = -(-int(ends[-1]) // most)
+        # Cut where a picture begins at or after each even share of the values.
+        shares = np.arange(parts) * (int(ends[-1]) / parts)
+        starts = np.unique(np.searchsorted(ends - sizes, shares))
+        starts = starts[starts < len(sizes)]
+    cuts = [*map(int, starts), len(sizes)]
+    return list(itertools.pairwise(cuts))
+
+
+def _within(progress: Progress, begin: int, end: int, count: int) -> Progress:
+    """The progress of a chunk's tiles as pictures of the whole set."""
+    return lambda done, total: progress(begin + (end - begin) * done // total, count)

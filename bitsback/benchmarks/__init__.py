@@ -1,0 +1,1 @@
+"""Sizes and speeds, measured beside peers in the same run."""

@@ -1,0 +1,117 @@
+"""`python -m bitsback.depth_bench FOLDER`: gray of more than 8 bits, beside PNG and JPEG XL.
+
+Of every 8-bit colour picture the luminance (BT.709), in linear light, is averaged over 2x2 pixels,
+so that it has levels between those of 8 bits; then it is rounded to 16, 12 or 10 bits, linear or
+with the transfer curve of sRGB. `depth` says what ours does; "two pictures" has a model code both
+bytes.
+"""
+
+import dataclasses
+import json
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from PIL import Image
+from rich.console import Console
+from rich.table import Table
+
+from bitsback.api import DEFAULT_MODEL, load_model
+from bitsback.archive import writer
+from bitsback.cli.console import refusals
+from bitsback.coding.model import LoadedModel
+from bitsback.errors import InputError
+from bitsback.images.image_set import ImageSet, from_array
+from bitsback.sources import read
+
+KINDS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "16 bits, linear": lambda light: light * 65535,
+    "16 bits, sRGB": lambda light: _encoded(light) * 65535,
+    "12 bits, sRGB": lambda light: _encoded(light) * 4095,
+    "12 bits in the high ones of 16": lambda light: np.round(_encoded(light) * 4095) * 16,
+    "10 bits, sRGB": lambda light: _encoded(light) * 1023,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Sizes:
+    """Bytes of a set of pictures of one kind.
+
+    Args:
+        pixels: in all pictures.
+        two_pictures: where the model codes high and low bytes.
+    """
+
+    kind: str
+    pixels: int
+    png: int
+    jpeg_xl: int
+    two_pictures: int
+    ours: int
+
+
+def _encoded(light: np.ndarray) -> np.ndarray:
+    """The transfer curve of sRGB (IEC 61966-2-1)."""
+    return np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
+
+
+def light_of(picture: np.ndarray) -> np.ndarray:
+    """Linear luminance 0..1 at half size of an sRGB picture, (H, W, 3) uint8."""
+    value = picture / 255
+    linear = np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
+    whole = linear @ (0.2126, 0.7152, 0.0722)
+    height, width = (side // 2 for side in whole.shape)
+    blocks = whole[: 2 * height, : 2 * width].reshape(height, 2, width, 2)
+    found: np.ndarray = blocks.mean((1, 3))
+    return found
+
+
+def measure(kind: str, lights: list[np.ndarray], loaded: LoadedModel) -> Sizes:
+    """Sizes of pictures of one of `KINDS`."""
+    import imagecodecs
+
+    def coded(images: ImageSet) -> int:
+        return len(writer.compress_set(images, loaded).data)
+
+    png = jpeg_xl = two = ours = 0
+    for light in lights:
+        levels = np.round(KINDS[kind](light)).astype(np.uint16)
+        with tempfile.TemporaryDirectory() as name:
+            path = Path(name) / "x.png"
+            Image.fromarray(levels).save(path, optimize=True)
+            png += path.stat().st_size
+            ours += coded(read.read_images([path]))
+        jpeg_xl += len(imagecodecs.jpegxl_encode(levels, lossless=True, effort=7))
+        two += coded(from_array(np.stack([levels >> 8, levels & 255]).astype(np.uint8)))
+    return Sizes(kind, sum(light.size for light in lights), png, jpeg_xl, two, ours)
+
+
+def main(
+    pictures: Annotated[Path, typer.Argument(help="a folder of colour pictures")],
+    model: Annotated[str, typer.Option(help="a shipped model's name, or a folder")] = DEFAULT_MODEL,
+    limit: Annotated[int | None, typer.Option(min=1, help="use the first N pictures")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+) -> None:
+    """Bits per pixel of gray pictures of 16, 12 and 10 bits."""
+    with refusals():
+        found = read.read_images([pictures]).pictures[:limit]
+        lights = [light_of(picture) for picture in found if picture.shape[2] == 3]
+        if not lights:
+            raise InputError(f"{pictures} holds no colour pictures")
+        loaded = load_model(model)
+        rows = [measure(kind, lights, loaded) for kind in KINDS]
+    if as_json:
+        print(json.dumps([dataclasses.asdict(row) for row in rows]))
+        return
+    table = Table("bits/pixel", "PNG", "JPEG XL", "two pictures", "ours")
+    for row in rows:
+        sizes: list[Any] = [row.png, row.jpeg_xl, row.two_pictures, row.ours]
+        table.add_row(row.kind, *(f"{8 * size / row.pixels:.3f}" for size in sizes))
+    Console(highlight=False).print(table)
+
+
+if __name__ == "__main__":
+    typer.run(main)

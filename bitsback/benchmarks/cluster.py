@@ -1,0 +1,151 @@
+"""`python -m bitsback.cluster_bench IMAGES`: what more workers bring, and what 1 TB would take.
+
+The same images go through 1, 2, ... actors of a Ray cluster, and through as many processes of this
+machine where it has no address; every image that comes back is compared. A speed is that of the
+chunks after each worker's first, so that loading the model is not in it.
+"""
+
+import dataclasses
+import io
+import json
+import time
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import numpy as np
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from bitsback.api import DEFAULT_MODEL, load_model
+from bitsback.archive import processes, ray, writer
+from bitsback.archive.processes import Recipe
+from bitsback.archive.reader import Reader
+from bitsback.chunks.encoder import Coding
+from bitsback.cli.console import refusals
+from bitsback.errors import BitsbackError, InputError
+from bitsback.images.image_set import ImageSet, first_pictures, picture_sizes
+from bitsback.sources import read
+
+T = TypeVar("T")
+TERABYTE = 10**12
+_FLEETS = (1, 8, 64, 256)
+
+
+@dataclasses.dataclass(frozen=True)
+class Speed:
+    """What so many workers do.
+
+    Args:
+        encode, decode: values (bytes of pixels) per second.
+        begin: seconds before the first chunk comes, the larger of the two directions.
+    """
+
+    engine: str
+    workers: int
+    encode: float
+    decode: float
+    begin: float
+
+    def hours(self, values: float, fleet: int) -> tuple[float, float]:
+        """Hours to encode and to decode so many values with so many workers like these."""
+        scale = values * self.workers / fleet / 3600
+        return scale / self.encode, scale / self.decode
+
+
+def measure(
+    images: ImageSet, recipe: Recipe, engine: str, jobs: int, chunk: int, address: str | None
+) -> Speed:
+    """Compress and decompress with so many workers.
+
+    Raises:
+        InputError: there are too few images for two chunks for each worker.
+        BitsbackError: the images did not come back.
+    """
+    if engine == "ray":
+        encode: Any = partial(ray.encoded, recipe=recipe, jobs=jobs, address=address)
+        decode: Any = partial(ray.decoded, recipe=recipe, jobs=jobs, address=address)
+    else:
+        encode = partial(processes.encoded, recipe=recipe, jobs=jobs)
+        decode = partial(processes.decoded, recipe=recipe, jobs=jobs)
+    bounds = writer.bounds_of(images, chunk)
+    if len(bounds) < 2 * jobs:
+        raise InputError(f"{len(bounds)} chunks are too few for {jobs} workers: see --chunk")
+    sizes = picture_sizes(images.manifest)
+    values = sum(int(sizes[begin:end].sum()) for begin, end in bounds[jobs:])
+    loaded = load_model(recipe.model, recipe.device, recipe.engine, recipe.micro_batch)
+    file, ends = io.BytesIO(), ([time.perf_counter()], [0.0])
+    coding = Coding(loaded, recipe.batch, recipe.seed)
+    writer.compress_to(file, images, coding, chunk=chunk, encode=_watched(encode, ends[0]))
+    ends[1][0] = time.perf_counter()
+    reader = Reader(file, lambda *_: loaded)
+    parts = reader.restored(decode=_watched(decode, ends[1]))
+    found = [picture for part in parts for picture in part.pictures]
+    if not all(map(np.array_equal, found, images.pictures)):
+        raise BitsbackError("the images did not come back")
+    speeds = [values / (each[-1] - each[jobs]) for each in ends]
+    begin = max(each[1] - each[0] for each in ends)
+    return Speed(engine, jobs, speeds[0], speeds[1], begin)
+
+
+def _watched(
+    code: Callable[[Iterable[Any]], Iterator[T]], times: list[float]
+) -> Callable[[Iterable[Any]], Iterator[T]]:
+    """The same, noting when each result comes."""
+
+    def watched(tasks: Iterable[Any]) -> Iterator[T]:
+        for found in code(tasks):
+            times.append(time.perf_counter())
+            yield found
+
+    return watched
+
+
+def show(speeds: list[Speed], console: Console) -> None:
+    """Speeds, and hours for a terabyte as the last row's workers would take."""
+    table = Table("engine", "workers", "encode", "decode", "first chunk after")
+    for each in speeds:
+        cells = [each.engine, str(each.workers)]
+        base = next(first for first in speeds if first.engine == each.engine)
+        for now, then in ((each.encode, base.encode), (each.decode, base.decode)):
+            cells.append(f"{now / 1e6:.3f} MB/s, {now / then:.2f}x")
+        table.add_row(*cells, f"{each.begin:.1f} s")
+    console.print(table)
+    table = Table("workers like the last", "encode 1 TB", "decode 1 TB")
+    for fleet in _FLEETS:
+        table.add_row(str(fleet), *(f"{h:,.1f} h" for h in speeds[-1].hours(TERABYTE, fleet)))
+    console.print(table)
+
+
+def main(
+    images: Annotated[Path, typer.Argument(help="a .npy or .npz, or a folder")],
+    model: Annotated[str, typer.Option(help="a shipped model's name, or a folder")] = DEFAULT_MODEL,
+    jobs: Annotated[list[int] | None, typer.Option("-j", help="workers; 1 and 2")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="use the first N images")] = None,
+    chunk: Annotated[int, typer.Option(min=1, help="images per chunk")] = 50,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
+    address: Annotated[str | None, typer.Option(help="of a Ray cluster")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+) -> None:
+    """MB/s of pixels for several numbers of workers."""
+    with refusals():
+        found = read.read_images([images])
+        found = found if limit is None else first_pictures(found, limit)
+        sha256 = load_model(model, device).sha256
+        recipe = Recipe(model, device, "torch", None, sha256, None, 0)
+        engines = ["ray"] if address else ["processes", "ray"]
+        speeds = [
+            measure(found, recipe, engine, n, chunk, address)
+            for engine in engines
+            for n in jobs or (1, 2)
+        ]
+    if as_json:
+        print(json.dumps([dataclasses.asdict(each) for each in speeds]))
+    else:
+        show(speeds, Console(highlight=False))
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,267 @@
+"""Sizes and speeds of one set of pictures under bitsback and its peers, in one run.
+
+Every row is decoded again and compared. The picture codecs run twice: every picture alone, as
+archives usually hold them, and all pictures of one size as one mosaic, which spares them their
+headers and lets them learn across pictures. zstd and xz take the raw arrays, binary ones with
+eight pixels of a row in a byte, of which xz makes a sixth less than of a pixel in a byte.
+"""
+
+import dataclasses
+import io
+import lzma
+import resource
+import sys
+import time
+from collections.abc import Callable
+from typing import Any, cast
+
+import numpy as np
+from PIL import Image
+
+from bitsback.archive import writer
+from bitsback.archive.reader import Reader
+from bitsback.coding.model import LoadedModel, Model
+from bitsback.errors import BitsbackError, InputError
+from bitsback.images import classical
+from bitsback.images.image_set import ImageSet, check_plain
+from bitsback.progress import Progress
+
+Encode = Callable[[np.ndarray], bytes]
+Decode = Callable[[bytes], np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One codec's result on the whole set.
+
+    Args:
+        name: of the codec, and whether it took the pictures alone or as a mosaic.
+        size: bytes in all, without any archive's own overhead.
+        encode_seconds, decode_seconds: wall time, on the threads that the codec takes.
+    """
+
+    name: str
+    size: int
+    encode_seconds: float
+    decode_seconds: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Bench:
+    """All rows, bitsback's first.
+
+    Args:
+        images, dims: pictures, and their values in all.
+        model_share: of the values, went through the model; the rest are in a classical code.
+        network_share: of bitsback's encoding time that its network took.
+        peak_memory: of the whole process after bitsback's row, before any peer ran; bytes.
+        net_bits, kl_bits: of bitsback's chain.
+        match: whether these two match.
+    """
+
+    images: int
+    dims: int
+    rows: tuple[Row, ...]
+    model_share: float
+    network_share: float
+    peak_memory: int
+    net_bits: float
+    kl_bits: float
+    match: bool
+
+    def bits_per_dim(self, row: Row) -> float:
+        """Size of a row in bits per value."""
+        return 8 * row.size / self.dims
+
+    def to_dict(self) -> dict[str, Any]:
+        """The bench as JSON holds it; ratios are a row over bitsback's."""
+        first = self.rows[0]
+        fields = dataclasses.asdict(self)
+        fields["rows"] = [
+            dataclasses.asdict(row)
+            | {
+                "bits_per_dim": self.bits_per_dim(row),
+                "size_ratio": row.size / first.size,
+                "encode_seconds_ratio": row.encode_seconds / first.encode_seconds,
+                "decode_seconds_ratio": row.decode_seconds / first.decode_seconds,
+            }
+            for row in self.rows
+        ]
+        return fields
+
+
+class TimedModel:
+    """A model that adds up the time spent in it: the network's share of coding."""
+
+    def __init__(self, model: Model) -> None:
+        self.groups, self.passes = model.groups, model.passes
+        self.seconds = 0.0
+        for name in ("start", "observe", "prior", "posterior", "step", "likelihood", "reveal"):
+            setattr(self, name, self._timed(getattr(model, name)))
+
+    def _timed(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        def timed(*args: Any) -> Any:
+            began = time.perf_counter()
+            try:
+                return call(*args)
+            finally:
+                self.seconds += time.perf_counter() - began
+
+        return timed
+
+
+def run(
+    images: ImageSet,
+    loaded: LoadedModel,
+    batch: int | None = None,
+    progress: Progress | None = None,
+) -> Bench:
+    """Compress a set with bitsback and with every peer.
+
+    Raises:
+        InputError: the set cannot be coded, or imagecodecs is not installed.
+        BitsbackError: a codec did not give the pictures back.
+    """
+    check_plain(images, "a comparison with other codecs")
+    # Pixels are compared: none of the others is given metadata.
+    images = dataclasses.replace(images, pictures=list(images.pictures), beside=None)
+    peers = peers_of(images)
+    timed = TimedModel(loaded.model)
+    measured = dataclasses.replace(loaded, model=cast(Model, timed))
+    began = time.perf_counter()
+    packed = writer.compress_set(images, measured, batch=batch, progress=progress)
+    encoded = time.perf_counter() - began
+    share = timed.seconds / encoded
+    began = time.perf_counter()
+    reader = Reader(io.BytesIO(packed.data), lambda *_: measured)
+    restored = [picture for part in reader.restored() for picture in part.pictures]
+    decoded = time.perf_counter() - began
+    _compare("bitsback", list(images.pictures), restored)
+    rows = [Row("bitsback", len(packed.data), encoded, decoded)]
+    memory = peak_memory()
+    rows += [measure(name, pictures, *pair) for name, pictures, pair in peers]
+    return Bench(
+        images=len(images.pictures),
+        dims=sum(p.size for p in images.pictures),
+        rows=tuple(rows),
+        model_share=packed.report.chained_dims / packed.report.dims,
+        network_share=share,
+        peak_memory=memory,
+        net_bits=packed.report.net_bits,
+        kl_bits=packed.report.kl_bits,
+        match=packed.report.check().passed,
+    )
+
+
+def peak_memory() -> int:
+    """Largest resident size of this process so far, bytes."""
+    found = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return found if sys.platform == "darwin" else 1024 * found
+
+
+def measure(name: str, pictures: list[np.ndarray], encode: Encode, decode: Decode) -> Row:
+    """Encode and decode pictures one after another, and compare them.
+
+    Raises:
+        BitsbackError: the codec did not give the pictures back.
+    """
+    began = time.perf_counter()
+    coded = [encode(picture) for picture in pictures]
+    middle = time.perf_counter()
+    decoded = [decode(code) for code in coded]
+    ended = time.perf_counter()
+    _compare(name, pictures, [_like(d, p.shape) for d, p in zip(decoded, pictures, strict=True)])
+    return Row(name, sum(map(len, coded)), middle - began, ended - middle)
+
+
+def _like(decoded: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Decoded levels in a picture's shape; WebP gives gray back as three equal channels."""
+    if decoded.size == 3 * int(np.prod(shape)):
+        decoded = decoded[:, :, 0]
+    return decoded.reshape(shape)
+
+
+def _compare(name: str, pictures: list[np.ndarray], decoded: list[np.ndarray]) -> None:
+    if not all(np.array_equal(p, d) for p, d in zip(pictures, decoded, strict=True)):
+        raise BitsbackError(f"{name} did not give the pictures back")
+
+
+def peers_of(images: ImageSet) -> list[tuple[str, list[np.ndarray], tuple[Encode, Decode]]]:
+    """Name, pictures as the peer takes them, and the peer.
+
+    Raises:
+        InputError: imagecodecs is not installed.
+    """
+    try:
+        import imagecodecs
+    except ImportError as error:
+        raise InputError(
+            "bench needs imagecodecs for its peers: pip install 'bitsback[bench]'"
+        ) from error
+
+    binary = images.binary
+    codecs: dict[str, tuple[Encode, Decode]] = {
+        "PNG": (lambda x: _save(x, binary, "PNG", optimize=True), lambda d: _open(d, binary)),
+        "WebP": (
+            lambda x: _save(x, binary, "WEBP", lossless=True, quality=100, method=6, exact=True),
+            lambda d: _open(d, binary),
+        ),
+        "JPEG XL": (
+            lambda x: bytes(imagecodecs.jpegxl_encode(_levels(x, binary), lossless=True, effort=9)),
+            lambda d: _from_levels(imagecodecs.jpegxl_decode(d), binary),
+        ),
+    }
+    mosaics = _mosaics(list(images.pictures))
+    found = []
+    for name, pair in codecs.items():
+        for suffix, pictures in (("", images.pictures), (", mosaic", mosaics)):
+            side = max(max(p.shape[:2]) for p in pictures)
+            area = max(p.shape[0] * p.shape[1] for p in pictures)
+            fits = side <= classical.MAX_SIDE and area <= classical.MAX_AREA
+            repeated = suffix and len(mosaics) == len(images.pictures)
+            if fits and not repeated:
+                found.append((name + suffix, list(pictures), pair))
+    packed = [np.packbits(p[:, :, 0], axis=1) if binary else p for p in images.pictures]
+    raw, form = [np.concatenate([p.ravel() for p in packed])], "bits" if binary else "raw"
+    general: dict[str, tuple[Encode, Decode]] = {
+        f"zstd -19, {form}": (
+            lambda x: bytes(imagecodecs.zstd_encode(x.tobytes(), level=19)),
+            lambda d: np.frombuffer(imagecodecs.zstd_decode(d), np.uint8),
+        ),
+        f"xz -9, {form}": (
+            lambda x: lzma.compress(x.tobytes(), preset=9),
+            lambda d: np.frombuffer(lzma.decompress(d), np.uint8),
+        ),
+    }
+    found += [(name, raw, pair) for name, pair in general.items()]
+    return found
+
+
+def _mosaics(pictures: list[np.ndarray]) -> list[np.ndarray]:
+    """The pictures of every size as one, filled up with black."""
+    sizes: dict[tuple[int, ...], list[np.ndarray]] = {}
+    for picture in pictures:
+        sizes.setdefault(picture.shape, []).append(picture)
+    return [classical.mosaic(np.stack(group)) for group in sizes.values()]
+
+
+def _levels(picture: np.ndarray, binary: bool) -> np.ndarray:
+    gray = picture[:, :, 0] if picture.shape[2] == 1 else picture
+    return gray * np.uint8(255) if binary else gray
+
+
+def _from_levels(levels: np.ndarray, binary: bool) -> np.ndarray:
+    return (levels != 0).astype(np.uint8) if binary else levels
+
+
+def _save(picture: np.ndarray, binary: bool, kind: str, **options: Any) -> bytes:
+    image = classical.to_image(picture, binary)
+    if kind == "WEBP":
+        image = image.convert("RGB")
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+def _open(data: bytes, binary: bool) -> np.ndarray:
+    return _from_levels(np.asarray(Image.open(io.BytesIO(data))).astype(np.uint8), binary)

@@ -1,0 +1,126 @@
+"""A chunk back to its pictures: the mirror of `chunk_encoder`."""
+
+import dataclasses
+import itertools
+
+import numpy as np
+
+from bitsback.ans.heads import fold, unfold
+from bitsback.ans.message import unflatten
+from bitsback.coding import bits_back, initial_bits
+from bitsback.coding.chain import Chain, Place
+from bitsback.coding.model import LoadedModel
+from bitsback.errors import ChecksumError, EmptyMessageError, FormatError
+from bitsback.format.chunk import pixel_checksum, unpack_chunk
+from bitsback.format.chunk_head import ChunkHead
+from bitsback.format.payload import unpack_payload
+from bitsback.format.sidecar import unpack_all
+from bitsback.images.image_set import ImageSet, check_manifest, picture_shapes
+from bitsback.progress import Progress
+from bitsback.tiles import channels as planes
+from bitsback.tiles import tiles
+from bitsback.tiles.segments import Run
+
+
+@dataclasses.dataclass(frozen=True)
+class Restored:
+    """What a chunk gives back: its pictures, and the caller's payload."""
+
+    images: ImageSet
+    payload: bytes
+
+
+def decode_chunk(
+    data: bytes,
+    version: int,
+    loaded: LoadedModel,
+    seed: int,
+    number: int,
+    pictures: int,
+    progress: Progress | None = None,
+) -> Restored:
+    """Inverse of `encode_chunk`.
+
+    Args:
+        data: the bytes of a chunk.
+        version: of the file's format.
+        loaded: the model that wrote it.
+        seed: of the file's dither.
+        number: of the chunk in its file.
+        pictures: that the file's index promises.
+        progress: called with (tiles done, tiles in all).
+
+    Raises:
+        FormatError: the chunk is damaged.
+        ChecksumError: it was altered, or the decoded pixels are not those that were coded.
+    """
+    head, words = unpack_chunk(data, version)
+    _check_tiles(head, loaded)
+    segments = head.segments
+    message = unflatten(words, 1)
+    runs = [
+        Run(np.empty((s.count, s.height, s.width, s.channels), np.uint8), s.gray) for s in segments
+    ]
+    total, done = sum(s.count for s in segments), 0
+
+    def put(place: Place, x: np.ndarray) -> None:
+        nonlocal done
+        channels = segments[place.segment].channels
+        runs[place.segment].tiles[place.where] = x.transpose(0, 2, 3, 1)[..., :channels]
+        done += place.link.batch
+        if progress is not None:
+            progress(done, total)
+
+    chain = Chain(segments, head.batch, seed, number, head.ramp, head.partial)
+    try:
+        if chain.begins < len(chain):
+            message = unfold(message, head.heads)
+            for place in chain.places(range(chain.begins, len(chain))[::-1]):
+                put(place, bits_back.decode(message, loaded.model, place.link))
+            message = fold(message)
+        for place in chain.places(range(chain.begins)[::-1]):
+            put(place, bits_back.decode(message, loaded.model, place.link))
+    except EmptyMessageError as error:
+        raise FormatError("its message is too short") from error
+    except ValueError as error:
+        # The coder met a latent to which the posterior gives no interval.
+        raise FormatError("its message is not one of its model") from error
+    start = initial_bits.recover(message, head, seed, number)
+    prefix = initial_bits.decode_prefix(start.prefix, segments, loaded.binary)
+    for run, part in zip(runs, prefix, strict=True):
+        run.tiles[: len(part)] = part
+    size = len(head.pixels_checksum)
+    if pixel_checksum((run.tiles for run in runs), start.payload, size) != head.pixels_checksum:
+        raise ChecksumError("its decoded pixels and payload do not have its checksum")
+    return _restore(runs, start.payload, pictures)
+
+
+def _check_tiles(head: ChunkHead, loaded: LoadedModel) -> None:
+    for segment in head.segments:
+        suits = segment.height == segment.width == head.segments[0].height
+        suits &= segment.height in loaded.tiles
+        if not suits or segment.channels != (1 if segment.gray else loaded.channels):
+            raise FormatError("its tiles are not of its model's shape")
+
+
+def _restore(runs: list[Run], payload: bytes, pictures: int) -> Restored:
+    """Pictures and payload from decoded tiles."""
+    if pictures > sum(len(run.tiles) for run in runs):
+        raise FormatError("it has fewer tiles than its index has pictures")
+    manifest, extra, user = unpack_payload(payload)
+    shapes = picture_shapes(manifest, pictures)
+    joined = {}
+    for run in runs:
+        channels = run.tiles.shape[3]
+        joined[channels] = iter(tiles.join(run.tiles, planes.shapes(shapes, channels)))
+    wanted = [planes.PLANES[shape[2]] for shape in shapes]
+    if joined.keys() != set(itertools.chain(*wanted)):
+        raise FormatError("its pictures are not those of its manifest")
+    found = [np.concatenate([next(joined[c]) for c in each], 2) for each in wanted]
+    binary = bool(manifest.pop("binary", False))
+    if "modes" in manifest:
+        images = ImageSet(found, binary, manifest, beside=unpack_all(extra, pictures))
+    else:
+        images = ImageSet(found, binary, manifest, extra)
+    check_manifest(images)
+    return Restored(images, user)

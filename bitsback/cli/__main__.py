@@ -1,0 +1,5 @@
+"""`python -m bitsback.cli`."""
+
+from .main import main
+
+main()

@@ -1,0 +1,70 @@
+"""`make demo`: real photographs through the command line and back, every pixel compared."""
+
+import io
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from rich.console import Console
+
+from bitsback.api import DEFAULT_MODEL, load_model
+from bitsback.archive import reader, writer
+from bitsback.sources import atomic_files, read, writers
+
+from .console import bar, print_report
+
+PICTURES = ("astronaut.png", "coffee.png", "chelsea.png")
+PEERS: dict[str, dict[str, Any]] = {
+    "PNG": {"optimize": True},
+    "WEBP": {"lossless": True, "quality": 100, "method": 6},
+}
+
+
+def main() -> int:
+    """Compress, decompress, compare; 0 if every pixel is the same and the rates match."""
+    import skimage
+
+    source = Path(skimage.__file__).parent / "data"
+    console = Console(highlight=False)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name) / "pictures"
+        folder.mkdir()
+        for picture in PICTURES:
+            if (source / picture).exists():
+                crop = Image.open(source / picture).convert("RGB").crop((0, 0, 384, 256))
+                # Without metadata, which the codecs that it is compared with are not given.
+                Image.fromarray(np.asarray(crop)).save(folder / picture)
+        found = read.read_images([folder])
+        model = load_model(DEFAULT_MODEL)
+        with bar("compress") as progress:
+            packed = writer.compress_set(
+                found, model, payload=b"demo", always_chain=True, progress=progress
+            )
+        file = Path(name) / "pictures.bb"
+        atomic_files.atomic_write(file, packed.data)
+        with bar("decompress") as progress, reader.open_path(file, lambda *_: model) as opened:
+            parts = opened.restored(progress)
+            writers.write_images(parts, len(opened), Path(name) / "back")
+            same = opened.payload == b"demo"
+        for path in sorted(folder.iterdir()):
+            back = np.asarray(Image.open(Path(name) / "back" / path.name))
+            same &= np.array_equal(back, np.asarray(Image.open(path)))
+        print_report(packed.report, console)
+        for kind, options in PEERS.items():
+            size = sum(_size(picture, kind, options) for picture in found.pictures)
+            console.print(f"{kind}: {8 * size / packed.report.dims:.4f} bits/dim")
+    console.print(f"{len(found.pictures)} pictures, every pixel the same: {same}")
+    return 0 if same and packed.report.check().passed else 1
+
+
+def _size(picture: np.ndarray, kind: str, options: dict[str, Any]) -> int:
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, kind, **options)
+    return buffer.tell()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

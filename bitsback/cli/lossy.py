@@ -1,0 +1,103 @@
+"""`bitsback lossy`: storing the first latents of pictures, and generating the rest."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .console import errors
+from .options import Device, Engine, Inputs, Json, Limit, OwnModel, read_limited
+
+RATES = (0.05, 0.1, 0.15, 0.2, 0.4, 0.8)
+
+app = typer.Typer(no_args_is_help=True, help="Store the first latents of pictures alone.")
+
+
+@app.command()
+def encode(
+    inputs: Inputs,
+    output: Annotated[Path, typer.Option("-o", "--output", help="what to write")],
+    steps: Annotated[int | None, typer.Option(min=1, help="store so many steps; else all")] = None,
+    bits_per_dim: Annotated[
+        float | None, typer.Option(help="store as many steps as fit; also chooses the model")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="a photo-beta model, or a folder")] = None,
+    layers: Annotated[
+        int, typer.Option(min=1, max=2, help="2: of a two-layer model, the higher one alone")
+    ] = 1,
+    bare: Annotated[bool, typer.Option("--bare", help="a set under one header")] = False,
+    device: Device = "auto",
+    engine: Engine = "torch",
+) -> None:
+    """Write a small file that holds what a picture is about; decoding generates the rest."""
+    from bitsback.api import load_model
+    from bitsback.lossy import files as lossy
+    from bitsback.lossy import regions
+    from bitsback.sources import atomic_files
+
+    images = lossy.stacked(read_limited(inputs, None), bare)
+    loaded = load_model(model or lossy.default_model(bits_per_dim, images.shape[3]), device, engine)
+    made = lossy.encode(images, loaded, steps, bits_per_dim, layers == 2, bare)
+    atomic_files.atomic_write(output, made.data)
+    errors.print(
+        f"{len(made.data)} bytes, {made.bits_per_dim:.4f} bits/dim: {made.steps} of "
+        f"{regions.steps_of(loaded)} steps of {loaded.name}, whose KL is "
+        f"{made.promised_bits / 8:.1f} bytes: {'match' if made.matches else 'DO NOT MATCH'}"
+    )
+    if not made.matches:
+        raise typer.Exit(1)
+    if bits_per_dim is not None and made.bits_per_dim > bits_per_dim:
+        errors.print(f"bitsback: the least that can be stored is more than {bits_per_dim} bits/dim")
+        raise typer.Exit(1)
+
+
+@app.command()
+def bench(
+    inputs: Inputs,
+    rate: Annotated[list[float] | None, typer.Option(help="bits/dim; may be given again")] = None,
+    tile: Annotated[
+        int | None, typer.Option(min=8, help="cut the pictures into squares of this side")
+    ] = None,
+    limit: Limit = None,
+    model: Annotated[str | None, typer.Option(help="else the table's choice at each rate")] = None,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Quality beside JPEG, JPEG 2000, WebP and JPEG XL at equal bytes."""
+    import dataclasses
+    import json
+
+    from bitsback.lossy import bench as benches
+    from bitsback.lossy import files as lossy
+
+    images = lossy.tiles(read_limited(inputs, None), tile, limit)
+    rows = benches.run(
+        images,
+        rate or RATES,
+        lambda wanted: lossy.loaded_once(model or lossy.default_model(wanted), device),
+        lambda row: None if as_json else print(row, flush=True),
+    )
+    if as_json:
+        print(json.dumps([dataclasses.asdict(row) for row in rows]))
+
+
+@app.command()
+def decode(
+    file: Annotated[Path, typer.Argument(help="a file written by lossy encode")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="what to write")],
+    variance: Annotated[
+        float, typer.Option(min=0, help="of the generated latents; 0: their priors' means")
+    ] = 1.0,
+    seed: Annotated[int, typer.Option(min=0, help="of the generated latents")] = 0,
+    model: OwnModel = None,
+    device: Device = "auto",
+    engine: Engine = "torch",
+) -> None:
+    """Give back a picture, with the latents that were not stored drawn from their priors."""
+    from bitsback.lossy import coder
+    from bitsback.lossy import files as lossy
+    from bitsback.sources import atomic_files
+
+    data = atomic_files.read_bytes(file)
+    loaded = lossy.model_of(data, model, device, engine)
+    lossy.write(coder.decode(data, loaded, variance, seed), output)

@@ -1,0 +1,44 @@
+"""Arguments and options that several commands share."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+Inputs = Annotated[
+    list[Path], typer.Argument(help="a .npy, .npz, .tar, Zarr array, image files, or a folder")
+]
+Device = Annotated[str, typer.Option(help="auto, cpu or cuda")]
+Model = Annotated[str, typer.Option(help="a shipped model's name, or a model folder")]
+Engine = Annotated[str, typer.Option(help="torch; or numpy: the same bits, slowly, no torch")]
+Spread = Annotated[
+    str, typer.Option("--engine", help="torch; numpy: slowly, no torch; ray: torch on a cluster")
+]
+Address = Annotated[str | None, typer.Option(help="of a Ray cluster, for --engine ray")]
+MicroBatch = Annotated[
+    int | None, typer.Option(min=1, help="images that the network is given at once; same bits")
+]
+Batch = Annotated[int | None, typer.Option(help="images per link of the chain")]
+ImagesPerChunk = Annotated[
+    int | None, typer.Option("--chunk", help="images per chunk, each decodable alone")
+]
+Jobs = Annotated[
+    int | None,
+    typer.Option(min=1, help="processes side by side: 1, or with --engine ray all of the cluster"),
+]
+Seed = Annotated[int, typer.Option(help="of the dither")]
+Limit = Annotated[int | None, typer.Option(min=1, help="use the first N images")]
+File = Annotated[Path, typer.Argument(help="a file written by compress")]
+OwnModel = Annotated[
+    str | None, typer.Option("--model", help="folder of the model, if not shipped")
+]
+Json = Annotated[bool, typer.Option("--json", help="print JSON")]
+
+
+def read_limited(paths: list[Path], limit: int | None) -> Any:
+    """The input's images, or the first `limit` of them without what came beside them."""
+    from bitsback.images import image_set
+    from bitsback.sources import read
+
+    found = read.read_images(paths)
+    return found if limit is None else image_set.first_pictures(found, limit)

@@ -1,0 +1,190 @@
+"""The latents of a link, group by group: their grid, their codecs under prior and posterior.
+
+Where q has a width of its own that does not depend on x, the grid has that width, in units of 1,
+wherever p is wide or narrow; a prior much narrower than the grid then tells k for next to nothing.
+"""
+
+import dataclasses
+import functools
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from bitsback.ans import codecs
+from bitsback.ans.message import Message
+from bitsback.tables import latent_grid, tables
+
+from .batch import Link
+from .model import Group, Model, State
+
+_FINE = -48  # 16 log2 of an eighth
+
+
+@dataclasses.dataclass(frozen=True)
+class Latents:
+    """A group's grid as both sides know it: its prior, its dither, and the coded channels.
+
+    The origin's means and scales are where the grid begins and what its widths are units of.
+    """
+
+    group: Group
+    p: latent_grid.Gaussian
+    origin: latent_grid.Gaussian
+    dither: np.ndarray  # (B, C, h, w)
+    coded: np.ndarray  # (C,) bool
+    drawn: np.ndarray  # k of the channels that are not coded, (B, C - coded, h, w)
+
+    @functools.cached_property
+    def log_width(self) -> np.ndarray:
+        """(C, 1, 1); the channels that are not coded lie on a grid of one unit."""
+        return np.where(self.coded, self.group.log_width, 0)[:, None, None]
+
+    @functools.cached_property
+    def prior_rows(self) -> np.ndarray:
+        """Rows of the prior table for the coded channels."""
+        if self.origin is self.p:
+            return self.of_coded(latent_grid.prior_rows(self.log_width, self.dither))
+        octaves = self.origin.log_scale.astype(np.int64) - self.p.log_scale
+        width = (octaves + latent_grid.PER_WIDTH // 2) // latent_grid.PER_WIDTH + self.log_width
+        return self.of_coded(latent_grid.prior_rows(width, self.dither))
+
+    @property
+    def nothing(self) -> np.ndarray:
+        """0 for every coded latent."""
+        return self.of_coded(np.zeros(self.dither.shape, np.int64))
+
+    def of_coded(self, values: np.ndarray) -> np.ndarray:
+        """The coded channels of (B, C, h, w)."""
+        return values if self.coded.all() else values[:, self.coded]
+
+    def complete(self, k: np.ndarray) -> np.ndarray:
+        """k of all channels from k of the coded ones."""
+        if self.coded.all():
+            return k
+        full = np.empty(self.dither.shape, np.int64)
+        full[:, self.coded], full[:, ~self.coded] = k, self.drawn
+        return full
+
+    def z(self, k: np.ndarray) -> np.ndarray:
+        """The latents themselves, from k of the coded channels."""
+        return latent_grid.latent(self.origin, self.log_width, self.complete(k), self.dither)
+
+
+def prepare(link: Link, index: int, group: Group, p: latent_grid.Gaussian) -> Latents:
+    """The grid of a group: dither and latents that are not coded come from the seed."""
+    shape, origin, width, seed = p.mean.shape, p, 0, link.seed
+    noise = (1 if link.alike else shape[0], *shape[1:])
+    coded = group.log_width != latent_grid.NIL
+    if link.coded is not None and index not in link.coded:
+        coded = np.zeros(shape[1], np.bool_)
+        if link.variance == 0:
+            middle = np.full(shape, latent_grid.MIDDLE)
+            return Latents(group, p, p, middle, coded, np.zeros(shape, np.int64))
+        narrower = math.floor(latent_grid.STEPS / 2 * math.log2(link.variance) + 0.5)
+        # Fine, as the dither adds a twelfth of the grid's width squared to the variance.
+        width, seed = _FINE, link.drawn_seed
+        origin = latent_grid.Gaussian(
+            p.mean, p.log_scale + narrower + latent_grid.PER_WIDTH * width
+        )
+    elif group.certain:
+        origin = latent_grid.Gaussian(p.mean, np.where(coded[:, None, None], 0, p.log_scale))
+    dither = latent_grid.dither(seed, link.index, index, noise)
+    if coded.all():
+        drawn = np.empty((shape[0], 0, *shape[2:]), np.int64)
+    else:
+        cf = latent_grid.nil_cf(seed, link.index, index, noise)[:, ~coded]
+        rows = latent_grid.prior_rows(np.full((1, 1, 1), width), dither[:, ~coded])
+        found = tables.find(tables.prior_table(), rows, cf) + tables.FIRST
+        drawn = np.broadcast_to(found, (shape[0], *found.shape[1:]))
+    return Latents(group, p, origin, np.broadcast_to(dither, shape), coded, drawn)
+
+
+@dataclasses.dataclass(frozen=True)
+class Posterior:
+    """q of a group on its grid: table rows and the offset of k, for the coded channels."""
+
+    rows: np.ndarray
+    base: np.ndarray
+    q: latent_grid.Gaussian
+    latents: Latents
+
+    @property
+    def certain(self) -> np.ndarray:
+        """k where q is uniform of the grid's width."""
+        on = self.latents
+        return on.of_coded(latent_grid.nearest(self.q, on.origin, on.log_width, on.dither))
+
+    def pop(self, message: Message, masks: np.random.Philox) -> np.ndarray:
+        """Take k off the message."""
+        if self.latents.group.certain:
+            return self.certain
+        column: np.ndarray = self._codec(message, masks).pop(message)[1]
+        return self.base + column + tables.FIRST
+
+    def push(self, message: Message, k: np.ndarray, masks: np.random.Philox) -> None:
+        """Give k's bits back to the message."""
+        if self.latents.group.certain:
+            return
+        self._codec(message, masks).push(message, k - self.base - tables.FIRST)
+
+    def _codec(self, message: Message, masks: np.random.Philox) -> codecs.Codec[np.ndarray]:
+        """Columns of the rows, with masks of the heads' low 24 bits for each block.
+
+        A pop samples from q only if the bits it takes are uniform; those that a model of other
+        data has pushed are not. The mask makes them so, and being its own inverse it is free.
+        """
+        heads = len(message.heads)
+        mask = masks.random_raw(-(-self.rows.size // heads) * heads) & np.uint64(tables.TOTAL - 1)
+        return codecs.categorical(tables.posterior_table(), self.rows, tables.PRECISION, mask)
+
+
+def masks_of(link: Link, index: int) -> np.random.Philox:
+    """The seed's stream of masks for a group of a link."""
+    return np.random.Philox(key=link.seed, counter=[0, 2, index, link.index])
+
+
+def posteriors(
+    model: Model, link: Link, x: np.ndarray
+) -> Callable[[int, State, Latents], Posterior]:
+    """The posteriors of the groups, given images x, to be asked for in their order.
+
+    Once no latent is coded any more, the model is not asked: its priors stand in for what nobody
+    reads.
+    """
+    coded = [
+        index
+        for index, group in enumerate(model.groups)
+        if (group.log_width != latent_grid.NIL).any()
+        and (link.coded is None or index in link.coded)
+    ]
+    needed = max(coded, default=-1) + 1
+    memory = model.observe(x) if needed else None
+
+    def ask(index: int, state: State, latents: Latents) -> Posterior:
+        nonlocal memory
+        if index >= needed:
+            return Posterior(latents.nothing, latents.nothing, latents.p, latents)
+        q, memory = model.posterior(index, memory, state, latents.p)
+        if latents.group.certain:
+            return Posterior(latents.nothing, latents.nothing, q, latents)
+        rows, base = latent_grid.posterior_rows(q, latents.p, latents.log_width, latents.dither)
+        return Posterior(latents.of_coded(rows), latents.of_coded(base), q, latents)
+
+    return ask
+
+
+def prior_codec(rows: np.ndarray) -> codecs.Codec[np.ndarray]:
+    """Columns of rows of the prior's table."""
+    return codecs.categorical(tables.prior_table(), rows, tables.PRECISION)
+
+
+def push_prior(message: Message, latents: Latents, k: np.ndarray) -> None:
+    """Push a group's k under its prior."""
+    prior_codec(latents.prior_rows).push(message, k - tables.FIRST)
+
+
+def pop_prior(message: Message, latents: Latents) -> np.ndarray:
+    """Pop a group's k under its prior."""
+    column: np.ndarray = prior_codec(latents.prior_rows).pop(message)[1]
+    return column + tables.FIRST

@@ -1,0 +1,93 @@
+"""A model evaluated a few images at a time, whatever the batch that the file is coded in."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from bitsback.coding.model import Group, Likelihood, Memory, Model, Pixels, State
+from bitsback.errors import ModelError
+from bitsback.tables.latent_grid import Gaussian
+
+
+class MicroBatches:
+    """The model protocol over another model; the outputs are the same.
+
+    States and memories are tuples, one item for every micro-batch.
+
+    Args:
+        model: its likelihoods are dataclasses whose arrays have the batch as their first axis.
+        most: images per evaluation.
+
+    Raises:
+        ModelError: `most` is below 1.
+    """
+
+    def __init__(self, model: Model, most: int) -> None:
+        if most < 1:
+            raise ModelError(f"a micro-batch holds at least 1 image, not {most}")
+        self.model, self.most = model, most
+        self.groups: tuple[Group, ...] = model.groups
+        self.passes: tuple[Pixels, ...] = model.passes
+
+    def start(self, batch: int, height: int, width: int) -> State:
+        """The states before the first group."""
+        sizes = [min(self.most, batch - first) for first in range(0, batch, self.most)]
+        return tuple(self.model.start(size, height, width) for size in sizes)
+
+    def observe(self, x: np.ndarray) -> Memory:
+        """The memories of x, uint8 (B, C, H, W)."""
+        return tuple(self.model.observe(part) for part in self._split(x))
+
+    def prior(self, index: int, state: State) -> Gaussian:
+        """p of the whole batch."""
+        return _gaussian([self.model.prior(index, part) for part in state])
+
+    def posterior(
+        self, index: int, memory: Memory, state: State, p: Gaussian
+    ) -> tuple[Gaussian, Memory]:
+        """q of the whole batch, and the memories for the next group."""
+        priors = map(Gaussian, self._split(p.mean), self._split(p.log_scale))
+        found = [
+            self.model.posterior(index, *parts) for parts in zip(memory, state, priors, strict=True)
+        ]
+        return _gaussian([q for q, _ in found]), tuple(part for _, part in found)
+
+    def step(self, index: int, state: State, z: np.ndarray) -> State:
+        """The states once z is known."""
+        parts = zip(state, self._split(z), strict=True)
+        return tuple(self.model.step(index, *part) for part in parts)
+
+    def likelihood(self, state: State, gray: bool) -> Likelihood:
+        """One codec of the whole batch: it codes the images together, not one after another."""
+        return _joined([self.model.likelihood(part, gray) for part in state])
+
+    def picture(self, state: State) -> np.ndarray:
+        """Of the whole batch."""
+        return np.concatenate([self.model.picture(part) for part in state])
+
+    def reveal(self, state: State, x: np.ndarray) -> State:
+        """The states once the pixels of a pass are known."""
+        parts = zip(state, self._split(x), strict=True)
+        return tuple(self.model.reveal(*part) for part in parts)
+
+    def _split(self, values: np.ndarray) -> list[np.ndarray]:
+        return [values[first : first + self.most] for first in range(0, len(values), self.most)]
+
+
+def _gaussian(parts: Sequence[Gaussian]) -> Gaussian:
+    return Gaussian(
+        np.concatenate([part.mean for part in parts]),
+        np.concatenate([part.log_scale for part in parts]),
+    )
+
+
+def _joined(parts: Sequence[Any]) -> Any:
+    first = parts[0]
+    arrays = {
+        field.name: np.concatenate([getattr(part, field.name) for part in parts])
+        for field in dataclasses.fields(first)
+        if isinstance(getattr(first, field.name), np.ndarray)
+    }
+    return dataclasses.replace(first, **arrays)

@@ -1,0 +1,1 @@
+"""The bytes of a file; nothing here knows a network."""

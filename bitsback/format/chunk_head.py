@@ -1,0 +1,116 @@
+"""What a decoder must know of a chunk before it touches the message, and the limits of that."""
+
+import functools
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from bitsback.errors import FormatError
+from bitsback.tiles.padding import Layout, PictureRun, tiles_of
+
+# What a link's values may come to, so that a forged batch cannot fill the memory; a batch of one
+# tile is always allowed.
+MAX_LINK_VALUES = 1 << 20
+
+# Pixels that any chunk may have, and how many more for every byte of its message: a short file
+# must not fill the memory. Where a code is smaller still, filler makes up for it.
+_MOST_PIXELS = 1 << 26
+_MOST_SHRINKAGE = 1 << 9
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A run of equal tiles, coded one after another.
+
+    Args:
+        count: tiles.
+        height, width: of a tile, pixels.
+        channels: of its pictures.
+        gray: whether they are gray but the model has three channels.
+        classical: how many first tiles are in a classical code instead of lying in the chain.
+        pictures: runs of its pictures, if some do not fill their tiles (see `edges`).
+    """
+
+    count: int
+    height: int
+    width: int
+    channels: int
+    gray: bool
+    classical: int
+    pictures: tuple[PictureRun, ...] = ()
+
+    @functools.cached_property
+    def layout(self) -> Layout:
+        """Where its pictures lie in its tiles."""
+        return Layout(self.pictures, self.height, self.width)
+
+
+@dataclass(frozen=True)
+class ChunkHead:
+    """The fields before the message; sizes in bytes.
+
+    Args:
+        batch: the most tiles coded side by side.
+        ramp: after n tiles, at most 1 + n // ramp are; 0 if the batch is whole from the first.
+        heads: of the ANS stack.
+        payload_bytes: at the bottom of the stack.
+        classical_bytes: of tiles in a classical code, above that.
+        filler_bytes: of pseudo-random filler above that.
+        partial: links of the chain that code the latents of 0, 1, 2, ... groups and lie on one
+            head, before those of all groups.
+        pixels_checksum: BLAKE2b of all decoded tiles' bytes in coding order, then of the payload.
+    """
+
+    segments: tuple[Segment, ...]
+    batch: int
+    ramp: int
+    heads: int
+    payload_bytes: int
+    classical_bytes: int
+    filler_bytes: int
+    partial: tuple[int, ...]
+    pixels_checksum: bytes
+
+
+def link_values(batch: int, segment: Segment) -> int:
+    """Values that a link of `batch` tiles has in the network: gray tiles are taken as colour."""
+    values = segment.height * segment.width * segment.channels * (3 if segment.gray else 1)
+    return min(batch, segment.count) * values
+
+
+def fewest_bytes(segments: Iterable[Segment]) -> int:
+    """Bytes that the message of a chunk with so many pixels must have."""
+    pixels = sum(s.count * s.height * s.width * s.channels for s in segments)
+    return max(0, -(-(pixels - _MOST_PIXELS) // _MOST_SHRINKAGE))
+
+
+def check_limits(head: ChunkHead, message_bytes: int) -> None:
+    """Refuse fields that no encoder writes, or that a message of so many bytes cannot hold.
+
+    Raises:
+        FormatError: the sentence says which.
+    """
+    if not 1 <= head.batch < 2**16 or not 0 <= head.ramp < 2**16 or not 1 <= head.heads < 2**16:
+        raise FormatError("it has an empty batch or no heads, or too many")
+    if not head.segments:
+        raise FormatError("it has no tiles")
+    if any(not 0 <= links < 2**32 for links in head.partial):
+        raise FormatError("it has too many links of few groups")
+    for s in head.segments:
+        sizes = s.count < 2**32 and max(s.height, s.width) < 2**16 and s.channels < 2**7
+        if min(s.count, s.height, s.width, s.channels) < 1 or not sizes:
+            raise FormatError("it has a segment without pixels, or with too many")
+        if not 0 <= s.classical <= s.count:
+            raise FormatError("it has more classical tiles than tiles")
+        if any(not 1 <= n < 2**32 for run in s.pictures for n in run):
+            raise FormatError("it has pictures without pixels, or with too many")
+        if s.pictures and tiles_of(s.pictures, s.height, s.width) != s.count:
+            raise FormatError("it has other tiles than its pictures need")
+        if head.batch > 1 and link_values(head.batch, s) > MAX_LINK_VALUES:
+            raise FormatError("it has more tiles side by side than are allowed")
+    if message_bytes < fewest_bytes(head.segments):
+        raise FormatError("it promises more pixels than it can hold")
+    # Initial bits are on the stack while tiles are coded and seldom outgrow the final message;
+    # the factor leaves room for lucky payloads yet keeps a forged size from filling the memory.
+    sizes_of = head.payload_bytes, head.classical_bytes, head.filler_bytes
+    if min(sizes_of) < 0 or sum(sizes_of) > 16 * message_bytes + (1 << 16):
+        raise FormatError("it promises more initial bits than its message can hold")

@@ -1,0 +1,215 @@
+"""The bitsback file, version 4, field by field. All integers are little-endian and unsigned.
+
+    offset    size  field
+    0         8     magic: 89 42 42 4B 0D 0A 1A 0A ("\\x89BBK\\r\\n\\x1a\\n")
+    8         4     n, the length of the header in bytes
+    12        n     the header (below)
+    12 + n    4     CRC-32 of all bytes before this field
+    16 + n          the chunks (see bitsback.chunk), one after another
+
+The header is also the index: where a chunk begins follows from the sizes of those before it.
+
+    2       format version (4)
+    8       first bytes of the SHA-256 of the model's weights
+    4       first bytes of the SHA-256 of the frequency tables
+    LEB128  seed of the dither
+    1       length of the model's name in bytes, then the name in UTF-8
+    then for each chunk:
+    LEB128  pictures in it
+    5       its size in bytes
+
+A chunk is decoded with nothing but the header and its own bytes, so that any range of pictures
+can be had from the chunks that hold it, and damage to one chunk leaves the others whole.
+"""
+
+import itertools
+import struct
+import zlib
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from bitsback.errors import ChecksumError, FormatError
+
+from . import varint, version2
+
+MAGIC = b"\x89BBK\r\n\x1a\n"
+VERSION = 4  # 3 differs in the chunks alone (see bitsback.chunk)
+
+_LENGTH = struct.Struct("<I")
+_VERSION = struct.Struct("<H")
+MODEL_BYTES, TABLES_BYTES = 8, 4
+_SIZE = 5
+_WHOSE = "the file's header"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A chunk in the index: its pictures, and its size in bytes."""
+
+    pictures: int
+    size: int
+
+
+@dataclass(frozen=True)
+class Header:
+    """What all chunks of a file share, and where they lie.
+
+    Args:
+        model: its name.
+        model_sha256: the first 8 bytes, or in a file of version 2 all 32.
+        tables_sha256: the first 4 bytes, or 8.
+        seed: of the dither.
+    """
+
+    model: str
+    model_sha256: bytes
+    tables_sha256: bytes
+    seed: int
+    chunks: tuple[Entry, ...]
+    format_version: int = VERSION
+
+    @property
+    def size(self) -> int:
+        """Bytes before the first chunk; they do not depend on the chunks' sizes."""
+        if self.format_version == version2.VERSION:
+            return version2.header_size(self.model, len(self.chunks))
+        return len(pack_header(self))
+
+    @property
+    def file_size(self) -> int:
+        """Bytes of the whole file."""
+        return self.size + sum(entry.size for entry in self.chunks)
+
+    @property
+    def pictures(self) -> int:
+        """Pictures of all chunks."""
+        return sum(entry.pictures for entry in self.chunks)
+
+    @property
+    def offsets(self) -> list[int]:
+        """Where every chunk begins in the file."""
+        sizes = (entry.size for entry in self.chunks)
+        return list(itertools.accumulate(sizes, initial=self.size))[:-1]
+
+    @property
+    def firsts(self) -> list[int]:
+        """Number of every chunk's first picture."""
+        counts = (entry.pictures for entry in self.chunks)
+        return list(itertools.accumulate(counts, initial=0))[:-1]
+
+
+def pack_header(header: Header) -> bytes:
+    """Magic, header and checksum: all bytes before the first chunk.
+
+    Raises:
+        FormatError: a field does not fit its place in the format.
+    """
+    _check(header)
+    name = header.model.encode()
+    if len(name) > 255 or any(entry.size >= 1 << 8 * _SIZE for entry in header.chunks):
+        raise FormatError("a header field does not fit the format: the name or a chunk's size")
+    body = _VERSION.pack(VERSION) + header.model_sha256 + header.tables_sha256
+    body += varint.pack(header.seed) + bytes([len(name)]) + name
+    for entry in header.chunks:
+        body += varint.pack(entry.pictures) + entry.size.to_bytes(_SIZE, "little")
+    head = MAGIC + _LENGTH.pack(len(body)) + body
+    return head + _LENGTH.pack(zlib.crc32(head))
+
+
+def read_header(file: BinaryIO, file_size: int) -> Header:
+    """Read and check a file's header.
+
+    Args:
+        file: at its beginning; left at the first chunk.
+        file_size: bytes of the whole file, which no promised size may make us read beyond.
+
+    Raises:
+        FormatError: foreign, of another version, or cut off inside the header.
+        ChecksumError: the header was altered.
+    """
+    magic = file.read(len(MAGIC))
+    if magic != MAGIC:
+        if magic and MAGIC.startswith(magic):
+            raise _cut()
+        raise FormatError("not a bitsback file")
+    length = file.read(_LENGTH.size)
+    if len(length) < _LENGTH.size:
+        raise _cut()
+    (size,) = _LENGTH.unpack(length)
+    if size > file_size - len(MAGIC) - 2 * _LENGTH.size:
+        raise _cut()
+    body = file.read(size)
+    stored = file.read(_LENGTH.size)
+    if len(stored) < _LENGTH.size:
+        raise _cut()
+    if zlib.crc32(magic + length + body) != _LENGTH.unpack(stored)[0]:
+        raise ChecksumError("the file's header was altered: its checksum does not match")
+    header = _read_body(body)
+    _check(header)
+    return header
+
+
+def check_size(header: Header, file_size: int) -> None:
+    """Raise FormatError unless the file ends where its last chunk does."""
+    missing = header.file_size - file_size
+    if missing > 0:
+        raise FormatError(f"the file is truncated: {missing} bytes are missing")
+    if missing < 0:
+        raise FormatError(f"the file has {-missing} bytes after its end")
+
+
+def _cut() -> FormatError:
+    return FormatError("the file is truncated: it ends inside the header")
+
+
+def _read_body(body: bytes) -> Header:
+    if len(body) < _VERSION.size:
+        raise FormatError("the file's header is too short")
+    (version,) = _VERSION.unpack_from(body)
+    if version == version2.VERSION:
+        fields = version2.unpack_header(body)
+    elif version in (3, VERSION):
+        fields = _unpack_header(body)
+    else:
+        raise FormatError(
+            f"the file has format version {version}, this bitsback reads versions "
+            f"{version2.VERSION} to {VERSION}"
+        )
+    name, model_sha, tables_sha, seed, entries = fields
+    chunks = tuple(itertools.starmap(Entry, entries))
+    return Header(name, model_sha, tables_sha, seed, chunks, version)
+
+
+def _unpack_header(body: bytes) -> version2.HeaderFields:
+    rest = memoryview(body)[_VERSION.size :]  # parts of it are no copies
+    model_sha, rest = _split(rest, MODEL_BYTES)
+    tables_sha, rest = _split(rest, TABLES_BYTES)
+    seed, position = varint.unpack(rest, 0, _WHOSE)
+    length, rest = _split(rest[position:], 1)
+    name, rest = _split(rest, length[0])
+    entries = []
+    while rest:
+        pictures, position = varint.unpack(rest, 0, _WHOSE)
+        size, rest = _split(rest[position:], _SIZE)
+        entries.append((pictures, int.from_bytes(size, "little")))
+    try:
+        return bytes(name).decode(), bytes(model_sha), bytes(tables_sha), seed, entries
+    except UnicodeDecodeError as error:
+        raise FormatError("the file's header is malformed") from error
+
+
+def _split(data: memoryview, size: int) -> tuple[memoryview, memoryview]:
+    if len(data) < size:
+        raise FormatError(f"{_WHOSE} is malformed")
+    return data[:size], data[size:]
+
+
+def _check(header: Header) -> None:
+    old = header.format_version == version2.VERSION
+    sizes = (32, 8) if old else (MODEL_BYTES, TABLES_BYTES)
+    if (len(header.model_sha256), len(header.tables_sha256)) != sizes:
+        raise FormatError("the header's checksums have wrong lengths")
+    if not 0 <= header.seed < 2**64:
+        raise FormatError("the header's seed is out of range")
+    if not header.chunks or any(not 1 <= entry.pictures < 2**32 for entry in header.chunks):
+        raise FormatError("the header has no chunks, or one without pictures or with too many")

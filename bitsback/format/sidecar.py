@@ -1,0 +1,99 @@
+"""What a picture has beside its 8-bit values: metadata, low bits, files next to it in an archive.
+
+It travels in the payload of the picture's chunk as the bytes of records: 4 bytes of kind, the
+length (LEB128), the content. Kinds:
+
+    LOW_   low bits of levels of 16 bits (see bitsback.depth)
+    EXIF   of files that are not PNG, as Pillow gives it
+    ICCP   colour profile, of the same
+    XMP_   of the same
+    IDAT   no content: in a PNG, where the pixels were among the chunks
+    PIC_   no content: in a folder or tar, where the picture was among the files
+    FILE   a file that is no picture: the length of its name (LEB128), the name, the content
+    others a chunk of a PNG by its type, as it was
+
+All pictures' records follow one another in the order of the pictures, each after its length.
+"""
+
+from collections.abc import Iterable, Sequence
+
+from bitsback.errors import FormatError
+
+from . import varint
+
+LOW, EXIF, ICC, XMP = b"LOW_", b"EXIF", b"ICCP", b"XMP_"
+PIXELS, PICTURE, FILE = b"IDAT", b"PIC_", b"FILE"
+
+Record = tuple[bytes, bytes]
+_WHOSE = "what lies beside the pictures"
+
+
+def pack(records: Iterable[Record]) -> bytes:
+    """Records of a picture as bytes."""
+    return b"".join(kind + varint.pack(len(data)) + data for kind, data in records)
+
+
+def unpack(data: bytes) -> list[Record]:
+    """Inverse of `pack`.
+
+    Raises:
+        FormatError: damaged.
+    """
+    records, position = [], 0
+    while position < len(data):
+        kind = data[position : position + 4]
+        content, position = _content(data, position + 4)
+        records.append((kind, content))
+    return records
+
+
+def find(records: Iterable[Record], wanted: bytes) -> bytes | None:
+    """The content of the first record of a kind."""
+    return next((data for kind, data in records if kind == wanted), None)
+
+
+def pack_file(name: str, content: bytes) -> Record:
+    """A file that is no picture as a record."""
+    coded = name.encode(errors="surrogateescape")
+    return FILE, varint.pack(len(coded)) + coded + content
+
+
+def unpack_file(data: bytes) -> tuple[str, bytes]:
+    """Name and content of a file that is no picture.
+
+    Raises:
+        FormatError: damaged.
+    """
+    name, position = _content(data, 0)
+    return name.decode(errors="surrogateescape"), data[position:]
+
+
+def pack_all(of_pictures: Sequence[bytes]) -> bytes:
+    """What lies beside all pictures; b"" where nothing does."""
+    if not any(of_pictures):
+        return b""
+    return b"".join(varint.pack(len(data)) + data for data in of_pictures)
+
+
+def unpack_all(data: bytes, count: int) -> list[bytes] | None:
+    """Inverse of `pack_all` for so many pictures; None where nothing lies beside any.
+
+    Raises:
+        FormatError: damaged, or of more or fewer pictures.
+    """
+    if not data:
+        return None
+    found, position = [], 0
+    for _ in range(count):
+        content, position = _content(data, position)
+        found.append(content)
+    if position != len(data):
+        raise FormatError(f"{_WHOSE} is of more pictures than there are")
+    return found
+
+
+def _content(data: bytes, position: int) -> tuple[bytes, int]:
+    size, position = varint.unpack(data, position, _WHOSE)
+    if position + size > len(data):
+        raise FormatError(f"{_WHOSE} is cut short")
+    return data[position : position + size], position + size

@@ -1,0 +1,1 @@
+"""Sets of images and image files: modes, metadata, bit depth, classical codes."""

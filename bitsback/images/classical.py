@@ -1,0 +1,200 @@
+"""Lossless coding of a stack of tiles by well-known codecs, whichever is smallest.
+
+The coded bytes are one byte for the method (see `METHODS`) and then what the method made of the
+tiles: raw and xz take the array in C order, at one bit a pixel where the tiles are binary, the
+picture codecs take all tiles side by side as one mosaic.
+"""
+
+import io
+import lzma
+import math
+import warnings
+from enum import IntEnum
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from bitsback.errors import FormatError
+from bitsback.format import xz
+
+_PRESET = 6 | lzma.PRESET_EXTREME
+MAX_SIDE = 16383  # WebP's limit
+MAX_AREA = 1 << 26  # below what Pillow takes for a decompression bomb
+
+Shape = tuple[int, int, int, int]
+
+
+class Method(IntEnum):
+    """How tiles were coded; the number is the first byte."""
+
+    RAW = 0
+    PNG = 1
+    WEBP = 2
+    XZ = 3
+    G4 = 4
+
+
+METHODS = tuple(Method)
+_FORMATS = {Method.PNG: "PNG", Method.WEBP: "WEBP", Method.G4: "TIFF"}
+
+
+def encode(tiles: NDArray[np.uint8], binary: bool) -> bytes:
+    """Code tiles by the method that makes them smallest.
+
+    Args:
+        tiles: (n, h, w, C) uint8, C 1 or 3; where binary, C is 1 and values are 0 or 1.
+        binary: whether a pixel is one bit.
+
+    Returns:
+        The method's byte and its data.
+    """
+    coded = [_encode(method, tiles, binary) for method in METHODS]
+    # Of equally small ones the lowest number, so that the same tiles always give the same bytes.
+    return min((data for data in coded if data is not None), key=len)
+
+
+def decode(data: bytes, shape: Shape, binary: bool) -> NDArray[np.uint8]:
+    """Reverse `encode`.
+
+    Args:
+        data: exactly the bytes that it returned.
+        shape: (n, h, w, C) of the tiles.
+        binary: as given to it.
+
+    Returns:
+        The tiles, (n, h, w, C) uint8.
+
+    Raises:
+        FormatError: damaged data, or data of other tiles; found before anything larger than the
+            tiles is allocated.
+    """
+    if not data or data[0] not in _known():
+        raise FormatError("its classical code is damaged: unknown method")
+    method = Method(data[0])
+    if method is Method.RAW:
+        return _unpack_bytes(data[1:], shape, binary)
+    if method is Method.XZ:
+        unpacked = xz.decompress(data[1:], _packed_size(shape, binary))
+        if unpacked is None:
+            raise FormatError("its classical code is damaged: cannot decompress it")
+        return _unpack_bytes(unpacked, shape, binary)
+    return _decode_picture(method, data[1:], shape, binary)
+
+
+def _known() -> frozenset[int]:
+    return frozenset(int(method) for method in METHODS)
+
+
+def _encode(method: Method, tiles: NDArray[np.uint8], binary: bool) -> bytes | None:
+    prefix = bytes([method])
+    if method is Method.RAW:
+        return prefix + _pack_bytes(tiles, binary)
+    if method is Method.XZ:
+        return prefix + xz.compress(_pack_bytes(tiles, binary), _PRESET)
+    if not _is_picture(method, _shape(tiles), binary):
+        return None
+    picture = to_image(mosaic(tiles), binary)
+    file = io.BytesIO()
+    if method is Method.PNG:
+        picture.save(file, "PNG", optimize=True)
+    elif method is Method.WEBP:
+        picture.convert("RGB").save(file, "WEBP", lossless=True, quality=90, method=6, exact=True)
+    else:
+        picture.save(file, "TIFF", compression="group4")
+    return prefix + file.getvalue()
+
+
+def _decode_picture(method: Method, data: bytes, shape: Shape, binary: bool) -> NDArray[np.uint8]:
+    if not _is_picture(method, shape, binary):
+        raise FormatError("its classical code is damaged: its method does not fit its tiles")
+    rows, cols = _grid(shape)
+    size = (cols * shape[2], rows * shape[1])
+    mode = "1" if binary else ("L" if shape[3] == 1 else "RGB")
+    try:
+        with warnings.catch_warnings():
+            # On damage Pillow warns before it fails.
+            warnings.simplefilter("ignore")
+            picture = Image.open(io.BytesIO(data), formats=[_FORMATS[method]])
+            if picture.size != size:
+                raise FormatError("its classical code is damaged: its picture has another size")
+            pixels = _from_image(picture, mode)
+    except FormatError:
+        raise
+    except Exception as error:  # Pillow's plugins raise whatever their parsers run into
+        raise FormatError("its classical code is damaged: its picture is unreadable") from error
+    return unmosaic(pixels, shape)
+
+
+def _is_picture(method: Method, shape: Shape, binary: bool) -> bool:
+    if min(shape) < 1 or shape[3] not in ((1,) if binary else (1, 3)):
+        return False
+    if method is Method.G4 and not binary:
+        return False
+    rows, cols = _grid(shape)
+    height, width = rows * shape[1], cols * shape[2]
+    return max(height, width) <= MAX_SIDE and height * width <= MAX_AREA
+
+
+def _grid(shape: Shape) -> tuple[int, int]:
+    n, height, width, _ = shape
+    cols = min(n, math.isqrt(max(n * height // width - 1, 0)) + 1)
+    return -(-n // cols), cols
+
+
+def mosaic(tiles: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Tiles (n, h, w, C) side by side as one picture, nearly square, filled up with zeros."""
+    n, height, width, channels = tiles.shape
+    rows, cols = _grid(_shape(tiles))
+    blank = np.zeros((rows * cols - n, height, width, channels), np.uint8)
+    grid = np.concatenate([tiles, blank]).reshape(rows, cols, height, width, channels)
+    return grid.swapaxes(1, 2).reshape(rows * height, cols * width, channels)
+
+
+def unmosaic(joined: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """Inverse of `mosaic`, given the shape of the tiles."""
+    n, height, width, channels = shape
+    rows, cols = _grid((n, height, width, channels))
+    grid = joined.reshape(rows, height, cols, width, channels).swapaxes(1, 2)
+    return grid.reshape(rows * cols, height, width, channels)[:n].copy()
+
+
+def to_image(joined: NDArray[np.uint8], binary: bool) -> Image.Image:
+    """Pixels (H, W, C) as Pillow holds them: mode "1" if binary, else "L" or "RGB"."""
+    if binary:
+        return Image.fromarray(joined[:, :, 0] != 0)
+    return Image.fromarray(joined[:, :, 0] if joined.shape[2] == 1 else joined)
+
+
+def _from_image(picture: Image.Image, mode: str) -> NDArray[np.uint8]:
+    if picture.mode != mode and not (picture.format == "WEBP" and picture.mode == "RGB"):
+        raise FormatError("its classical code is damaged: its picture has another mode")
+    pixels = np.asarray(picture, np.uint8)
+    if mode == "RGB":
+        return pixels
+    if pixels.ndim == 3:
+        pixels = pixels[:, :, 0]
+    return np.minimum(pixels, 1)[:, :, None] if mode == "1" else pixels[:, :, None]
+
+
+def _packed_size(shape: Shape, binary: bool) -> int:
+    pixels = math.prod(shape)
+    return -(-pixels // 8) if binary else pixels
+
+
+def _pack_bytes(tiles: NDArray[np.uint8], binary: bool) -> bytes:
+    return np.packbits(tiles).tobytes() if binary else tiles.tobytes()
+
+
+def _unpack_bytes(data: bytes, shape: Shape, binary: bool) -> NDArray[np.uint8]:
+    if len(data) != _packed_size(shape, binary):
+        raise FormatError("its classical code is damaged: it has a wrong length")
+    values = np.frombuffer(data, np.uint8)
+    if binary:
+        return np.unpackbits(values, count=math.prod(shape)).reshape(shape)
+    return values.reshape(shape).copy()
+
+
+def _shape(tiles: NDArray[np.uint8]) -> Shape:
+    n, height, width, channels = tiles.shape
+    return n, height, width, channels

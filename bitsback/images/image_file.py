@@ -1,0 +1,287 @@
+"""One image file: its pixels and mode through Pillow, and back without loss.
+
+Palette images are taken as the RGB or RGBA pixels that they show, and come back as these; so do
+images of which one colour is transparent. A JPEG is taken as its decoded pixels, and comes back as
+PNG. Of 16 bits a channel only gray is read, since Pillow cuts colour down to 8.
+
+What is kept beside the pixels: the chunks of a PNG (see `png.kept`), where they were; of the other
+formats EXIF, the colour profile and XMP (of a TIFF the tags that do not describe its layout, with
+EXIF).
+"""
+
+import io
+import warnings
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from bitsback.errors import FormatError, InputError
+from bitsback.format import sidecar
+from bitsback.format.sidecar import Record
+
+from . import bit_depth, metadata, png
+
+_READ = ("PNG", "BMP", "PPM", "TIFF", "WEBP", "JPEG", "GIF")
+#: suffixes of files that must be images
+SUFFIXES = {
+    *(".png", ".bmp", ".ppm", ".pgm", ".pbm", ".pnm"),
+    *(".tif", ".tiff", ".webp", ".jpg", ".jpeg", ".gif"),
+}
+DEEP = "I;16"  # gray of 16 bits, of which the high ones make a picture
+_DEEP = {DEEP, "I;16B", "I;16L"}
+#: channels of a picture by its mode
+CHANNELS = {"1": 1, "L": 1, "LA": 2, "RGB": 3, "RGBA": 4, DEEP: 1}
+_EVERY_MODE = frozenset({"1", "L", "RGB"})
+# What Pillow writes without loss, and the modes that come back from it as they were.
+_WRITE: dict[str, tuple[str, frozenset[str], dict[str, Any]]] = {
+    ".png": ("PNG", frozenset(CHANNELS), {"optimize": True}),
+    ".bmp": ("BMP", _EVERY_MODE, {}),
+    ".tif": ("TIFF", frozenset(CHANNELS), {}),
+    ".tiff": ("TIFF", frozenset(CHANNELS), {}),
+    ".webp": ("WEBP", frozenset({"RGB", "RGBA"}), {"lossless": True, "exact": True}),
+    ".ppm": ("PPM", frozenset({"RGB"}), {}),
+    ".pgm": ("PPM", frozenset({"L"}), {}),
+    ".pbm": ("PPM", frozenset({"1"}), {}),
+    ".pnm": ("PPM", _EVERY_MODE, {}),
+}
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """What an image file holds.
+
+    Args:
+        pixels: (H, W, C) uint8, C as `CHANNELS` has it; mode "1" holds 0 and 1, `DEEP` the high
+            bits.
+        mode: a key of `CHANNELS`.
+        metadata: what it has beside its levels (see `bitsback.format.sidecar`).
+        levels: of mode `DEEP`, (H, W) uint16; None of others.
+    """
+
+    pixels: NDArray[np.uint8]
+    mode: str
+    metadata: tuple[Record, ...]
+    levels: NDArray[np.uint16] | None = None
+
+    @property
+    def beside(self) -> tuple[Record, ...]:
+        """Everything that the pixels do not hold: metadata, and low bits, which are coded here."""
+        if self.levels is None:
+            return self.metadata
+        return ((sidecar.LOW, bit_depth.low(self.levels)), *self.metadata)
+
+
+def read_picture(path: Path) -> Decoded:
+    """Read an image file.
+
+    Raises:
+        InputError: missing, not an image, damaged, or of a kind that would lose something.
+    """
+    try:
+        file = path.open("rb")
+    except FileNotFoundError as error:
+        raise InputError(f"{path} does not exist") from error
+    except OSError as error:
+        raise InputError(f"{path} cannot be read as an image: {error}") from error
+    with file:
+        return decode_picture(file, str(path))
+
+
+def decode_picture(file: BinaryIO, name: str) -> Decoded:
+    """`read_picture` of an open file, with what to call it in an error."""
+    try:
+        with warnings.catch_warnings():
+            # Large pictures are welcome; Pillow still refuses truly absurd sizes.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(file, formats=_READ) as picture:
+                _refuse_lossy(name, picture)
+                mode, same = _mode_of(picture)
+                same_depth = not _is_shallow(picture)  # known until the pixels are loaded
+                # np.asarray makes bool of mode "1".
+                values = np.array(picture if same else picture.convert(mode))
+                records = metadata.records_of(picture, file, same and same_depth)
+    except InputError:
+        raise
+    except UnidentifiedImageError as error:
+        raise InputError(f"{name} is not an image that can be read") from error
+    except Exception as error:  # Pillow's plugins raise whatever their parsers run into
+        raise InputError(f"{name} cannot be read as an image: {error}") from error
+    levels = values.astype(np.uint16) if mode == DEEP else None
+    pixels = values.astype(np.uint8) if levels is None else bit_depth.high(levels)
+    pixels = pixels[:, :, None] if pixels.ndim == 2 else pixels
+    return Decoded(pixels, mode, tuple(records), levels)
+
+
+def is_picture(file: BinaryIO, name: str) -> bool:
+    """Whether a file has an image's suffix, or begins as an image does."""
+    if PurePosixPath(name).suffix.lower() in SUFFIXES:
+        return True
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            Image.open(file, formats=_READ)
+    except Exception:  # Pillow's plugins raise whatever their parsers run into
+        return False
+    return True
+
+
+def full_depth(pixels: NDArray[np.uint8], mode: str, data: bytes) -> NDArray[Any]:
+    """The levels of a picture: (H, W, 1) uint16 of mode `DEEP`, the pixels themselves otherwise.
+
+    Args:
+        data: what lies beside it.
+
+    Raises:
+        FormatError: it lacks its low bits, or they are damaged.
+    """
+    if mode != DEEP:
+        return pixels
+    low = sidecar.find(sidecar.unpack(data), sidecar.LOW)
+    if low is None:
+        raise FormatError("a picture of 16 bits lacks its low bits")
+    return bit_depth.join(pixels[:, :, 0], low)[:, :, None]
+
+
+def write_picture(
+    file: BinaryIO, pixels: NDArray[np.uint8], mode: str, suffix: str, data: bytes = b""
+) -> None:
+    """Write an image file's bytes; the inverse of `read_picture`.
+
+    Args:
+        file: open for writing.
+        pixels: (H, W, C) uint8; for mode "1" any value but 0 is a 1.
+        mode: a key of `CHANNELS`.
+        suffix: of the file's name; it says which format to write.
+        data: what lies beside it, as bytes.
+
+    Raises:
+        InputError: the suffix is of no format that keeps these pixels, this mode, or the rest.
+        FormatError: what lies beside it is damaged.
+    """
+    check_suffix(suffix, mode)
+    kind, _, options = _WRITE[suffix.lower()]
+    values = full_depth(pixels, mode, data)
+    if mode == "1":
+        picture = Image.fromarray(values[:, :, 0] != 0)
+    else:
+        picture = Image.fromarray(values[:, :, 0] if values.shape[2] == 1 else values)
+    others = (sidecar.LOW, sidecar.PICTURE, sidecar.FILE)
+    records = [record for record in sidecar.unpack(data) if record[0] not in others]
+    if not can_hold(suffix, mode, {record[0] for record in records}):
+        raise InputError(
+            f"a {suffix} file cannot hold the metadata of this picture; name the output *.png"
+        )
+    if not records:
+        picture.save(file, kind, **options)
+        return
+    # In memory, so that what fails there is the metadata, and what fails below is the disk.
+    out = io.BytesIO()
+    wrong = f"the metadata of a picture is damaged, or does not suit a {suffix} file"
+    try:
+        picture.save(out, kind, **options, **metadata.options_for(kind, records))
+        whole = out.getvalue()
+        whole = png.with_chunks(whole, metadata.of_png(records)) if kind == "PNG" else whole
+        back = decode_picture(io.BytesIO(whole), "it")
+        again = back.pixels if back.levels is None else back.levels[:, :, None]
+    except Exception as error:  # Pillow's plugins raise whatever their parsers run into
+        raise FormatError(f"{wrong}: {error}") from error
+    if not np.array_equal(again, values != 0 if mode == "1" else values):
+        raise FormatError(f"{wrong}: the pixels are read otherwise with it")
+    file.write(whole)
+
+
+def check_beside(picture: Decoded, suffix: str) -> None:
+    """Raise InputError unless what lies beside a picture can be written again.
+
+    Args:
+        suffix: of the file that is to hold it.
+    """
+    mode = "L" if picture.mode == DEEP else picture.mode
+    if not picture.metadata:
+        return
+    records = sidecar.pack(picture.metadata)
+    pixels = np.zeros((2, 3, CHANNELS[mode]), np.uint8)
+    pixels[0, 0] = 1  # EXIF can turn a picture
+    try:
+        write_picture(io.BytesIO(), pixels, mode, suffix, records)
+    except FormatError as error:
+        raise InputError(f"its metadata cannot be kept, remove them first: {error}") from error
+
+
+def is_lossless(suffix: str, mode: str) -> bool:
+    """Whether a file with this suffix can hold pixels of this mode exactly."""
+    return suffix.lower() in _WRITE and mode in _WRITE[suffix.lower()][1]
+
+
+def can_hold(suffix: str, mode: str, kinds: set[bytes]) -> bool:
+    """Whether a file with this suffix can hold such pixels, and records of these kinds."""
+    if not is_lossless(suffix, mode):
+        return False
+    kind = _WRITE[suffix.lower()][0]
+    general = set(metadata.GENERAL) if kind in ("TIFF", "WEBP") else set()
+    return kind == "PNG" or kinds <= general
+
+
+def check_suffix(suffix: str, mode: str) -> None:
+    """Raise InputError, with the remedy, unless `is_lossless`."""
+    if not is_lossless(suffix, mode):
+        name = f"a {suffix} file" if suffix else "a file without a suffix"
+        raise InputError(f"{name} cannot hold this picture exactly; name the output *.png")
+
+
+def _refuse_lossy(name: str, picture: Image.Image) -> None:
+    if picture.format != "MPO" and getattr(picture, "n_frames", 1) > 1:
+        raise InputError(f"{name} holds several pictures; save each as a file of its own")
+    if picture.mode not in CHANNELS.keys() | {"P", "PA"} | _DEEP:
+        raise InputError(
+            f"{name} has pixels of mode {picture.mode}; only 8-bit gray and RGB, with alpha or "
+            "without, 16-bit gray and 1-bit images can be compressed"
+        )
+    if picture.mode in _DEEP:
+        if "transparency" in picture.info:
+            raise InputError(
+                f"{name} has transparent pixels of 16 bits; convert it to 8 bits first"
+            )
+    elif _is_deep(picture):
+        raise InputError(
+            f"{name} has more than 8 bits a channel; of such images only gray ones, as PNG or "
+            "TIFF, can be compressed: convert it to 8 bits first"
+        )
+
+
+def _mode_of(picture: Image.Image) -> tuple[str, bool]:
+    """The mode that a picture's pixels are kept in, and whether it is its own."""
+    clear = "transparency" in picture.info
+    match picture.mode:
+        case "P":
+            return ("RGBA" if clear else "RGB"), False
+        case "PA":
+            return "RGBA", False
+        case "RGB" if clear:
+            return "RGBA", False
+        case "1" | "L" if clear:
+            return "LA", False
+        case mode if mode in _DEEP:
+            return DEEP, True
+    return picture.mode, True
+
+
+def _is_deep(picture: Image.Image) -> bool:
+    """Whether Pillow is about to cut pixels of 16 bits down to 8, which it does silently."""
+    for codec, _, _, args in getattr(picture, "tile", ()):
+        if ";16" in str(args):
+            return True
+        if codec in ("ppm", "ppm_plain"):
+            values = args if isinstance(args, tuple) else (args,)
+            if any(isinstance(value, int) and value > 255 for value in values):
+                return True
+    return False
+
+
+def _is_shallow(picture: Image.Image) -> bool:
+    """Whether Pillow makes 8 bits of gray levels of 2 or 4."""
+    return any(str(each[3]) in ("L;2", "L;4") for each in getattr(picture, "tile", ()))

@@ -1,0 +1,148 @@
+"""The latents of a picture's areas: what the network has to do with a lossy file.
+
+A picture is one area, but for large ones, whose memory would have no bound: these are cut into
+areas that are coded one after another, each as a picture of its own.
+"""
+
+import dataclasses
+import itertools
+from collections.abc import Sequence
+
+import numpy as np
+
+from bitsback.ans.message import Message
+from bitsback.coding.batch import Link
+from bitsback.coding.bits_back import walk
+from bitsback.coding.latents import Latents, posteriors, prepare
+from bitsback.coding.model import LoadedModel, Model, State
+from bitsback.tables import tables
+
+from . import stack
+from .container import Header
+
+SIDE = 1024  # rows and columns of an area, at most
+
+
+def steps_of(loaded: LoadedModel) -> int:
+    """T of a model."""
+    return max(group.step for group in loaded.model.groups)
+
+
+def layers_of(model: Model) -> int:
+    """1 or 2."""
+    return max(group.layer for group in model.groups)
+
+
+def stored(model: Model, high: bool) -> list[int]:
+    """Numbers of the groups that may be stored, in order: all, or those of the highest layer."""
+    top = layers_of(model)
+    return [i for i, group in enumerate(model.groups) if not high or group.layer == top]
+
+
+def first_groups(model: Model, steps: int, high: bool) -> int:
+    """How many of the groups that may be stored belong to the first steps."""
+    return sum(model.groups[i].step <= steps for i in stored(model, high))
+
+
+def parts_of(height: int, width: int) -> list[tuple[slice, slice]]:
+    """Parts of a picture that are coded one after another: one, but for large pictures."""
+    rows, columns = (
+        [slice(begin, begin + SIDE) for begin in range(0, side, SIDE)] for side in (height, width)
+    )
+    return list(itertools.product(rows, columns))
+
+
+def analyse(
+    images: np.ndarray, loaded: LoadedModel, high: bool, number: int
+) -> tuple[list[tuple[np.ndarray, ...]], list[tuple[np.ndarray, ...]], np.ndarray]:
+    """Rows and columns of each picture's groups, and their bits, (N, groups), of one area."""
+    x = np.ascontiguousarray(_padded(images, loaded.multiple).transpose(0, 3, 1, 2))
+    chosen = stored(loaded.model, high)
+    link = _link(x.shape, chosen, number)
+    ask = posteriors(loaded.model, link, x)
+    rows: list[np.ndarray] = []
+    columns: list[np.ndarray] = []
+    bits: list[np.ndarray] = []
+
+    def choose(index: int, state: State, latents: Latents) -> np.ndarray:
+        k = ask(index, state, latents).certain
+        if index in chosen:
+            bits.append(_bits(latents.prior_rows, k - tables.FIRST))
+            rows.append(latents.prior_rows.astype(np.uint16))
+            columns.append((k - tables.FIRST).astype(np.uint8))
+        return k
+
+    walk(loaded.model, link, choose)
+    return list(zip(*rows, strict=True)), list(zip(*columns, strict=True)), np.stack(bits, 1)
+
+
+def decode(
+    header: Header,
+    message: Message,
+    shape: tuple[int, ...],
+    loaded: LoadedModel,
+    number: int,
+    variance: float,
+    seed: int,
+) -> np.ndarray:
+    """The pictures of one area, (N, h, w, C) uint8, their latents popped and the others drawn.
+
+    Args:
+        shape: (N, h, w, C) of the area.
+        number: of the area in its pictures.
+        variance, seed: of the latents that are drawn.
+
+    Raises:
+        FormatError: the stack holds too little.
+    """
+    count, height, width, channels = shape
+    chosen = stored(loaded.model, header.high)
+    chosen = chosen[: first_groups(loaded.model, header.steps, header.high)]
+    sides = (-(-side // loaded.multiple) * loaded.multiple for side in (height, width))
+    link = _link((count, channels, *sides), chosen, number)
+
+    def popped(index: int, state: State, latents: Latents) -> np.ndarray:
+        if index not in chosen:
+            return latents.nothing
+        return stack.pop(message, latents.prior_rows) + tables.FIRST
+
+    visits, state = walk(loaded.model, link, popped)
+    if variance > 0 and len(chosen) < len(visits):
+        freely = dataclasses.replace(link, variance=variance, drawn_seed=seed)
+        known = {i: visits[i].latents.z(visits[i].k) for i in chosen}
+        state = generated(loaded.model, freely, known)
+    return loaded.model.picture(state)[:, :, :height, :width].transpose(0, 2, 3, 1)
+
+
+def generated(model: Model, link: Link, known: dict[int, np.ndarray]) -> State:
+    """The state after all groups: known latents as they are, the others drawn from their priors.
+
+    What is drawn may move the priors of what is known: so this is no walk over k.
+    """
+    state = model.start(link.batch, link.height, link.width)
+    for index, group in enumerate(model.groups):
+        z = known.get(index)
+        if z is None:
+            latents = prepare(link, index, group, model.prior(index, state))
+            z = latents.z(latents.nothing)
+        state = model.step(index, state, z)
+    return state
+
+
+def _link(shape: Sequence[int], chosen: Sequence[int], number: int) -> Link:
+    batch, _, height, width = shape
+    return Link(batch, height, width, 0, number, coded=frozenset(chosen), alike=True)
+
+
+def _padded(images: np.ndarray, multiple: int) -> np.ndarray:
+    """Pictures whose sides are multiples, their last rows and columns repeated."""
+    more = [(0, -side % multiple) for side in images.shape[1:3]]
+    return np.pad(images, ((0, 0), *more, (0, 0)), "edge")
+
+
+def _bits(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """-log2 p of each picture's columns, (N,)."""
+    places = rows * (tables.COLUMNS + 1) + columns
+    flat = tables.prior_table().ravel()
+    freqs = flat[places + 1].astype(np.float64) - flat[places]
+    return (tables.PRECISION - np.log2(freqs)).reshape(len(rows), -1).sum(1)

@@ -1,0 +1,1 @@
+"""Where images come from and where they go to."""

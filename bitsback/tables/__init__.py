@@ -1,0 +1,1 @@
+"""Integer probability tables: exact arithmetic, the latent grid, likelihoods of pixels."""

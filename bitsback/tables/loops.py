@@ -1,0 +1,218 @@
+"""Compiled loops from a model's numbers to table rows: what `grid` and `pixels` do in NumPy.
+
+Imported through `fast.loops` only, since it needs numba. Numbers are int64, and every place that
+is looked up was clipped, so that none leaves its table, whatever a model's numbers are; only
+`kl_bits` trusts its rows to be those of `posterior_rows`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numba
+import numpy as np
+from numba import float64, int64, uint32, uint64, void
+
+from . import tables
+from .tables import (
+    COLUMNS,
+    FIRST,
+    FRACTIONS,
+    LAST,
+    PIXEL_COLUMNS,
+    PIXEL_FRACTIONS,
+    PIXEL_TOTAL,
+    TOTAL,
+)
+
+Array = np.ndarray[Any, Any]
+
+_U32 = numba.types.Array(uint32, 1, "C", readonly=True)
+_I64 = numba.types.Array(int64, 1, "C", readonly=True)
+_F64 = numba.types.Array(float64, 1, "C", readonly=True)
+_I64_2 = numba.types.Array(int64, 2, "C", readonly=True)
+_I64_3 = numba.types.Array(int64, 3, "C", readonly=True)
+_I64_4 = numba.types.Array(int64, 4, "C", readonly=True)
+
+_LEAST_SCALE, _GREATEST_SCALE = tables.PIXEL_SCALES
+_LEAST_WIDTH, _GREATEST_WIDTH = tables.POSTERIOR_WIDTHS
+_LEVELS = 256
+_SUM = 256  # of a mixture's weights
+
+
+@numba.njit(inline="always")
+def _clip(value: int, low: int, high: int) -> int:
+    return max(low, min(high, value))
+
+
+@numba.njit(inline="always")
+def _scale(scales: Array, log_scale: int) -> int:
+    middle = len(scales) // 2
+    return scales[_clip(log_scale, -middle, middle) + middle]
+
+
+@numba.njit(
+    void(_I64, _I64, _I64, _I64, _I64, _I64, _I64, _I64, int64, int64, int64[::1], int64[::1]),
+    cache=True,
+)
+def posterior_rows(
+    q_mean: Array,
+    q_scale: Array,
+    p_mean: Array,
+    p_scale: Array,
+    log_width: Array,
+    dither: Array,
+    scales: Array,
+    radii: Array,
+    per_width: int,
+    shift: int,
+    rows: Array,
+    base: Array,
+) -> None:
+    """`grid.posterior_rows`, into rows and base; `shift` as in `grid._offsets`."""
+    half = int64(1) << (shift - 1)
+    for i in range(len(rows)):
+        inverse = _scale(scales, -(p_scale[i] + per_width * log_width[i]))
+        offset = ((q_mean[i] - p_mean[i]) * inverse + half) >> shift
+        value = offset - dither[i] + FRACTIONS - 1
+        width = (q_scale[i] - p_scale[i] + per_width // 2) // per_width - log_width[i]
+        width = _clip(width, _LEAST_WIDTH, _GREATEST_WIDTH) - _LEAST_WIDTH
+        radius = radii[width]
+        rows[i] = width * FRACTIONS + value % FRACTIONS
+        base[i] = _clip(value // FRACTIONS, FIRST + radius, LAST - radius)
+
+
+@numba.njit(
+    void(_I64, _I64, _I64, _I64, _I64, _I64, int64, int64, int64, int64, int64[::1]), cache=True
+)
+def latents(
+    mean: Array,
+    log_scale: Array,
+    log_width: Array,
+    k: Array,
+    dither: Array,
+    scales: Array,
+    per_width: int,
+    shift: int,
+    drop: int,
+    limit: int,
+    z: Array,
+) -> None:
+    """`grid.latent`, into z; `shift` and `drop` as there."""
+    half = int64(1) << (drop - 1)
+    for i in range(len(z)):
+        step = _scale(scales, log_scale[i] + per_width * log_width[i])
+        halves = 2 * FRACTIONS * k[i] + 2 * dither[i] - (FRACTIONS - 1)
+        z[i] = _clip(((mean[i] << shift) + step * halves + half) >> drop, -limit, limit)
+
+
+@numba.njit(void(_U32, _F64, _F64, _I64, _I64, _I64, _I64, float64[::1]), cache=True)
+def kl_bits(
+    posterior: Array,
+    negentropy: Array,
+    log_prior: Array,
+    rows: Array,
+    base: Array,
+    p_rows: Array,
+    radii: Array,
+    found: Array,
+) -> None:
+    """`grid.kl_bits`, into found.
+
+    Args:
+        posterior: its table, flat; negentropy: sum of Q log2 Q of each of its rows.
+        log_prior: log2 of the prior's frequencies, in rows of 256.
+    """
+    for i in range(len(rows)):
+        radius = radii[rows[i] // FRACTIONS]
+        q_at = rows[i] * (COLUMNS + 1) - FIRST
+        p_at = p_rows[i] * COLUMNS + base[i] - FIRST
+        cross = 0.0
+        for k in range(-radius, radius + 1):
+            freq = int64(posterior[q_at + k + 1]) - int64(posterior[q_at + k])
+            cross += freq * log_prior[p_at + k]
+        found[i] = negentropy[rows[i]] - cross / TOTAL
+
+
+@numba.njit(void(int64[:, ::1]), cache=True)
+def normalise(mass: Array) -> None:
+    """`pixels._normalised`, in place: (M, n) weights that sum to 256 over M.
+
+    Mass is below 2**30 in all: a float64 quotient of integers below 2**53 has the right floor.
+    """
+    for i in range(mass.shape[1]):
+        total, largest = int64(0), 0
+        for m in range(len(mass)):
+            total += mass[m, i]
+            if mass[m, i] > mass[largest, i]:
+                largest = m
+        rest, whole = int64(_SUM), float64(total)
+        for m in range(len(mass)):
+            mass[m, i] = int64(float64(mass[m, i] * _SUM) / whole)
+            rest -= mass[m, i]
+        mass[largest, i] += rest
+
+
+@numba.njit(void(_I64_4, _I64_4, _I64_4, _I64_3, int64, int64[:, ::1]), cache=True)
+def places(
+    means: Array, log_scales: Array, coeffs: Array, x: Array, channel: int, at: Array
+) -> None:
+    """Where level 0 of a channel's components lies in the flat table, into at, (M, n).
+
+    Args:
+        means, log_scales: (B, M, C, P) for P pixels; coeffs: (B, M, C (C - 1) / 2, P).
+        x: (B, C, P), of which the channels before this one are read.
+    """
+    batch, components, _, size = means.shape
+    first = channel * (channel - 1) // 2
+    for b in range(batch):
+        for m in range(components):
+            for p in range(size):
+                mean = means[b, m, channel, p]
+                if channel:
+                    move = int64(0)
+                    for c in range(channel):
+                        move += coeffs[b, m, first + c, p] * (x[b, c, p] - 128)
+                    mean += (move + 64) >> 7
+                mean = _clip(mean, 0, (_LEVELS - 1) * PIXEL_FRACTIONS)
+                scale = _clip(log_scales[b, m, channel, p], _LEAST_SCALE, _GREATEST_SCALE)
+                row = (scale - _LEAST_SCALE) * PIXEL_FRACTIONS + mean % PIXEL_FRACTIONS
+                edge = PIXEL_COLUMNS // 2 - mean // PIXEL_FRACTIONS
+                at[m, b * size + p] = row * PIXEL_COLUMNS + edge
+
+
+@numba.njit(inline="always")
+def _below(table: Array, at: int, level: int) -> int:
+    """A component's cumulative frequency at the lower edge of level 0..256."""
+    if level == 0:
+        return 0
+    return PIXEL_TOTAL if level == _LEVELS else int64(table[at + level])
+
+
+@numba.njit(void(_U32, _I64_2, _I64_2, _I64, uint64[::1], uint64[::1]), cache=True)
+def level_intervals(
+    table: Array, at: Array, weights: Array, levels: Array, starts: Array, freqs: Array
+) -> None:
+    """Intervals of levels under mixtures, into starts and freqs; 0 for what is no level."""
+    for i in range(len(levels)):
+        level = levels[i]
+        start, freq = level, int64(1)
+        if level < 0 or level >= _LEVELS:
+            start, freq = int64(0), int64(0)
+        else:
+            for m in range(len(at)):
+                below = _below(table, at[m, i], level)
+                start += weights[m, i] * below
+                freq += weights[m, i] * (_below(table, at[m, i], level + 1) - below)
+        starts[i], freqs[i] = uint64(start), uint64(freq)
+
+
+@numba.njit(void(_U32, _I64_2, _I64_2, _I64, int64[:, ::1]), cache=True)
+def level_mass(table: Array, at: Array, weights: Array, levels: Array, mass: Array) -> None:
+    """What each component gives to the levels, into mass, (M, n)."""
+    for m in range(len(at)):
+        for i in range(len(levels)):
+            level = _clip(levels[i], 0, _LEVELS - 1)
+            below = _below(table, at[m, i], level)
+            own = _below(table, at[m, i], level + 1) - below
+            mass[m, i] = weights[m, i] * (own + 1)

@@ -1,0 +1,289 @@
+"""Likelihoods of pixels as codecs over integer tables, with integer parameters.
+
+Source: eq. 8-10 of Gregor et al. (2016) for the Gaussian, coded as the mass of each level's bin;
+Salimans et al. (2017), PixelCNN++, for the mixture and its conditioning over the channels.
+"""
+
+import functools
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from bitsback.ans import codecs, compiled
+from bitsback.ans.message import Message
+from bitsback.errors import InputError
+
+from . import arithmetic, tables
+from .tables import (
+    LOGIT_LIMIT,
+    LOGIT_UNIT,
+    PIXEL_COLUMNS,
+    PIXEL_FRACTIONS,
+    PIXEL_SCALES,
+    PIXEL_TOTAL,
+)
+
+_SUM = 256  # of a mixture's integer weights
+_HIGHEST = 255 * PIXEL_FRACTIONS
+
+
+@dataclass(frozen=True)
+class Bernoulli:
+    """Binary pixels.
+
+    Args:
+        logits: int (B, C, H, W), in units of 1/32; clipped to |logit| <= 512.
+    """
+
+    logits: np.ndarray
+
+    def _rows(self) -> np.ndarray:
+        return np.clip(self.logits, -LOGIT_LIMIT, LOGIT_LIMIT) + LOGIT_LIMIT
+
+    def _codec(self) -> codecs.Codec[np.ndarray]:
+        return codecs.categorical(_binary_table(), self._rows(), tables.PRECISION)
+
+    def push(self, message: Message, x: np.ndarray) -> np.ndarray:
+        """Push x, uint8 (B, C, H, W) of 0 and 1; gives every image's code length, (B,) bits."""
+        self._codec().push(message, x)
+        ones = tables.bernoulli_table()[self._rows()].astype(np.int64)
+        return _bits(np.where(x == 1, ones, tables.TOTAL - ones), len(x))
+
+    def only(self, where: np.ndarray) -> "Bernoulli":
+        """The codec of n pixels alone, as (1, C, 1, n), that a mask (B, H, W) picks."""
+        return Bernoulli(picked(self.logits, where))
+
+    def pop(self, message: Message) -> np.ndarray:
+        """Pop x, uint8 (B, C, H, W)."""
+        return self._codec().pop(message)[1].astype(np.uint8)
+
+
+@functools.cache
+def _binary_table() -> np.ndarray:
+    """`tables.bernoulli_table` as cumulative frequencies: (1025, 3), a 0 below a 1."""
+    ends = np.zeros(2 * LOGIT_LIMIT + 1, np.uint32), np.full(2 * LOGIT_LIMIT + 1, tables.TOTAL)
+    found = np.stack([ends[0], tables.TOTAL - tables.bernoulli_table(), ends[1]], 1)
+    found = found.astype(np.uint32)
+    found.flags.writeable = False
+    return found
+
+
+def _bits(freq: np.ndarray, images: int) -> np.ndarray:
+    """Code lengths of so many images, from the frequencies of all their pixels."""
+    found: np.ndarray = tables.PRECISION - np.log2(freq.astype(np.float64))
+    return found.reshape(images, -1).sum(1)
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """Grey levels 0..255 under a mixture of M discretised Gaussians or logistics a channel.
+
+    The components are shared by a pixel's channels: once a channel is known, the weights of the
+    next one's are those of the components given it, so that the joint code length is that of
+    -log sum_m weight_m prod_c p_m(x_c). The cumulative frequency of level v is
+    v + sum_m weight_m T_m(v) of 2**24, where T_m is a component's table with T_m(0) = 0 and
+    T_m(256) = 2**16 - 1, so that every level has at least 1.
+
+    Args:
+        kind: "gaussian" or "logistic".
+        weights: int logits (B, M, H, W), in units of 1/32.
+        means: int (B, M, C, H, W), in units of 1/16 level.
+        log_scales: int (B, M, C, H, W), in 1/8 octaves of a level, -24..48.
+        coeffs: int (B, M, C (C - 1) / 2, H, W), in units of 2**-11: how the later channels' means
+            move with (earlier level - 128).
+        gray: all channels are equal: only the first is coded.
+    """
+
+    kind: str
+    weights: np.ndarray
+    means: np.ndarray
+    log_scales: np.ndarray
+    coeffs: np.ndarray
+    gray: bool = False
+
+    def push(self, message: Message, x: np.ndarray) -> np.ndarray:
+        """Push x, uint8 (B, C, H, W); the last channel first, so that it is popped last.
+
+        Returns:
+            Code length of every image, (B,) bits.
+
+        Raises:
+            InputError: `gray` is set but the channels of x differ.
+            ValueError: x is of another shape.
+        """
+        batch, _, channels, height, width = self.means.shape
+        if x.shape != (batch, channels, height, width):
+            raise ValueError(f"{x.shape} is not the shape of the mixtures' pixels")
+        if self.gray and not (x == x[:, :1]).all():
+            raise InputError("pixels to be coded as gray have channels that differ")
+        bits = np.zeros(batch)
+        for c, levels in reversed(list(enumerate(self._channels(x)))):
+            symbols = x[:, c].ravel()
+            starts, freqs = levels.interval(symbols, slice(0, len(symbols)))
+            message.push(starts, freqs, tables.PRECISION)
+            bits += _bits(freqs, batch)
+        return bits
+
+    def pop(self, message: Message) -> np.ndarray:
+        """Pop x, uint8 (B, C, H, W)."""
+        batch, _, channels, height, width = self.means.shape
+        x = np.empty((batch, channels, height, width), np.uint8)
+        for c, levels in enumerate(self._channels(x)):
+            x[:, c] = levels.pop(message)
+        if self.gray:
+            x[:, 1:] = x[:, :1]
+        return x
+
+    def only(self, where: np.ndarray) -> "Mixture":
+        """The codec of n pixels alone, as (1, C, 1, n), that a mask (B, H, W) picks."""
+        weights, means, log_scales, coeffs = (
+            picked(v, where) for v in (self.weights, self.means, self.log_scales, self.coeffs)
+        )
+        return Mixture(self.kind, weights, means, log_scales, coeffs, self.gray)
+
+    @property
+    def _coded(self) -> int:
+        return 1 if self.gray else self.means.shape[2]
+
+    def _channels(self, x: np.ndarray) -> Iterator["_Levels"]:
+        """The mixtures of the coded channels, each given the channels of x before it.
+
+        A channel of x is read only when the next one's mixture is asked for.
+        """
+        weights = mixture_weights(flat(self.weights))
+        for c in range(self._coded):
+            found = self._levels(x, c, weights)
+            yield found
+            if c + 1 < self._coded:
+                weights = found.posterior_weights(x[:, c].ravel())
+
+    @functools.cached_property
+    def _plain(self) -> tuple[np.ndarray, ...]:
+        """Means, log-scales and coefficients as compiled loops take them, (B, M, _, H * W)."""
+        parameters = self.means, self.log_scales, self.coeffs
+        size = self.means.shape[3] * self.means.shape[4]
+        return tuple(compiled.plain(v).reshape(*v.shape[:3], size) for v in parameters)
+
+    def _levels(self, x: np.ndarray, c: int, weights: np.ndarray) -> "_Levels":
+        table = tables.component_table(self.kind).reshape(-1)
+        return _Levels(table, self._places(x, c), weights, x.shape[:1] + x.shape[2:])
+
+    def _places(self, x: np.ndarray, c: int) -> np.ndarray:
+        if (loops := compiled.loops("tables")) is not None:
+            earlier = compiled.plain(x[:, :c]).reshape(len(x), c, x[0, 0].size)
+            found = np.empty((self.means.shape[1], x[:, 0].size), np.int64)
+            loops.places(*self._plain, earlier, c, found)
+            return found
+        means = self.means[:, :, c].astype(np.int64)
+        first = c * (c - 1) // 2
+        if c:
+            earlier = x[:, None, :c].astype(np.int64) - 128
+            move = (self.coeffs[:, :, first : first + c] * earlier).sum(2)
+            means = means + ((move + 64) >> 7)  # 2**-11 to 1/16 level
+        means = flat(np.clip(means, 0, _HIGHEST))
+        scales = flat(np.clip(self.log_scales[:, :, c], *PIXEL_SCALES))
+        rows = (scales - PIXEL_SCALES[0]) * PIXEL_FRACTIONS + means % PIXEL_FRACTIONS
+        return rows * PIXEL_COLUMNS + PIXEL_COLUMNS // 2 - means // PIXEL_FRACTIONS
+
+
+def picked(values: np.ndarray, where: np.ndarray) -> np.ndarray:
+    """The pixels of (B, ..., H, W) that a mask (B, H, W) picks, (1, ..., 1, n)."""
+    last = np.moveaxis(values, 0, -3)[..., where]
+    return np.ascontiguousarray(last[None, ..., None, :])
+
+
+def flat(parameters: np.ndarray) -> np.ndarray:
+    """(B, M, H, W) as (M, B * H * W)."""
+    return parameters.transpose(1, 0, 2, 3).reshape(parameters.shape[1], -1)
+
+
+@functools.cache
+def _weight_table() -> np.ndarray:
+    """round(2**20 e**(-i/32)), i = 0..1024: weights of a mixture before they are normalised."""
+    weights = arithmetic.exp(-np.arange(2 * LOGIT_LIMIT + 1) / LOGIT_UNIT)
+    return np.floor(weights * 2**20 + 0.5).astype(np.int64)
+
+
+def mixture_weights(logits: np.ndarray) -> np.ndarray:
+    """Integer softmax of (M, n) logits: int64 weights that sum to 256 over M."""
+    wide = logits.astype(np.int64)
+    mass = _weight_table().take(np.minimum(wide.max(0) - wide, 2 * LOGIT_LIMIT))
+    return _normalised(mass)
+
+
+def _normalised(mass: np.ndarray) -> np.ndarray:
+    """Weights in proportion to mass, (M, n): floors of their share of 256, the rest to the largest.
+
+    It may change mass.
+    """
+    if (loops := compiled.loops("tables")) is not None:
+        loops.normalise(mass)
+        return mass
+    weights = mass * _SUM // mass.sum(0)
+    largest = mass.argmax(0)[None]
+    rest = _SUM - weights.sum(0)
+    np.put_along_axis(weights, largest, np.take_along_axis(weights, largest, 0) + rest, 0)
+    return weights
+
+
+@dataclass(frozen=True)
+class _Levels:
+    """One channel of all images, flattened: where its components' tables start, and weights."""
+
+    table: np.ndarray
+    at: np.ndarray  # (M, n): index of level 0 in the flat table
+    weights: np.ndarray  # (M, n)
+    shape: tuple[int, ...]
+
+    def cumulative(self, levels: np.ndarray, where: slice) -> np.ndarray:
+        """Cumulative frequency at the lower edge of levels 0..256, int64 (n,)."""
+        at, weights = self.at[:, where], self.weights[:, where]
+        found = (weights * self.table.take(at + np.minimum(levels, 255))).sum(0)
+        found = np.where(levels == 0, 0, np.where(levels == 256, _SUM * PIXEL_TOTAL, found))
+        return found + levels
+
+    def posterior_weights(self, levels: np.ndarray) -> np.ndarray:
+        """Weights once this channel's levels are known: w_m p_m(level), normalised, (M, n)."""
+        wide = levels.astype(np.int64)
+        if (loops := compiled.loops("tables")) is not None:
+            mass = np.empty_like(self.weights)
+            loops.level_mass(self.table, self.at, self.weights, wide, mass)
+            return _normalised(mass)
+        below = np.where(wide == 0, 0, self.table.take(self.at + wide))
+        above = np.where(
+            wide == 255, PIXEL_TOTAL, self.table.take(self.at + np.minimum(wide, 254) + 1)
+        )
+        # One more, so that no level leaves all weights at zero.
+        return _normalised(self.weights * (above.astype(np.int64) - below + 1))
+
+    def interval(self, levels: np.ndarray, where: slice) -> tuple[np.ndarray, np.ndarray]:
+        """Starts and frequencies of levels."""
+        wide = levels.astype(np.int64)
+        if where == slice(0, len(wide)) and (loops := compiled.loops("tables")) is not None:
+            found = np.empty((2, len(wide)), np.uint64)
+            loops.level_intervals(self.table, self.at, self.weights, wide, *found)
+            return found[0], found[1]
+        starts = self.cumulative(wide, where)
+        return starts, self.cumulative(wide + 1, where) - starts
+
+    def find(self, cf: np.ndarray, where: slice) -> np.ndarray:
+        """The level whose interval holds cf, by exact bisection."""
+        wanted = cf.astype(np.int64)
+        low = np.zeros(len(wanted), np.int64)
+        for span in (128, 64, 32, 16, 8, 4, 2, 1):
+            middle = low + span
+            low = np.where(self.cumulative(middle, where) <= wanted, middle, low)
+        return low
+
+    def codec(self) -> codecs.Codec[np.ndarray]:
+        """The codec of these levels, in the images' shape."""
+        return codecs.from_intervals(self.interval, self.find, self.shape, tables.PRECISION)
+
+    def pop(self, message: Message) -> np.ndarray:
+        """Levels in the images' shape, off the message."""
+        if (loops := message.loops) is None:
+            return self.codec().pop(message)[1]
+        found = np.empty(self.at.shape[1], np.int64)
+        message.pop_compiled(loops.pop_levels, self.table, self.at, self.weights, found)
+        return found.reshape(self.shape)

@@ -1,0 +1,1 @@
+"""Images of any size as equal tiles."""

@@ -1,0 +1,122 @@
+"""Tiles that a picture does not fill: which of their pixels are coded, and what stands elsewhere.
+
+The pixels beyond a picture's edge cost nothing: they are not coded, and both sides put the same
+there. In each pass they repeat the last pixel of their row and column that the pass has within
+the picture, so that they depend on nothing that is coded later.
+"""
+
+import bisect
+import dataclasses
+import functools
+import itertools
+import math
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from bitsback.coding.model import Pixels
+
+from .tiles import grid
+
+Extent = tuple[int, int]
+"""Rows and columns of a tile, from its first ones, that lie in its picture."""
+
+PictureRun = tuple[int, int, int]
+"""So many pictures, one after another, of this height and width."""
+
+
+def tiles_of(pictures: Sequence[PictureRun], height: int, width: int) -> int:
+    """Number of tiles that pictures are cut into."""
+    return sum(n * math.prod(grid(size, (height, width))) for n, *size in pictures)
+
+
+def picture_runs(
+    sizes: Sequence[tuple[int, int]], height: int, width: int
+) -> tuple[PictureRun, ...]:
+    """Pictures as runs of equal ones; none if they all fill their tiles.
+
+    Args:
+        sizes: (H, W) of every picture, in order.
+        height, width: of a tile.
+    """
+    if all(h % height == 0 and w % width == 0 for h, w in sizes):
+        return ()
+    return tuple((len(list(same)), h, w) for (h, w), same in itertools.groupby(sizes))
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """Pictures and the tiles of one size that they are cut into.
+
+    Args:
+        pictures: runs of them; none if they all fill their tiles.
+        height, width: of a tile.
+    """
+
+    pictures: tuple[PictureRun, ...]
+    height: int
+    width: int
+
+    def extents(self, numbers: Iterable[int]) -> tuple[Extent, ...] | None:
+        """Extents of tiles by their numbers, None if they are all whole."""
+        if not self.pictures:
+            return None
+        found = tuple(self._extent(number) for number in numbers)
+        return None if all(e == (self.height, self.width) for e in found) else found
+
+    @functools.cached_property
+    def _ends(self) -> list[int]:
+        """The number of the first tile after each run."""
+        return list(
+            itertools.accumulate(tiles_of([r], self.height, self.width) for r in self.pictures)
+        )
+
+    def _extent(self, number: int) -> Extent:
+        run = bisect.bisect_right(self._ends, number)
+        _, h, w = self.pictures[run]
+        rows, columns = grid((h, w), (self.height, self.width))
+        begin = self._ends[run - 1] if run else 0
+        row, column = divmod((number - begin) % (rows * columns), columns)
+        return min(self.height, h - row * self.height), min(self.width, w - column * self.width)
+
+
+def known(extents: Sequence[Extent], shape: tuple[int, ...], where: Pixels) -> np.ndarray:
+    """Which pixels of a pass lie in the pictures, bool (B, H', W').
+
+    Args:
+        extents: of the tiles.
+        shape: (..., H', W') of the pass.
+        where: rows and columns of its pixels.
+    """
+    found = np.zeros((len(extents), *shape[-2:]), np.bool_)
+    for tile, extent in zip(found, extents, strict=True):
+        rows, columns = _within(extent, where)
+        tile[:rows, :columns] = True
+    return found
+
+
+def fill(part: np.ndarray, extents: Sequence[Extent], where: Pixels) -> None:
+    """Put what both sides put beyond the edges into a pass, (B, C, H', W'), in place.
+
+    Where a pass has no pixel within the picture, all are 0.
+    """
+    for tile, extent in zip(part, extents, strict=True):
+        rows, columns = _within(extent, where)
+        if rows and columns:
+            tile[:, :rows, columns:] = tile[:, :rows, columns - 1 : columns]
+            tile[:, rows:] = tile[:, rows - 1 : rows]
+        else:
+            tile[:] = 0
+
+
+def fill_passes(x: np.ndarray, extents: Sequence[Extent], passes: Sequence[Pixels]) -> None:
+    """`fill` all passes of tiles (B, C, H, W), in place."""
+    for where in passes:
+        fill(x[:, :, *where], extents, where)
+
+
+def _within(extent: Extent, where: Pixels) -> tuple[int, int]:
+    rows, columns = (
+        len(range(*lines.indices(side))) for side, lines in zip(extent, where, strict=True)
+    )
+    return rows, columns

@@ -1,0 +1,1 @@
+"""Speeds and ablations of networks and their training."""

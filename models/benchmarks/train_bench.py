@@ -1,0 +1,107 @@
+"""How fast a configuration trains here, and what share of the device's peak that is.
+
+    python -m bitsback.models.train_bench models/configs/photo.toml --data imagenet176_a.npz
+
+The peak is what a product of two large matrices reaches in the arithmetic of the run, bfloat16 or
+float32, on as many threads; the work of an update is that of its convolutions, forwards and
+backwards, as torch counts it.
+"""
+
+import argparse
+import dataclasses
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from bitsback.errors import BitsbackError
+from bitsback.models import engine
+from bitsback.models.training import data
+from bitsback.models.training.plan import read_config
+from bitsback.models.training.trainer import Trainer
+
+_WARM, _ROUNDS, _SIDE = 3, 6, 2048
+
+
+@dataclasses.dataclass(frozen=True)
+class Speed:
+    """What was measured.
+
+    Args:
+        seconds: an update.
+        pictures: a second, of the smallest size.
+        flops: of an update.
+        peak: floating-point operations a second of a large product of matrices.
+    """
+
+    seconds: float
+    pictures: float
+    flops: float
+    peak: float
+
+    @property
+    def share(self) -> float:
+        """Of the peak."""
+        return self.flops / self.seconds / self.peak
+
+
+def measure(config: Path, inputs: list[Path], device: str = "auto") -> Speed:
+    """Time updates of a fresh run.
+
+    Raises:
+        InputError, ModelError: as `run.run`.
+    """
+    model, plan = read_config(config)
+    where = engine.device_of(device)
+    trainer = Trainer(model, plan, data.load(inputs, model), str(where))
+    for _ in range(_WARM):
+        trainer.one_update()
+    with FlopCounterMode(display=False) as counter:
+        trainer.one_update()
+    seconds = _seconds(trainer.one_update, where)
+    left = torch.randn(_SIDE, _SIDE, device=where)
+    left = left.bfloat16() if plan.bf16 else left
+    product = _seconds(lambda: left @ left, where)
+    flops = float(counter.get_total_flops())
+    return Speed(seconds, plan.batch / seconds, flops, 2.0 * _SIDE**3 / product)
+
+
+def _seconds(work: Callable[[], object], where: torch.device) -> float:
+    """Mean seconds of a call, after a first one."""
+    work()
+    began = _now(where)
+    for _ in range(_ROUNDS):
+        work()
+    return (_now(where) - began) / _ROUNDS
+
+
+def _now(where: torch.device) -> float:
+    if where.type == "cuda":
+        torch.cuda.synchronize(where)
+    return time.perf_counter()
+
+
+def main() -> None:
+    """Print one line."""
+    parser = argparse.ArgumentParser(prog="python -m bitsback.models.train_bench")
+    parser.add_argument("config", type=Path, help="TOML with [model] and [training]")
+    parser.add_argument("--data", type=Path, action="append", required=True)
+    parser.add_argument("--device", default="auto")
+    given = parser.parse_args()
+    try:
+        found = measure(given.config, given.data, given.device)
+    except (BitsbackError, OSError) as error:
+        print(f"bitsback: {error}", file=sys.stderr)
+        sys.exit(2)
+    print(
+        f"{found.seconds:.3f} s an update, {found.pictures:.0f} pictures/s, "
+        f"{found.flops / found.seconds / 1e9:.0f} GFLOP/s: {100 * found.share:.0f} % of "
+        f"{found.peak / 1e9:.0f} ({torch.get_num_threads()} threads)"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Convolutional DRAW: its equations and the arithmetics that run them."""

@@ -1,0 +1,267 @@
+"""The network in floats, as it is trained, with fake quantisation on the grids that code."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from bitsback.models.training import weight_norm
+from bitsback.models.training.distributed import WHOLE, Part
+
+from .config import DrawConfig
+from .grids import (
+    CANVAS_GAIN,
+    CANVAS_LIMIT,
+    CELL_BITS,
+    CELL_LIMIT,
+    EXACT_LIMIT,
+    GATE_BITS,
+    HIDDEN_BITS,
+    PIXEL_BITS,
+    SQUASHED_BITS,
+    WEIGHT_LIMIT,
+    Z_BITS,
+    Z_LIMIT,
+)
+from .layers import Layer, Source, initials, layers
+
+
+def parameters(config: DrawConfig, generator: torch.Generator) -> dict[str, Tensor]:
+    """Fresh parameters: scaled normal weights, forget gates open, nil canvas updates."""
+    found = {}
+    for name, layer in layers(config).items():
+        fan_in = sum(s.channels for part in layer.parts.values() for s in part) * config.kernel**2
+        gain = 0.3 if name == "canvas" or name[0] in "pq" else 1.0
+        if name.startswith("pass"):
+            gain = 0.1
+        if name.startswith("inner"):
+            gain = 1.4
+        if name.startswith("outer"):
+            gain = 0.3
+        for part, sources in layer.parts.items():
+            shape = (layer.out, sum(s.channels for s in sources), config.kernel, config.kernel)
+            found[f"{name}/{part}"] = (
+                torch.randn(shape, generator=generator) * gain / math.sqrt(fan_in)
+            )
+        bias = torch.zeros(layer.out)
+        if name[:4] in ("enc1", "enc2", "dec1", "dec2", "seen"):
+            bias[layer.out // 4 : layer.out // 2] = 1.0
+        found[f"{name}/bias"] = bias
+    for name, (channels, _, _) in initials(config).items():
+        value = torch.zeros(channels)
+        if name == "r" and config.likelihood != "bernoulli":
+            value[config.channels :] = 0.0
+            if config.likelihood == "gaussian":
+                value[config.channels :] = 5.0 / CANVAS_GAIN
+            else:
+                k = config.mixtures
+                c = config.channels
+                value[c : c + k] = 0.0
+                spread = torch.linspace(-0.6, 0.6, k) if k > 1 else torch.zeros(1)
+                value[c + k : c + k + k * c] = spread.repeat_interleave(c)
+                value[c + k + k * c : c + k + 2 * k * c] = 4.0 / CANVAS_GAIN
+        if name.startswith("width"):
+            value[:] = WIDTH
+        found[f"init/{name}"] = value
+    return found
+
+
+def exponents(layer: Layer, weights: dict[str, Tensor], bias: Tensor) -> Tensor:
+    """Per output channel the largest E whose integers obey the exactness bound.
+
+    With w_int = round(w * 2**(E - bits of its source)) and accumulators in units of 2**-E:
+    sum(|w_int| * max|a_int|) + |b_int| + rounding offset < 2**24.
+
+    Returns:
+        (out,) float tensor of integers.
+    """
+    total = bias.abs().double()
+    finest = torch.full_like(total, 60.0)
+    for part, sources in layer.parts.items():
+        for weight, source in _by_source(weights[part], sources):
+            flat = weight.detach().abs().double().flatten(1)
+            total = total + flat.sum(1) * source.limit
+            per_source = torch.floor(torch.log2(WEIGHT_LIMIT / flat.amax(1).clamp_min(1e-12)))
+            finest = torch.minimum(finest, per_source + source.bits)
+    fan_in = sum(
+        weights[part][0, 0].numel() * s.channels * s.limit * 2.0**s.bits
+        for part, sources in layer.parts.items()
+        for s in sources
+    )
+    # Rounding moves a weight by at most 1/2: keep room for all of them, and for the offsets.
+    room = EXACT_LIMIT - 0.5 * fan_in - 2.0 ** (EXACT_LIMIT.bit_length() - 3)
+    bound = torch.floor(torch.log2(room / total.clamp_min(1e-6)))
+    return torch.minimum(bound, finest).clamp_max(layer.bits + 21.0)
+
+
+def _by_source(weight: Tensor, sources: tuple[Source, ...]) -> list[tuple[Tensor, Source]]:
+    pieces = torch.split(weight, [s.channels for s in sources], dim=1)
+    return list(zip(pieces, sources, strict=True))
+
+
+def integer_weight(weight: Tensor, sources: tuple[Source, ...], exponent: Tensor) -> Tensor:
+    """round(w * 2**(E - bits)), (out, in, k, k), as float64 integers."""
+    pieces = []
+    for piece, source in _by_source(weight, sources):
+        scale = torch.exp2(exponent.double() - source.bits)[:, None, None, None]
+        pieces.append(torch.floor(piece.double() * scale + 0.5))
+    return torch.cat(pieces, 1)
+
+
+WIDTH = -3.0
+
+
+class Round(torch.autograd.Function):
+    """floor(x * scale + 1/2) / scale, with the gradient passed straight through."""
+
+    @staticmethod
+    def forward(ctx: object, x: Tensor, scale: float) -> Tensor:
+        return torch.floor(x * scale + 0.5) / scale
+
+    @staticmethod
+    def backward(ctx: object, *grads: Tensor) -> tuple[Tensor, None]:
+        return grads[0], None
+
+
+class FloatOps:
+    """The arithmetic of training: reals, rounded to the grids when `quantised`.
+
+    Args:
+        dropout: share of the LSTMs' outputs that are nil, the others being larger in return.
+        part: which part of a larger batch the pictures are.
+    """
+
+    def __init__(
+        self,
+        config: DrawConfig,
+        params: dict[str, Tensor],
+        quantised: bool = False,
+        dropout: float = 0.0,
+        part: Part = WHOLE,
+    ) -> None:
+        self.config = config
+        self.quantised = quantised
+        self.dropout = dropout
+        self.part = part
+        self.layers = layers(config)
+        self.params = self._quantise(params) if quantised else params
+
+    def _quantise(self, params: dict[str, Tensor]) -> dict[str, Tensor]:
+        found = dict(params)
+        for name, layer in self.layers.items():
+            weights = {part: params[f"{name}/{part}"] for part in layer.parts}
+            bias = params[f"{name}/bias"]
+            exponent = exponents(layer, weights, bias.detach())
+            for part, sources in layer.parts.items():
+                grid = torch.cat([torch.full((s.channels,), float(s.bits)) for s in sources])
+                grid = grid.to(exponent)[None, :, None, None]
+                unit = torch.exp2(grid - exponent[:, None, None, None]).float()
+                whole = integer_weight(weights[part].detach(), sources, exponent).float() * unit
+                found[f"{name}/{part}"] = weights[part] + (whole - weights[part]).detach()
+            unit = torch.exp2(-exponent).float()
+            whole = torch.floor(bias.detach() / unit + 0.5) * unit
+            found[f"{name}/bias"] = bias + (whole - bias).detach()
+        for name, (_, bits, limit) in initials(self.config).items():
+            found[f"init/{name}"] = self.round(params[f"init/{name}"].clamp(-limit, limit), bits)
+        return found
+
+    def round(self, x: Tensor, bits: int) -> Tensor:
+        """x on the grid of `bits` fractional bits, if quantised."""
+        return Round.apply(x, 2.0**bits) if self.quantised else x  # type: ignore[no-untyped-call]
+
+    def initial(self, name: str, batch: int, height: int, width: int) -> Tensor:
+        value = self.params[f"init/{name}"]
+        return value[None, :, None, None].expand(batch, -1, height, width)
+
+    def zeros(self, channels: int, batch: int, height: int, width: int) -> Tensor:
+        like = self.params["init/r"]
+        return like.new_zeros((batch, channels, height, width))
+
+    def convolve(self, sources: list[Tensor], weight: Tensor, bias: Tensor | None) -> Tensor:
+        x = torch.cat(sources, 1) if len(sources) > 1 else sources[0]
+        return functional.conv2d(x, weight, bias, padding=self.config.kernel // 2)
+
+    def partial(self, layer: str, part: str, sources: list[Tensor]) -> Tensor:
+        first = part == next(iter(self.layers[layer].parts))
+        bias = self.params[f"{layer}/bias"] if first else None
+        return self.convolve(sources, self.params[f"{layer}/{part}"], bias)
+
+    # hardtanh clamps; its gradient is one operation, that of clamp four.
+    def finish(self, layer: str, accumulated: Tensor) -> Tensor:
+        kind = self.layers[layer]
+        return functional.hardtanh(self.round(accumulated, kind.bits), kind.low, kind.high)
+
+    def several(self, layers: tuple[str, ...], sources: list[Tensor]) -> list[Tensor]:
+        found = self.convolve(sources, *self.fused(layers))
+        pieces = torch.split(found, [self.layers[layer].out for layer in layers], 1)
+        return [self.finish(layer, piece) for layer, piece in zip(layers, pieces, strict=True)]
+
+    def fused(self, layers: tuple[str, ...]) -> tuple[Tensor, Tensor]:
+        """Weights and biases of layers of the same sources as those of one convolution."""
+        weights = torch.cat([self.params[f"{layer}/h"] for layer in layers])
+        return weights, torch.cat([self.params[f"{layer}/bias"] for layer in layers])
+
+    def lstm(self, gates: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
+        i, f, o, g = gates.chunk(4, 1)
+        i, f, o = (self.round(v.sigmoid(), SQUASHED_BITS) for v in (i, f, o))
+        g = self.round(g.tanh(), SQUASHED_BITS)
+        cell = self.round(f * cell + i * g, CELL_BITS).clamp(-CELL_LIMIT, CELL_LIMIT)
+        out = self.round(self.round(cell, GATE_BITS).tanh(), SQUASHED_BITS)
+        hidden = self.round(o * out, HIDDEN_BITS)
+        return self.dropped(hidden) if self.dropout else hidden, cell
+
+    def dropped(self, hidden: Tensor) -> Tensor:
+        return self.part.drawn(lambda x: functional.dropout(x, self.dropout), hidden)
+
+    def means(self, canvas: Tensor) -> Tensor:
+        means = canvas[:, : self.config.channels]
+        if self.config.likelihood == "bernoulli":
+            means = self.round((means * CANVAS_GAIN).clamp(-8, 8), GATE_BITS).sigmoid()
+            means = self.round(means, SQUASHED_BITS)
+        return self.round(means.clamp(-1, 1), PIXEL_BITS)
+
+    def error(self, x: Tensor, means: Tensor) -> Tensor:
+        return x - means
+
+    def add_canvas(self, canvas: Tensor, update: Tensor) -> Tensor:
+        return (canvas + update).clamp(-CANVAS_LIMIT, CANVAS_LIMIT)
+
+    def add_hidden(self, hidden: Tensor, update: Tensor) -> Tensor:
+        return functional.hardtanh(hidden + update)
+
+    def down(self, x: Tensor, factor: int) -> Tensor:
+        return functional.pixel_unshuffle(x, factor) if factor > 1 else x
+
+    def up(self, x: Tensor, factor: int) -> Tensor:
+        return functional.pixel_shuffle(x, factor) if factor > 1 else x
+
+    def join(self, channels: list[Tensor]) -> Tensor:
+        return torch.cat(channels, 1)
+
+    def latent(self, z: Tensor) -> Tensor:
+        """A sample on the grid of latents."""
+        return self.round(z, Z_BITS).clamp(-Z_LIMIT, Z_LIMIT)
+
+
+class DrawNetwork(nn.Module):
+    """The parameters of a conv DRAW as a torch module.
+
+    Args:
+        normalised: whether its weights are split into gains and directions (see `weight_norm`).
+    """
+
+    def __init__(self, config: DrawConfig, seed: int = 0, normalised: bool = False) -> None:
+        super().__init__()
+        self.config = config
+        found = parameters(config, torch.Generator().manual_seed(seed))
+        for name, value in (weight_norm.split(found) if normalised else found).items():
+            self.register_parameter(name.replace("/", "__"), nn.Parameter(value))
+
+    def named(self) -> dict[str, Tensor]:
+        """The parameters by the names of `layers` and `initials`, and gains if there are any."""
+        return {name.replace("__", "/"): value for name, value in self.named_parameters()}
+
+    def ops(self, quantised: bool, dropout: float = 0.0, part: Part = WHOLE) -> FloatOps:
+        """The arithmetic over the present parameters."""
+        return FloatOps(self.config, weight_norm.joined(self.named()), quantised, dropout, part)

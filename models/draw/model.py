@@ -1,0 +1,130 @@
+"""A conv DRAW as the coder sees it: `bitsback.coding.model.Model` over the integer network."""
+
+from typing import Any, Protocol
+
+import numpy as np
+
+from bitsback.coding import model
+from bitsback.tables import latent_grid, pixels
+
+from . import equations
+from .config import DrawConfig
+from .grids import CANVAS_BITS, CANVAS_GAIN, PIXEL_BITS
+from .passes import passes
+from .reference import shift_right
+
+
+class IntegerArithmetic(equations.Ops, Protocol):
+    """`IntegerOps` or `ReferenceOps`: they also turn int arrays into theirs and back."""
+
+    def tensor(self, values: np.ndarray) -> Any: ...
+    def array(self, values: Any) -> np.ndarray: ...
+
+
+class DrawModel:
+    """Model protocol over an integer arithmetic.
+
+    Args:
+        config: the architecture.
+        ops: the arithmetic, with the weights.
+        log_widths: (C,) int array for every group, 16 log2(delta) or `grid.NIL`.
+    """
+
+    def __init__(
+        self, config: DrawConfig, ops: IntegerArithmetic, log_widths: list[np.ndarray]
+    ) -> None:
+        self.config, self.ops = config, ops
+        self.order = equations.groups(config)
+        self.groups = tuple(
+            model.Group(group.step, group.layer, widths, config.posterior == "constant")
+            for group, widths in zip(self.order, log_widths, strict=True)
+        )
+
+    @property
+    def passes(self) -> tuple[model.Pixels, ...]:
+        """Rows and columns of the pixels of each pass."""
+        return tuple(each.where for each in passes(self.config))
+
+    def start(self, batch: int, height: int, width: int) -> equations.State:
+        """The state before step 1."""
+        return equations.start(self.ops, self.config, batch, height, width)
+
+    def observe(self, x: np.ndarray) -> equations.Memory:
+        """The encoder before step 1; x is uint8 (B, C, H, W)."""
+        return equations.observe(self.ops, self.config, self.ops.tensor(to_network(self.config, x)))
+
+    def prior(self, index: int, state: equations.State) -> latent_grid.Gaussian:
+        """p of eq. 4."""
+        return self._gaussian(equations.prior(self.ops, self.order[index], state))
+
+    def posterior(
+        self, index: int, memory: equations.Memory, state: equations.State, p: latent_grid.Gaussian
+    ) -> tuple[latent_grid.Gaussian, equations.Memory]:
+        """q of eq. 3."""
+        q, memory = equations.posterior(self.ops, self.config, self.order[index], memory, state)
+        return self._gaussian(q), memory
+
+    def step(self, index: int, state: equations.State, z: np.ndarray) -> equations.State:
+        """Eq. 6 and 7."""
+        return equations.step(self.ops, self.config, self.order[index], state, self.ops.tensor(z))
+
+    def likelihood(self, state: equations.State, gray: bool) -> model.Likelihood:
+        """The codec of the next pass's pixels, from the canvas."""
+        canvas = self.ops.array(equations.pixels(self.ops, self.config, state))
+        return likelihood(self.config, canvas.astype(np.int64), gray)
+
+    def picture(self, state: equations.State) -> np.ndarray:
+        """The canvas's means as levels; of a binary model, its probabilities of ink."""
+        means = self.ops.array(self.ops.means(state.r)).astype(np.int64)
+        if self.config.likelihood == "bernoulli":
+            return (means * 255 + (1 << (PIXEL_BITS - 1)) >> PIXEL_BITS).astype(np.uint8)
+        return np.clip(means + 128, 0, 255).astype(np.uint8)
+
+    def reveal(self, state: equations.State, x: np.ndarray) -> equations.State:
+        """The state once a pass's pixels, uint8 (B, C, H', W'), are known."""
+        known = self.ops.tensor(to_network(self.config, x))
+        return equations.reveal(self.ops, self.config, state, known)
+
+    def _gaussian(self, found: equations.Gaussians) -> latent_grid.Gaussian:
+        return latent_grid.Gaussian(self.ops.array(found.mean), self.ops.array(found.log_scale))
+
+
+def to_network(config: DrawConfig, x: np.ndarray) -> np.ndarray:
+    """uint8 pixels as integers on the pixel grid."""
+    wide = x.astype(np.int64)
+    return wide << PIXEL_BITS if config.likelihood == "bernoulli" else wide - 128
+
+
+def likelihood(config: DrawConfig, canvas: np.ndarray, gray: bool) -> model.Likelihood:
+    """The pixel codec whose parameters are the canvas r, int64 (B, channels of r, H, W).
+
+    Source: eq. 8-10 for the Gaussian; Salimans et al. (2017) for the mixture.
+    """
+    gain = int(CANVAS_GAIN)
+    logits = CANVAS_BITS - 5
+    if config.likelihood == "bernoulli":
+        return pixels.Bernoulli(shift_right(canvas * gain, logits))
+    batch, _, height, width = canvas.shape
+    c, m = config.channels, config.mixtures
+    pairs = c * (c - 1) // 2
+    # The canvas counts sixteenths of a grey level from level 128.
+    base = canvas[:, None, :c] + 128 * 16
+    if config.likelihood == "gaussian":
+        weights = np.zeros((batch, 1, height, width), np.int64)
+        means, scales = base, canvas[:, None, c:]
+        coefficients = np.zeros((batch, 1, pairs, height, width), np.int64)
+    else:
+        _, weights, offsets, scales, coefficients = np.split(
+            canvas, np.cumsum([c, m, m * c, m * c]), 1
+        )
+        means = base + offsets.reshape(batch, m, c, height, width)
+        scales = scales.reshape(batch, m, c, height, width)
+        coefficients = coefficients.reshape(batch, m, pairs, height, width)
+    return pixels.Mixture(
+        kind=config.likelihood,
+        weights=np.clip(shift_right(weights * gain, logits), -512, 512),
+        means=means,
+        log_scales=np.clip(shift_right(scales * gain, CANVAS_BITS - 3), -24, 48),
+        coeffs=coefficients,
+        gray=gray,
+    )

@@ -1,0 +1,114 @@
+"""The integer network in NumPy's int64, slow and plain: what the fast one must equal."""
+
+import numpy as np
+
+from .config import DrawConfig
+from .exactness import Tensors
+from .grids import (
+    CANVAS_BITS,
+    CANVAS_GAIN,
+    CANVAS_LIMIT,
+    CELL_BITS,
+    CELL_LIMIT,
+    GATE_BITS,
+    GATE_LIMIT,
+    HIDDEN_BITS,
+    PIXEL_BITS,
+    SQUASHED_BITS,
+)
+from .layers import layers
+from .squash import sigmoid_table, tanh_table
+
+
+def shift_right(values: np.ndarray, bits: int) -> np.ndarray:
+    """floor(values / 2**bits + 1/2)."""
+    return (values + (1 << bits >> 1)) >> bits
+
+
+class ReferenceOps:
+    """The arithmetic of coding on int64 arrays; shifts in place of scaled floors."""
+
+    def __init__(self, config: DrawConfig, tensors: Tensors) -> None:
+        self.config = config
+        self.layers = layers(config)
+        self.tensors = {name: value.astype(np.int64) for name, value in tensors.items()}
+        self.limit = round(GATE_LIMIT * 2**GATE_BITS)
+
+    def tensor(self, values: np.ndarray) -> np.ndarray:
+        """An integer array as this arithmetic carries it."""
+        return values.astype(np.int64)
+
+    def array(self, values: np.ndarray) -> np.ndarray:
+        """A carried array as int32."""
+        return np.ascontiguousarray(values.astype(np.int32))
+
+    def initial(self, name: str, batch: int, height: int, width: int) -> np.ndarray:
+        value = self.tensors[f"init/{name}"][None, :, None, None]
+        return np.broadcast_to(value, (batch, value.shape[1], height, width))
+
+    def zeros(self, channels: int, batch: int, height: int, width: int) -> np.ndarray:
+        return np.zeros((batch, channels, height, width), np.int64)
+
+    def partial(self, layer: str, part: str, sources: list[np.ndarray]) -> np.ndarray:
+        x, weight = np.concatenate(sources, 1), self.tensors[f"{layer}/{part}"]
+        side = weight.shape[-1] // 2
+        padded = np.pad(x, ((0, 0), (0, 0), (side, side), (side, side)))
+        height, width = x.shape[2:]
+        total = np.zeros((x.shape[0], weight.shape[0], height, width), np.int64)
+        for i in range(weight.shape[2]):
+            for j in range(weight.shape[3]):
+                window = padded[:, :, i : i + height, j : j + width]
+                total += np.einsum("oc,bchw->bohw", weight[:, :, i, j], window)
+        return total
+
+    def finish(self, layer: str, accumulated: np.ndarray) -> np.ndarray:
+        kind = self.layers[layer]
+        shift = self.tensors[f"{layer}/exponent"] - kind.bits
+        half = (np.int64(1) << shift) >> 1
+        offset = (self.tensors[f"{layer}/bias"] + half)[None, :, None, None]
+        found = (accumulated + offset) >> shift[None, :, None, None]
+        return np.clip(found, int(kind.low * 2**kind.bits), int(kind.high * 2**kind.bits))
+
+    def several(self, layers: tuple[str, ...], sources: list[np.ndarray]) -> list[np.ndarray]:
+        return [self.finish(layer, self.partial(layer, "h", sources)) for layer in layers]
+
+    def lstm(self, gates: np.ndarray, cell: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        i, f, o, g = np.split(gates + self.limit, 4, 1)
+        i, f, o, g = sigmoid_table()[i], sigmoid_table()[f], sigmoid_table()[o], tanh_table()[g]
+        total = f * cell + ((i * g) << (CELL_BITS - SQUASHED_BITS))
+        limit = int(CELL_LIMIT) << CELL_BITS
+        cell = np.clip(shift_right(total, SQUASHED_BITS), -limit, limit)
+        out = tanh_table()[shift_right(cell, CELL_BITS - GATE_BITS) + self.limit]
+        return shift_right(o * out, 2 * SQUASHED_BITS - HIDDEN_BITS), cell
+
+    def means(self, canvas: np.ndarray) -> np.ndarray:
+        means = canvas[:, : self.config.channels]
+        if self.config.likelihood != "bernoulli":
+            means = np.clip(means, -(1 << CANVAS_BITS), 1 << CANVAS_BITS)
+            return shift_right(means, CANVAS_BITS - PIXEL_BITS)
+        index = shift_right(means * int(CANVAS_GAIN), CANVAS_BITS - GATE_BITS)
+        ink = sigmoid_table()[np.clip(index, -self.limit, self.limit) + self.limit]
+        return shift_right(ink, SQUASHED_BITS - PIXEL_BITS)
+
+    def error(self, x: np.ndarray, means: np.ndarray) -> np.ndarray:
+        return x - means
+
+    def add_canvas(self, canvas: np.ndarray, update: np.ndarray) -> np.ndarray:
+        limit = int(CANVAS_LIMIT) << CANVAS_BITS
+        return np.clip(canvas + update, -limit, limit)
+
+    def add_hidden(self, hidden: np.ndarray, update: np.ndarray) -> np.ndarray:
+        return np.clip(hidden + update, -(1 << HIDDEN_BITS), 1 << HIDDEN_BITS)
+
+    def down(self, x: np.ndarray, factor: int) -> np.ndarray:
+        b, c, h, w = x.shape
+        blocks = x.reshape(b, c, h // factor, factor, w // factor, factor)
+        return blocks.transpose(0, 1, 3, 5, 2, 4).reshape(b, -1, h // factor, w // factor)
+
+    def up(self, x: np.ndarray, factor: int) -> np.ndarray:
+        b, c, h, w = x.shape
+        blocks = x.reshape(b, c // factor**2, factor, factor, h, w)
+        return blocks.transpose(0, 1, 4, 2, 5, 3).reshape(b, -1, h * factor, w * factor)
+
+    def join(self, channels: list[np.ndarray]) -> np.ndarray:
+        return np.concatenate(channels, 1)

@@ -1,0 +1,1 @@
+"""Training: data, losses, the trainer, and from a run to a model that codes."""

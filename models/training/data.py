@@ -1,0 +1,164 @@
+"""Training pictures: uint8 arrays in memory, batches drawn by a counter, so that runs resume."""
+
+import dataclasses
+import math
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bitsback.errors import InputError
+from bitsback.models.draw.config import DrawConfig
+
+from .augment import varied_crop, varied_drawing, window
+
+
+@dataclasses.dataclass(frozen=True)
+class Pictures:
+    """A source of training batches.
+
+    Args:
+        arrays: uint8 arrays (N, H, W, C), each of one size, all at least a crop large.
+        crop: side of the square crops, pixels.
+        sample: whether a level v is turned into a fresh binary pixel of probability v/255.
+        flip: whether crops are mirrored at random.
+        vary: whether crops are varied at random (see `augment`).
+    """
+
+    arrays: tuple[np.ndarray, ...]
+    crop: int
+    sample: bool = False
+    flip: bool = False
+    vary: bool = False
+
+    @property
+    def dims(self) -> int:
+        """Dimensions of one crop."""
+        return self.crop * self.crop * int(self.arrays[0].shape[-1])
+
+    def parts(self) -> "tuple[Pictures, Pictures | None]":
+        """What to train on, and the last fiftieth of each array, held out; None if that is nil."""
+        sizes = [len(array) // 50 for array in self.arrays]
+        train = [array[: len(array) - n] for array, n in zip(self.arrays, sizes, strict=True)]
+        held = [array[len(array) - n :] for array, n in zip(self.arrays, sizes, strict=True) if n]
+        return (
+            dataclasses.replace(self, arrays=tuple(train)),
+            dataclasses.replace(self, arrays=tuple(held)) if held else None,
+        )
+
+    def batch(self, size: int, seed: int, index: int, scale: int = 1) -> Tensor:
+        """Batch number `index` of the run, the same on every call.
+
+        Args:
+            size: crops of side `crop`; a larger `scale` gives as many pixels in fewer crops.
+            scale: how many times larger the crops' sides are.
+
+        Returns:
+            (count_of(size, scale), C, crop * scale, crop * scale) uint8.
+
+        Raises:
+            InputError: no picture is so large.
+        """
+        random = np.random.default_rng([seed, index])
+        side = self.crop * scale
+        arrays = [a for a in self.arrays if min(a.shape[1:3]) >= side]
+        if not arrays:
+            raise InputError(f"no training picture of at least {side} x {side} pixels")
+        # Between pictures and pixels, so that small and reduced pictures are seen often enough.
+        weights = np.array([a.shape[0] * math.sqrt(a.shape[1] * a.shape[2]) for a in arrays])
+        which = random.choice(len(arrays), count_of(size, scale), p=weights / weights.sum())
+        varied = varied_drawing if self.arrays[0].shape[-1] == 1 else varied_crop
+        take = varied if self.vary else window
+        crops = []
+        for i in which:
+            crop = take(arrays[i][random.integers(arrays[i].shape[0])], side, random)
+            crops.append(crop[:, ::-1] if self.flip and random.random() < 0.5 else crop)
+        stacked = np.stack(crops)
+        if self.sample:
+            stacked = (random.integers(0, 255, stacked.shape) < stacked).astype(np.uint8)
+        return torch.from_numpy(np.ascontiguousarray(stacked.transpose(0, 3, 1, 2)))
+
+
+def count_of(size: int, scale: int) -> int:
+    """How many crops, `scale` times as large, have as many pixels as `size`: at least one."""
+    return max(1, size // scale**2)
+
+
+def halved(images: np.ndarray) -> np.ndarray:
+    """Box-downsampled by two: (N, H, W, C) to (N, H // 2, W // 2, C), rounded to nearest."""
+    n, h, w, c = images.shape
+    even = images[:, : h // 2 * 2, : w // 2 * 2].reshape(n, h // 2, 2, w // 2, 2, c)
+    return ((even.astype(np.uint16).sum((2, 4)) + 2) // 4).astype(np.uint8)
+
+
+def load(paths: list[Path], config: DrawConfig) -> Pictures:
+    """Training pictures of .npy and .npz files and folders of PNG files.
+
+    An .npz gives its array `train`, else `train_images`, else `images`. Colour pictures are also
+    used at half size, and mirrored. Grey levels train a Bernoulli model as probabilities of ink.
+
+    Raises:
+        InputError: nothing usable is there, or it does not suit the model.
+    """
+    arrays: list[np.ndarray] = []
+    for path in paths:
+        arrays.extend(_read(path))
+    usable = []
+    for array in arrays:
+        images = array[..., None] if array.ndim == 3 else array
+        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != config.channels:
+            raise InputError(
+                f"training needs uint8 pictures of {config.channels} channels, "
+                f"not {array.dtype} of shape {array.shape}"
+            )
+        usable.append(images)
+        if config.channels == 3:
+            usable.append(halved(images))
+    usable = [a for a in usable if min(a.shape[1:3]) >= config.tile and len(a)]
+    if not usable:
+        raise InputError(f"no training picture of at least {config.tile} x {config.tile} pixels")
+    binary = config.likelihood == "bernoulli"
+    if binary and max(int(a.max()) for a in usable) <= 1:
+        usable = [a * np.uint8(255) for a in usable]
+    return Pictures(tuple(usable), config.tile, sample=binary, flip=config.channels == 3)
+
+
+# What NumPy and Pillow raise on damaged files; Pillow's broken PNG is a SyntaxError.
+_DAMAGED = (OSError, ValueError, EOFError, SyntaxError, zipfile.BadZipFile, zlib.error)
+_NAMES = ("train", "train_images", "images")
+
+
+def _read(path: Path) -> list[np.ndarray]:
+    if not path.exists():
+        raise InputError(f"{path}: no such file")
+    if not path.is_dir() and path.suffix not in (".npy", ".npz"):
+        raise InputError(f"{path}: training reads .npy, .npz and folders of PNG files")
+    try:
+        found = _pngs(path) if path.is_dir() else _arrays(path)
+    except _DAMAGED as error:
+        raise InputError(f"{path}: not a readable array or picture: {error}") from error
+    if not found:
+        what = "PNG file in this folder" if path.is_dir() else f"array named {', '.join(_NAMES)}"
+        raise InputError(f"{path}: no {what}")
+    return found
+
+
+def _pngs(folder: Path) -> list[np.ndarray]:
+    from PIL import Image  # here, so that training on arrays needs no Pillow
+
+    found = []
+    for path in sorted(folder.glob("*.png")):
+        with Image.open(path) as image:
+            found.append(np.asarray(image.convert("RGB"))[None])
+    return found
+
+
+def _arrays(path: Path) -> list[np.ndarray]:
+    found = np.load(path, allow_pickle=False)
+    if isinstance(found, np.ndarray):
+        return [found]
+    with found as arrays:
+        return [arrays[name] for name in _NAMES if name in arrays][:1]

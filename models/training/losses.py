@@ -1,0 +1,195 @@
+"""The objective L = beta * L^x + sum over steps of KL(q || p), eq. 8-11, in nats."""
+
+import dataclasses
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from bitsback.models.draw import equations
+from bitsback.models.draw.config import DrawConfig
+from bitsback.models.draw.floats import DrawNetwork, FloatOps, Round
+from bitsback.models.draw.grids import CANVAS_GAIN
+from bitsback.models.draw.passes import passes
+
+from .distributed import Part
+
+LN2 = math.log(2.0)
+LOG2_UNIFORM = 0.5 * math.log2(12.0)  # of a uniform distribution's width over its sigma
+LEAST_LOG_MASS = -18 * LN2  # of a pixel's level under one component
+WIDTH_BITS = 4  # widths of grids are in sixteenths of an octave
+SCALES = (-6.0, 3.0)  # of the prior, in octaves of the grid's width, as the tables have them
+
+
+@dataclasses.dataclass(frozen=True)
+class Losses:
+    """Nats per picture: likelihood (B,), and KL of every group of latents (groups, B)."""
+
+    likelihood: Tensor
+    kl: Tensor
+
+
+def gaussian_kl(q: equations.Gaussians, p: equations.Gaussians) -> Tensor:
+    """KL(q || p) of diagonal Gaussians from log2 sigma, in nats, elementwise (eq. 7)."""
+    log_ratio = (q.log_scale - p.log_scale) * LN2
+    distance = (q.mean - p.mean) * torch.exp2(-p.log_scale)
+    return 0.5 * (torch.exp(2 * log_ratio) + distance * distance - 1) - log_ratio
+
+
+def dithered(q: equations.Gaussians, p: equations.Gaussians, part: Part) -> tuple[Tensor, Tensor]:
+    """Latents as the shared dithered grid leaves them, and what they cost: (z, nats), elementwise.
+
+    The grid is as wide as gives it the variance of q, which is a constant; the noise is uniform
+    over it, and the cost is that of the grid point under the prior, -log P(k). The tables bound
+    that cost; here it has no bound, and so its gradient does not vanish.
+
+    Source: the paper's section 3, first scheme; Ziv (1985) for the dither.
+    """
+    q, p = (equations.Gaussians(g.mean.float(), g.log_scale.float()) for g in (q, p))
+    log_width = Round.apply(q.log_scale + LOG2_UNIFORM, 2.0**WIDTH_BITS)  # type: ignore[no-untyped-call]
+    width = torch.exp2(log_width)
+    z = q.mean + width * (part.drawn(torch.rand_like, q.mean) - 0.5)
+    inverse = torch.exp2((log_width - p.log_scale).clamp(-SCALES[1], -SCALES[0]))
+    distance = (z - p.mean) / width
+    return z, -_normal_between((distance + 0.5) * inverse, (distance - 0.5) * inverse)
+
+
+def losses(ops: FloatOps, config: DrawConfig, levels: Tensor) -> Losses:
+    """One pass over pictures, latents drawn from q.
+
+    Args:
+        levels: (B, C, H, W) float pixel levels, 0..255, or 0/1 for the Bernoulli likelihood.
+    """
+    batch, _, height, width = levels.shape
+    x = to_network(config, levels)
+    state = equations.start(ops, config, batch, height, width)
+    memory = equations.observe(ops, config, x)
+    kl = []
+    for group in equations.groups(config):
+        p = equations.prior(ops, group, state)
+        q, memory = equations.posterior(ops, config, group, memory, state)
+        if config.posterior == "constant":
+            z, nats = dithered(q, p, ops.part)
+        else:
+            noise = ops.part.drawn(torch.randn_like, q.mean)
+            z = q.mean + torch.exp2(q.log_scale) * noise
+            nats = gaussian_kl(q, p)
+        kl.append(nats.flatten(1).sum(1))
+        state = equations.step(ops, config, group, state, ops.latent(z))
+    r = canvas(ops, config, state, x)
+    return Losses(likelihood_nats(ops, config, r, levels), torch.stack(kl))
+
+
+class Objective(nn.Module):
+    """The losses as a module's forward pass, after which DistributedDataParallel can average.
+
+    Args:
+        part: which part of each batch it is given.
+    """
+
+    def __init__(self, network: DrawNetwork, part: Part) -> None:
+        super().__init__()
+        self.network, self.part = network, part
+
+    def forward(self, levels: Tensor, quantised: bool, dropout: float) -> Losses:
+        """`losses` of the present parameters."""
+        ops = self.network.ops(quantised, dropout, self.part)
+        return losses(ops, self.network.config, levels)
+
+
+def canvas(ops: FloatOps, config: DrawConfig, state: equations.State, x: Tensor) -> Tensor:
+    """The canvas of all pixels, (B, channels of r, H, W), each pass given the pixels before it."""
+    whole = state.r.new_empty(state.r.shape)
+    order = passes(config)
+    for each in order:
+        whole[:, :, *each.where] = equations.pixels(ops, config, state)
+        if each != order[-1]:
+            state = equations.reveal(ops, config, state, x[:, :, *each.where])
+    return whole
+
+
+def to_network(config: DrawConfig, levels: Tensor) -> Tensor:
+    """Pixel levels on the network's pixel grid: {0, 1} as they are, 0..255 to [-1, 1)."""
+    return levels if config.likelihood == "bernoulli" else (levels - 128.0) / 128.0
+
+
+def likelihood_nats(ops: FloatOps, config: DrawConfig, r: Tensor, levels: Tensor) -> Tensor:
+    """-log p(x | r) in nats per picture, as the mass of each pixel's own bin.
+
+    Source: eq. 8-10; for mixtures, PixelCNN++ (Salimans et al., 2017), eq. 1-3.
+    """
+    if config.likelihood == "bernoulli":
+        logits = ops.round((r * CANVAS_GAIN).clamp(-16, 16), 5)
+        return (
+            functional.binary_cross_entropy_with_logits(logits, levels, reduction="none")
+            .flatten(1)
+            .sum(1)
+        )
+    weights, means, log_scales = mixture_parameters(ops, config, r, levels)
+    inverse = torch.exp2(-log_scales)
+    x = levels[:, None]
+    upper, lower = ((x - means + half) * inverse for half in (0.5, -0.5))
+    log_cdf, between = _LOG_CDF[config.likelihood]
+    inner = between(upper, lower)
+    log_mass = torch.where(x < 0.5, log_cdf(upper), torch.where(x > 254.5, log_cdf(-lower), inner))
+    # As large as the tables let it be, but with its gradient: who is wrong and sure must learn it.
+    log_mass = log_mass + (LEAST_LOG_MASS - log_mass).clamp_min(0.0).detach()
+    weighed = log_mass.sum(2) + torch.log_softmax(weights, 1)
+    return -torch.logsumexp(weighed, 1).flatten(1).sum(1)
+
+
+def _logistic_between(upper: Tensor, lower: Tensor) -> Tensor:
+    """log(cdf(upper) - cdf(lower)) = log(cdf(upper) cdf(-lower) (1 - exp(lower - upper)))."""
+    both = functional.logsigmoid(upper) + functional.logsigmoid(-lower)
+    return both + torch.log(-torch.expm1(lower - upper))
+
+
+def _normal_between(upper: Tensor, lower: Tensor) -> Tensor:
+    """log(cdf(upper) - cdf(lower)), by symmetry in the lower tail, where it keeps its digits."""
+    flip = torch.where(upper + lower > 0, -1.0, 1.0)
+    high, low = torch.maximum(flip * upper, flip * lower), torch.minimum(flip * upper, flip * lower)
+    near, far = torch.special.log_ndtr(high), torch.special.log_ndtr(low)
+    return near + torch.log(-torch.expm1(far - near))
+
+
+_LOG_CDF = {
+    "logistic": (functional.logsigmoid, _logistic_between),
+    "gaussian": (torch.special.log_ndtr, _normal_between),
+}
+
+
+def mixture_parameters(
+    ops: FloatOps, config: DrawConfig, r: Tensor, levels: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Weight logits (B, M, H, W), means and log2 scales (B, M, C, H, W) in pixel levels."""
+    batch, _, height, width = r.shape
+    c, m = config.channels, config.mixtures
+    base = 128.0 + 128.0 * r[:, None, :c]
+    if config.likelihood == "gaussian":
+        weights = torch.zeros_like(r[:, :1])
+        means, scales = base, r[:, None, c:]
+        coefficients = None
+    else:
+        pairs = c * (c - 1) // 2
+        sizes = [c, m, m * c, m * c, m * pairs]
+        _, weights, offsets, scales, coefficients = torch.split(r, sizes, 1)
+        means = base + 128.0 * offsets.view(batch, m, c, height, width)
+        scales = scales.view(batch, m, c, height, width)
+        coefficients = coefficients.view(batch, m, pairs, height, width)
+    weights = ops.round((weights * CANVAS_GAIN).clamp(-16, 16), 5)
+    log_scales = ops.round(scales * CANVAS_GAIN, 3).clamp(-3.0, 6.0)
+    means = ops.round(means, 4)
+    if coefficients is not None and c == 3:
+        k = ops.round(coefficients, 11)
+        x = (levels - 128.0)[:, None]
+        shift = torch.stack(
+            [
+                torch.zeros_like(means[:, :, 0]),
+                k[:, :, 0] * x[:, :, 0],
+                k[:, :, 1] * x[:, :, 0] + k[:, :, 2] * x[:, :, 1],
+            ],
+            2,
+        )
+        means = ops.round(means + shift, 4)
+    return weights, means.clamp(0.0, 255.0), log_scales

@@ -1,0 +1,67 @@
+"""A whole training run in a folder: resumed if it was cut, a model folder when it ends."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from bitsback.models import engine, store
+
+from . import checkpoint, data, distributed, export, finish, plan
+from .trainer import Progress, Trainer
+
+SAVE_SECONDS = 30.0
+
+
+def run(
+    config: Path,
+    inputs: list[Path],
+    output: Path,
+    device: str = "auto",
+    seconds: float | None = None,
+    start: Path | None = None,
+) -> Iterator[Progress]:
+    """Train the model of a TOML file; yields where it is, every 50 updates.
+
+    Processes that torchrun started together each take a part. The first one writes all files and
+    raises what any of them does; the others yield nothing.
+
+    Args:
+        config: TOML with [model] and [training].
+        inputs: training pictures (see `data.load`).
+        output: the model folder; its `checkpoint` holds the state and metrics of the run, and is
+            continued from if it is there.
+        device: "auto", "cpu" or "cuda".
+        start: a model folder whose parameters a fresh run starts from, as far as they are of the
+            same names and shapes; the checkpoint, if there is one, is what counts.
+        seconds: stop after this long, and export what has been reached; a later run goes on.
+
+    Raises:
+        InputError: the configuration or the pictures cannot be read.
+        ModelError: the configuration is impossible, also for so many processes, or the checkpoint
+            is not its own.
+    """
+    folder = output / "checkpoint"
+
+    def prepare() -> Trainer:
+        model, schedule = plan.read_config(config)
+        pictures, held = data.load(inputs, model).parts()
+        where = distributed.own(engine.device_of(device), part)
+        trainer = Trainer(model, schedule, pictures, str(where), held, part)
+        if checkpoint.exists(folder):
+            checkpoint.load(trainer, folder)
+        elif start is not None:
+            config_of, tensors, _, _ = store.read(start)
+            trainer.begin(export.restore(config_of, tensors))
+        return trainer
+
+    with distributed.joined() as part:
+        trainer = distributed.together(prepare, part)
+        saved = time.monotonic()
+        for progress in trainer.run(seconds):
+            if distributed.told(time.monotonic() - saved >= SAVE_SECONDS, part):
+                distributed.by_first(lambda: checkpoint.save(trainer, folder), part)
+                saved = time.monotonic()
+            if part.first:
+                yield progress
+        distributed.by_first(lambda: checkpoint.save(trainer, folder), part)
+        distributed.by_first(lambda: finish.finish(trainer, output), part)

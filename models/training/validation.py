@@ -1,0 +1,36 @@
+"""How well a training run codes pictures that no update has seen."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from bitsback.models.draw.config import DrawConfig
+from bitsback.models.draw.floats import FloatOps
+
+from . import losses
+from .data import Pictures
+
+COUNT = 256
+_AT_ONCE = 32
+
+
+@torch.no_grad()
+def bits_per_dim(
+    config: DrawConfig, params: dict[str, Tensor], quantised: bool, held: Pictures, seed: int
+) -> float:
+    """KL-based bits/dim of 256 held-out crops: the same ones, with the same noise, on every call.
+
+    Args:
+        params: by name, such as a run's averages, on the device that is to evaluate them.
+        quantised: whether on the integer grids.
+        seed: of the crops and latents; it seeds torch's generator.
+    """
+    ops = FloatOps(config, params, quantised)
+    device = next(iter(params.values())).device
+    torch.manual_seed(seed)
+    nats = 0.0
+    for levels in torch.split(held.batch(COUNT, seed, 0), _AT_ONCE):
+        found = losses.losses(ops, config, levels.to(device).float())
+        nats += float(found.kl.sum() + found.likelihood.sum())
+    return nats / math.log(2) / COUNT / held.dims
