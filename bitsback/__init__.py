@@ -1,7 +1,7 @@
 """Lossless image compression with latent variable models, by bits-back coding.
 
 `compress`, `decompress`, `open`, `payload_of`, `rate` and `load_model` are the interface, and
-`lossy_encode` and `lossy_decode` that of files which keep a picture's first latents only; importing
+`lossy_encode` and `lossy_decode` that of files which keep an image's first latents only; importing
 this package imports neither torch nor a model.
 """
 

@@ -91,7 +91,7 @@ def compress(
 
 
 def decompress(data: bytes, model: "str | Path | LoadedModel | None" = None) -> np.ndarray:
-    """The very array that `compress` was given; of files, their pictures stacked.
+    """The very array that `compress` was given; of files, their images stacked.
 
     Args:
         data: the bytes of a file.
@@ -183,10 +183,10 @@ def lossy_encode(
     bits_per_dim: float | None = None,
     high: bool = False,
 ) -> bytes:
-    """Store the latents of the first steps of a picture, or of several of one size.
+    """Store the latents of the first steps of an image, or of several of one size.
 
     Args:
-        images: (H, W) or (H, W, 3) uint8, one picture; (N, H, W, 1) or (N, H, W, 3), several.
+        images: (H, W) or (H, W, 3) uint8, one image; (N, H, W, 1) or (N, H, W, 3), several.
         model: one whose posterior has a constant width; if None, the table's choice for the rate.
         steps: how many steps; all if neither this nor a rate is given.
         bits_per_dim: as many steps as fit into this rate, but one at least.
@@ -196,7 +196,7 @@ def lossy_encode(
         The bytes of a lossy file.
 
     Raises:
-        InputError: the pictures cannot be stored, or steps and a rate are both given.
+        InputError: the images cannot be stored, or steps and a rate are both given.
         ModelError: the model's latents cannot be stored alone.
     """
     from bitsback.images.image_set import from_array
@@ -215,7 +215,7 @@ def lossy_decode(
     variance: float = 1.0,
     seed: int = 0,
 ) -> np.ndarray:
-    """The pictures of a lossy file, the latents that it does not store drawn from their priors.
+    """The images of a lossy file, the latents that it does not store drawn from their priors.
 
     Args:
         model: the one that wrote it, if it does not ship.

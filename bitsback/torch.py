@@ -56,7 +56,7 @@ class ImageDataset(Dataset[Any]):
         with api.open(self.path, model) as reader:
             #: numbers of each chunk's images
             self.ranges = tuple(
-                range(first, first + entry.pictures)
+                range(first, first + entry.images)
                 for first, entry in zip(reader.header.firsts, reader.header.chunks, strict=True)
             )
         self._forget()

@@ -161,7 +161,7 @@ def _log_widths(config: DrawConfig, rows: list[Any]) -> list[np.ndarray]:
 
 
 def known_answer(config: DrawConfig, ops: IntegerArithmetic) -> str:
-    """SHA-256 of all outputs of the network over a fixed input: two pictures, fixed latents."""
+    """SHA-256 of all outputs of the network over a fixed input: two images, fixed latents."""
     side = 4 * config.multiple
     random = np.random.Generator(np.random.Philox(key=1604_08772))
     high = 2 if config.likelihood == "bernoulli" else 256

@@ -86,7 +86,7 @@ class Vae:
         """p(x | z)."""
         return pixels.Bernoulli(self._logits(state))
 
-    def picture(self, state: np.ndarray) -> np.ndarray:
+    def image(self, state: np.ndarray) -> np.ndarray:
         """Probabilities of ink."""
         return np.round(255 / (1 + np.exp(-self._logits(state) / 32))).astype(np.uint8)
 

@@ -1,4 +1,4 @@
-"""Draw `how_it_works.svg`: the message's length while one batch of pictures is encoded.
+"""Draw `how_it_works.svg`: the message's length while one batch of images is encoded.
 
     python notebooks/how_it_works.py OUT.svg
 
@@ -40,12 +40,12 @@ STYLE: dict[Any, Any] = {
 
 
 def real_images(count: int) -> tuple[str, np.ndarray]:
-    """At most `count` binary pictures: Omniglot if it is at hand, else scikit-image's.
+    """At most `count` binary images: Omniglot if it is at hand, else scikit-image's.
 
     Returns:
         What they are, and (n, 28, 28) uint8 of 0 and 1: `test_binary` of omniglot.npz in the
         folder that the environment variable BITSBACK_DATA names; or tiles of four of
-        scikit-image's pictures, with a 1 where a pixel is not lighter than Otsu's threshold.
+        scikit-image's images, with a 1 where a pixel is not lighter than Otsu's threshold.
     """
     folder = os.environ.get("BITSBACK_DATA")
     if folder and (file := Path(folder) / "omniglot.npz").is_file():
@@ -53,15 +53,15 @@ def real_images(count: int) -> tuple[str, np.ndarray]:
     from skimage import data, filters
 
     tiles = []
-    for picture in (data.page(), data.text(), data.coins(), data.horse().astype(np.uint8)):
-        dark = picture <= filters.threshold_otsu(picture)
+    for image in (data.page(), data.text(), data.coins(), data.horse().astype(np.uint8)):
+        dark = image <= filters.threshold_otsu(image)
         rows, columns = (side // 28 for side in dark.shape)
         cut = dark[: 28 * rows, : 28 * columns].reshape(rows, 28, columns, 28)
         tiles.append(cut.swapaxes(1, 2).reshape(-1, 28, 28))
     joined = np.concatenate(tiles).astype(np.uint8)
     # Mixed, so that a few of them are of every kind.
     order = np.random.default_rng(0).permutation(len(joined))
-    return "tiles of scikit-image's pictures", joined[order][:count]
+    return "tiles of scikit-image's images", joined[order][:count]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Run:
     """What encoding one link did.
 
     Args:
-        x: the pictures, (B, 1, H, W).
+        x: the images, (B, 1, H, W).
         cost: the bits, as measured on the message.
         canvases: probabilities of ink before the first group and after every one, (B, 1, H, W).
     """
@@ -92,9 +92,9 @@ class Run:
         return [-group.popped for group in groups] + [self.cost.likelihood] + pushes
 
 
-def encode(loaded: LoadedModel, pictures: np.ndarray) -> Run:
-    """Encode pictures (B, H, W) as one link, and decode them again to see the canvases."""
-    x = pictures[:, None]
+def encode(loaded: LoadedModel, images: np.ndarray) -> Run:
+    """Encode images (B, H, W) as one link, and decode them again to see the canvases."""
+    x = images[:, None]
     batch, _, height, width = x.shape
     assert isinstance(loaded.model, coding.DrawModel)
     model, link = loaded.model, Link(batch, height, width, seed=0, index=0)
@@ -120,7 +120,7 @@ def encode(loaded: LoadedModel, pictures: np.ndarray) -> Run:
 
 
 def draw_canvases(axes: Axes, run: Run, shown: int) -> None:
-    """The canvas after every group above its pop, and the pictures above the push of x."""
+    """The canvas after every group above its pop, and the images above the push of x."""
     count = len(run.cost.groups)
     for column, values in enumerate([*run.canvases, run.x]):
         for row in range(shown):
@@ -201,7 +201,7 @@ def figure(run: Run, source: str, shown: int = 3) -> Figure:
     draw_bits(bottom, run)
     bottom.set_xlim(-1.5, 2 * len(run.cost.groups) + 3.6)
     bottom.set_title(
-        f"{len(run.x)} pictures of 28 by 28 pixels ({source}) through the model {MODEL}: "
+        f"{len(run.x)} images of 28 by 28 pixels ({source}) through the model {MODEL}: "
         "bits are borrowed, then paid back",
         loc="left",
         size=10,
@@ -210,11 +210,11 @@ def figure(run: Run, source: str, shown: int = 3) -> Figure:
 
 
 def main(out: Path) -> None:
-    """Run the coder on real pictures and write the figure."""
-    source, pictures = real_images(64)
+    """Run the coder on real images and write the figure."""
+    source, images = real_images(64)
     # Blank tiles show nothing.
-    ink = pictures.mean((1, 2))
-    drawn = pictures[(ink > 0.05) & (ink < 0.3)][:BATCH]
+    ink = images.mean((1, 2))
+    drawn = images[(ink > 0.05) & (ink < 0.3)][:BATCH]
     run = encode(bitsback.load_model(MODEL), drawn)
     with matplotlib.rc_context(STYLE):
         figure(run, source).savefig(out, format="svg", metadata={"Date": None, "Creator": None})

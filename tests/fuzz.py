@@ -29,7 +29,7 @@ from random import Random
 import fuzz_files
 import fuzz_models
 import numpy as np
-from fuzz_files import Case, Pictures, Source
+from fuzz_files import Case, Images, Source
 
 from bitsback.archive.reader import Damage, Reader
 from bitsback.coding.model import LoadedModel
@@ -85,8 +85,8 @@ def build(folder: Path) -> World:
     return World(folder, models, sources)
 
 
-def same(found: Pictures, wanted: Pictures, side: int, reshaped: bool) -> bool:
-    """Whether these are the wanted pictures, or their tiles if they may be cut otherwise."""
+def same(found: Images, wanted: Images, side: int, reshaped: bool) -> bool:
+    """Whether these are the wanted images, or their tiles if they may be cut otherwise."""
     if not reshaped:
         return len(found) == len(wanted) and all(map(np.array_equal, found, wanted))
     for channels in (1, 3):
@@ -120,8 +120,8 @@ def decode(case: Case, random: Random, scratch: Path) -> None:
         kind = case.source.sets[0].manifest["kind"]
         output = scratch / "out" / f"output{SUFFIXES[kind]}"
         written = _write(reader, output)
-        flat = [picture for wanted in case.wanted for picture in wanted]
-        found = [picture[...] for picture in written.pictures]
+        flat = [image for wanted in case.wanted for image in wanted]
+        found = [image[...] for image in written.pixels]
         if not same(found, flat[: len(found)], side, False):
             raise WrongPixelsError("a file with other pixels was written")
     elif way == "write":
@@ -131,10 +131,10 @@ def decode(case: Case, random: Random, scratch: Path) -> None:
         chunk = random.randrange(min(len(case.wanted), len(reader.header.chunks)))
         first, end = reader.header.firsts[chunk], random.choice([1, 2, 5, 6])
         got, wanted = reader[first : first + end], case.wanted[chunk][:end]
-        last = reader.header.chunks[chunk].pictures
+        last = reader.header.chunks[chunk].images
         right = b"".join(p.tobytes() for p in wanted) == got.tobytes()
         if not case.reshaped and end <= last and not right:
-            raise WrongPixelsError(f"the first pictures of chunk {chunk} are others")
+            raise WrongPixelsError(f"the first images of chunk {chunk} are others")
     else:
         damage: list[Damage] = []
         parts: Iterator[ImageSet | Lost]
@@ -142,8 +142,8 @@ def decode(case: Case, random: Random, scratch: Path) -> None:
         for number, held in enumerate(parts):
             if isinstance(held, ImageSet):
                 wanted = case.wanted[number] if number < len(case.wanted) else []
-                if not same(list(held.pictures), wanted, side, case.reshaped):
-                    raise WrongPixelsError(f"the pictures of chunk {number} are others")
+                if not same(list(held.pixels), wanted, side, case.reshaped):
+                    raise WrongPixelsError(f"the images of chunk {number} are others")
         if damage:
             raise damage[0].error
 
@@ -171,7 +171,7 @@ def load(folder: Path, source: Source, random: Random) -> None:
     """
     loaded = store.load(str(folder), "cpu", random.choice(["torch", "numpy"]))
     for number, held in enumerate(Reader(io.BytesIO(source.data), lambda *_: loaded).restored()):
-        if not same(list(held.pictures), source.wanted[number], 8, False):
+        if not same(list(held.pixels), source.wanted[number], 8, False):
             raise WrongPixelsError("an altered model gives other pixels")
 
 

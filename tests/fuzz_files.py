@@ -1,6 +1,6 @@
 """Hostile bitsback files: damage of every layer, outer checksums forged to reach inner ones.
 
-A case is a file, and the pictures that each of its chunks may give if it gives any.
+A case is a file, and the images that each of its chunks may give if it gives any.
 """
 
 import contextlib
@@ -39,7 +39,7 @@ from bitsback.sources.npy import pack_arrays
 from bitsback.sources.read import read_images
 from bitsback.tiles import segments as runs
 
-Pictures = list[np.ndarray]
+Images = list[np.ndarray]
 NUMBERS = [0, 1, 2, 3, 7, 8, 9, 127, 128, 255, 256, 2**15, 2**16 - 1, 2**20, 2**24, 2**28]
 NUMBERS += [2**31 - 1, 2**31, 2**32 - 1, 2**32, 2**48, 2**62, 2**63 - 1, 2**63, 2**64 - 1]
 DEEP: Any = []
@@ -90,9 +90,9 @@ class Source:
         return [self.data[begin : begin + entry.size] for begin, entry in places]
 
     @property
-    def wanted(self) -> list[Pictures]:
-        """The pictures of its chunks."""
-        return [list(held.pictures) for held in self.sets]
+    def wanted(self) -> list[Images]:
+        """The images of its chunks."""
+        return [list(held.pixels) for held in self.sets]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,14 +100,14 @@ class Case:
     """A hostile file.
 
     Args:
-        wanted: the pictures of each chunk, if it gives any.
+        wanted: the images of each chunk, if it gives any.
         reshaped: whether the manifest may tell other shapes, and so cut the tiles otherwise.
     """
 
     kind: str
     source: Source
     data: bytes
-    wanted: list[Pictures]
+    wanted: list[Images]
     reshaped: bool = False
 
 
@@ -128,10 +128,10 @@ def build_sources(folder: Path, models: dict[str, LoadedModel]) -> list[Source]:
     """Files of every kind: one chunk and several, chained and classical, arrays and folders."""
     random = np.random.default_rng(0)
     bits = (random.random((14, 8, 8)) < 0.3).astype(np.uint8)
-    pictures = folder / "pictures"
-    (pictures / "sub").mkdir(parents=True)
+    source = folder / "images"
+    (source / "sub").mkdir(parents=True)
     for name, shape in (("a", (9, 7, 3)), ("b", (8, 8)), ("sub/c", (5, 13)), ("sub/d", (4, 4, 3))):
-        Image.fromarray(random.integers(0, 256, shape, np.uint8)).save(pictures / f"{name}.png")
+        Image.fromarray(random.integers(0, 256, shape, np.uint8)).save(source / f"{name}.png")
     everything = folder / "everything"
     everything.mkdir()
     rgba = Image.fromarray(random.integers(0, 256, (9, 8, 4), np.uint8))
@@ -156,10 +156,10 @@ def build_sources(folder: Path, models: dict[str, LoadedModel]) -> list[Source]:
         ("one chunk", "bits", from_array(bits[:6]), chained),
         ("three chunks", "bits", from_array(bits), {"chunk": 5, **chained}),
         ("other three", "bits", from_array(1 - bits), {"chunk": 5, **chained}),
-        ("folder", "colour", read_images([pictures]), {"chunk": 3, **chained}),
+        ("folder", "colour", read_images([source]), {"chunk": 3, **chained}),
         ("tar", "colour", read_images([folder / "in.tar"]), {"chunk": 2}),
         ("everything", "colour", read_images([everything]), {}),
-        ("picture", "colour", read_images([pictures / "a.png"]), {"seed": 2**64 - 1}),
+        ("image", "colour", read_images([source / "a.png"]), {"seed": 2**64 - 1}),
         ("npz", "bits", read_images([folder / "in.npz"]), {"chunk": 4, "payload": b"user"}),
         ("blank", "bits", from_array(np.zeros((30, 8, 8), bool)), {}),
         ("gray", "colour", from_array(random.integers(0, 256, (3, 8, 8), np.uint8)), {}),
@@ -170,7 +170,7 @@ def build_sources(folder: Path, models: dict[str, LoadedModel]) -> list[Source]:
         source = Source(name, models[model], data, [], [])
         header = source.header
         bounds = zip(header.firsts, header.chunks, strict=True)
-        sets = [part(images, first, first + entry.pictures) for first, entry in bounds]
+        sets = [part(images, first, first + entry.images) for first, entry in bounds]
         users = [options.get("payload", b"")] + [b""] * (len(sets) - 1)
         found.append(dataclasses.replace(source, sets=sets, users=users))
     return found
@@ -242,7 +242,7 @@ def header_fields(source: Source, random: Random) -> Case:
     body = struct.pack("<H", version) + model + tables + varint.pack(seed)
     body += bytes([len(name)]) + name
     for entry in header.chunks:
-        pair = [entry.pictures, entry.size]
+        pair = [entry.images, entry.size]
         if random.random() < 0.3:
             pair[random.randrange(2)] = random.choice(NUMBERS)
         body += varint.pack(pair[0]) + (pair[1] % 2**40).to_bytes(5, "little")
@@ -262,14 +262,14 @@ def index(source: Source, random: Random) -> Case:
     match random.randrange(4):
         case 0:
             entries[number] = container.Entry(
-                max(1, entry.pictures + random.choice([-1, 1])), entry.size
+                max(1, entry.images + random.choice([-1, 1])), entry.size
             )
         case 1:
             shift = random.choice([-4, -1, 1, 4])
-            entries[number] = container.Entry(entry.pictures, max(0, entry.size + shift))
+            entries[number] = container.Entry(entry.images, max(0, entry.size + shift))
             if number + 1 < len(entries):
                 after = entries[number + 1]
-                entries[number + 1] = container.Entry(after.pictures, max(0, after.size - shift))
+                entries[number + 1] = container.Entry(after.images, max(0, after.size - shift))
         case 2 if len(entries) > 1:
             del entries[number]
         case _:
@@ -289,8 +289,8 @@ def head_fields(source: Source, random: Random) -> Case:
     numbers += [head.payload_bytes, head.classical_bytes, head.filler_bytes]
     partial = [len(head.partial), *head.partial]
     segments = [
-        [s.count, s.height, s.width, s.channels, s.classical, len(s.pictures)]
-        + [field for run in s.pictures for field in run]
+        [s.count, s.height, s.width, s.channels, s.classical, len(s.images)]
+        + [field for run in s.images for field in run]
         for s in head.segments
     ]
     for _ in range(random.choice([1, 1, 2])):
@@ -567,17 +567,17 @@ def extra(source: Source, random: Random) -> Case:
 
 
 def around(source: Source, random: Random) -> Case:
-    """What lies beside pictures damaged, or of strange kinds, lengths and names."""
+    """What lies beside images damaged, or of strange kinds, lengths and names."""
     number = random.randrange(len(source.sets))
     held = source.sets[number]
-    of_pictures = [sidecar.unpack(data) for data in held.beside or []]
+    of_images = [sidecar.unpack(data) for data in held.beside or []]
     packed = held.packed
     if random.random() < 0.3:
         packed = damage(packed, random)
     else:
-        records = random.choice(of_pictures)
+        records = random.choice(of_images)
         place = random.randrange(len(records) + 1)
-        kinds = [kind for each in of_pictures for kind, _ in each]
+        kinds = [kind for each in of_images for kind, _ in each]
         kinds += [
             b"IDAT",
             b"IHDR",
@@ -589,7 +589,7 @@ def around(source: Source, random: Random) -> Case:
             b"EXIF",
             b"\0\0\0\0",
         ]
-        data = random.choice([data for each in of_pictures for _, data in each] + [b"", bytes(900)])
+        data = random.choice([data for each in of_images for _, data in each] + [b"", bytes(900)])
         name = random.choice(["../x", "/x", "x.png", "a.png", "b.csv", "", "a\0b", "y" * 5000])
         match random.randrange(4):
             case 0:
@@ -600,7 +600,7 @@ def around(source: Source, random: Random) -> Case:
                 del records[random.randrange(len(records))]
             case _:
                 random.shuffle(records)
-        packed = sidecar.pack_all([sidecar.pack(each) for each in of_pictures])
+        packed = sidecar.pack_all([sidecar.pack(each) for each in of_images])
     text = json.dumps(held.manifest | {"binary": held.binary}).encode()
     data = b"".join(map(payload._pack_part, (text, packed, source.users[number])))
     data = rebuilt(source, number, lambda start: dataclasses.replace(start, payload=data))
@@ -644,12 +644,12 @@ def untouched(sources: list[Source]) -> None:
         for number, chunk in enumerate(source.chunks):
             seed, held = source.header.seed, source.sets[number]
             found = decode_chunk(
-                chunk, container.VERSION, source.loaded, seed, number, len(held.pictures)
+                chunk, container.VERSION, source.loaded, seed, number, len(held.pixels)
             )
-            assert all(map(np.array_equal, found.images.pictures, held.pictures))
+            assert all(map(np.array_equal, found.images.pixels, held.pixels))
             again = rebuilt(source, number, lambda start: start)
             same = dataclasses.replace(source, data=again).chunks[number]
             found = decode_chunk(
-                same, container.VERSION, source.loaded, seed, number, len(held.pictures)
+                same, container.VERSION, source.loaded, seed, number, len(held.pixels)
             )
-            assert all(map(np.array_equal, found.images.pictures, held.pictures))
+            assert all(map(np.array_equal, found.images.pixels, held.pixels))

@@ -72,4 +72,4 @@ def test_a_table_has_a_row_for_the_configuration_and_each_change(tmp_path, monke
     with pytest.raises(SystemExit) as stop:
         ablation.main()
     assert stop.value.code == 2
-    assert "50 pictures" in capsys.readouterr().err
+    assert "50 images" in capsys.readouterr().err

@@ -34,7 +34,7 @@ def loaded(build_model):
 
 @settings(max_examples=200, deadline=None)
 @given(st.lists(st.integers(1, 2000), min_size=1, max_size=60), st.data())
-def test_bounds_divide_all_pictures_evenly(sizes, data):
+def test_bounds_divide_all_images_evenly(sizes, data):
     sizes = np.array(sizes)
     chunk = data.draw(st.one_of(st.none(), st.integers(1, 70)))
     bounds = chunk_bounds(sizes, chunk, 1000)
@@ -43,7 +43,7 @@ def test_bounds_divide_all_pictures_evenly(sizes, data):
     assert all(a[1] == b[0] for a, b in itertools.pairwise(bounds))
     assert all(begin < end for begin, end in bounds)
     if chunk is None:
-        # One picture may be larger than a chunk; two that together are need not be one.
+        # One image may be larger than a chunk; two that together are need not be one.
         most = 1000 + sizes.max()
         assert all(sizes[begin:end].sum() <= most for begin, end in bounds)
     else:

@@ -41,8 +41,8 @@ def exif() -> bytes:
     return found.tobytes()
 
 
-def tags(picture):
-    found = picture.getexif()
+def tags(image):
+    found = image.getexif()
     own = {tag: value for tag, value in found.items() if tag == 0x010E}
     return own, found.get_ifd(0x8769), found.get_ifd(0x8825)
 
@@ -121,9 +121,9 @@ records = st.lists(st.tuples(st.binary(min_size=4, max_size=4), st.binary(max_si
 
 
 @given(st.lists(records, max_size=4))
-def test_records_come_back(of_pictures):
-    packed = [sidecar.pack(each) for each in of_pictures]
-    assert [sidecar.unpack(data) for data in packed] == of_pictures
+def test_records_come_back(of_images):
+    packed = [sidecar.pack(each) for each in of_images]
+    assert [sidecar.unpack(data) for data in packed] == of_images
     data = sidecar.pack_all(packed)
     assert sidecar.unpack_all(data, len(packed)) == (packed if any(packed) else None)
     if data:
@@ -140,13 +140,13 @@ def test_members_come_back(name, content):
 
 
 @given(hnp.arrays(np.uint8, st.tuples(st.integers(1, 4), st.integers(1, 4), st.integers(1, 4))))
-def test_planes_make_the_picture(picture):
-    found = planes.split(picture)
+def test_planes_make_the_image(image):
+    found = planes.split(image)
     assert {plane.shape[2] for plane in found} <= {1, 3}
-    np.testing.assert_array_equal(np.concatenate(found, 2), picture)
+    np.testing.assert_array_equal(np.concatenate(found, 2), image)
     for channels in (1, 3):
         expected = [plane.shape for plane in found if plane.shape[2] == channels]
-        assert planes.shapes([picture.shape], channels) == expected
+        assert planes.shapes([image.shape], channels) == expected
 
 
 MODES = {"L": (), "LA": (2,), "RGB": (3,), "RGBA": (4,)}
@@ -189,14 +189,14 @@ def test_a_gray_model_takes_gray_and_alpha_only(build_model):
     np.testing.assert_array_equal(
         bitsback.decompress(bitsback.compress(images, gray), gray), images
     )
-    with pytest.raises(InputError, match="gray pictures only"):
+    with pytest.raises(InputError, match="gray images only"):
         bitsback.compress(pixels(3, 8, 8, 4), gray)
 
 
 def palette(**options) -> Image.Image:
-    picture = Image.fromarray(pixels(6, 7) % 4, "P")
-    picture.putpalette([10, 20, 30, 40, 50, 60, 70, 80, 90, 100, 110, 120])
-    return picture
+    image = Image.fromarray(pixels(6, 7) % 4, "P")
+    image.putpalette([10, 20, 30, 40, 50, 60, 70, 80, 90, 100, 110, 120])
+    return image
 
 
 @pytest.mark.parametrize(
@@ -239,15 +239,15 @@ def test_every_chunk_of_a_png_comes_back_where_it_was(tmp_path, colour):
     before, after = own_chunks(tmp_path / "a.png"), own_chunks(tmp_path / "b.png")
     assert after == [chunk for chunk in before if chunk[0] != b"prVT"]
     assert len(after) > 9
-    with Image.open(tmp_path / "b.png") as picture:
-        picture.load()
-        assert picture.text == {
+    with Image.open(tmp_path / "b.png") as image:
+        image.load()
+        assert image.text == {
             "Title": "a title",
             "Long": "a text" * 99,
             "Comment": "π",
             "Late": "word",
         }
-        assert picture.info["icc_profile"] == ICC
+        assert image.info["icc_profile"] == ICC
 
 
 def test_chunks_in_terms_of_a_palette_are_dropped_with_it(tmp_path, colour):
@@ -270,8 +270,8 @@ def test_chunks_in_terms_of_a_palette_are_dropped_with_it(tmp_path, colour):
     ],
 )
 def test_exif_profile_and_xmp_come_back(tmp_path, colour, name, written, options):
-    picture = Image.fromarray(pixels(16, 16, 3))
-    picture.save(tmp_path / name, exif=exif(), icc_profile=ICC, **options)
+    image = Image.fromarray(pixels(16, 16, 3))
+    image.save(tmp_path / name, exif=exif(), icc_profile=ICC, **options)
     through([tmp_path / name], tmp_path / written, colour)
     with Image.open(tmp_path / name) as before, Image.open(tmp_path / written) as after:
         np.testing.assert_array_equal(np.array(after), np.array(before))
@@ -293,8 +293,8 @@ def test_a_name_that_cannot_hold_the_metadata_becomes_png(tmp_path, colour):
     Image.fromarray(pixels(5, 5)).save(source / "b.bmp", "PNG")
     through([source], tmp_path / "out", colour)
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.png", "b.bmp"]
-    with Image.open(tmp_path / "out" / "a.png") as picture:
-        assert picture.text == {"Title": "a title"}
+    with Image.open(tmp_path / "out" / "a.png") as image:
+        assert image.text == {"Title": "a title"}
     with pytest.raises(InputError, match=r"name the output \*\.png"):
         through([source / "a.bmp"], tmp_path / "c.tif", colour)
     assert not (tmp_path / "c.tif").exists()
@@ -372,7 +372,7 @@ def test_a_part_of_a_set_has_what_lies_beside_it(tmp_path):
     images = read_images([tmp_path])
     assert to_array(picked(images, [1, 3])).ravel()[[0, 25]].tolist() == [1001, 1003]
     assert to_array(bitsback.images.part(images, 2, 4)).ravel()[[0, 25]].tolist() == [1002, 1003]
-    assert to_array(bitsback.images.first_pictures(images, 2)).max() == 1001
+    assert to_array(bitsback.images.first_images(images, 2)).max() == 1001
 
 
 def test_lost_low_bits_are_a_format_error():
@@ -391,7 +391,7 @@ def test_a_comparison_is_of_pixels_alone(tmp_path, colour):
     assert sizes[0] == sizes[1]
 
 
-def test_lossy_files_and_comparisons_take_plain_pictures_only(tmp_path, colour):
+def test_lossy_files_and_comparisons_take_plain_images_only(tmp_path, colour):
     Image.fromarray(pixels(8, 8, 4)).save(tmp_path / "a.png")
     Image.fromarray(np.full((8, 8), 999, np.uint16)).save(tmp_path / "b.png")
     for name in ("a.png", "b.png"):
@@ -441,10 +441,10 @@ def test_forged_records_are_an_error_or_the_right_pixels(held, suffix, mode):
     values = pixels(5, 6, image_file.CHANNELS[mode])
     file = io.BytesIO()
     try:
-        image_file.write_picture(file, values, mode, suffix, sidecar.pack(held))
+        image_file.write_image(file, values, mode, suffix, sidecar.pack(held))
     except (FormatError, InputError):
         assert not file.getvalue()
         return
-    back = image_file.decode_picture(file, "back")
+    back = image_file.decode_image(file, "back")
     assert back.mode == mode
     np.testing.assert_array_equal(back.pixels, values)

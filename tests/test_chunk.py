@@ -45,8 +45,8 @@ def segments(draw):
     count = draw(st.integers(1, 2**2 if large else 2**18))
     height, width = (draw(st.integers(1, 2**9 if large else 4)) for _ in range(2))
     n, h, w = (draw(st.integers(1, most)) for most in (3, 9, 9))
-    pictures = draw(st.sampled_from([(), ((n, h, w),), ((n, h, w), (1, w, h))]))
-    count = tiles_of(pictures, height, width) or count
+    images = draw(st.sampled_from([(), ((n, h, w),), ((n, h, w), (1, w, h))]))
+    count = tiles_of(images, height, width) or count
     return Segment(
         count=count,
         height=height,
@@ -54,7 +54,7 @@ def segments(draw):
         channels=draw(st.integers(1, 12 if large else 3)),
         gray=draw(st.booleans()),
         classical=draw(st.integers(0, count)),
-        pictures=pictures,
+        images=images,
     )
 
 
@@ -110,7 +110,7 @@ def version2(head, words, size=None):
 @settings(max_examples=100, deadline=None)
 @given(heads(), hnp.arrays(np.uint32, st.integers(0, 40)), st.binary(min_size=16, max_size=16))
 def test_chunks_of_version_2_are_still_read(head, words, checksum):
-    segments = tuple(replace(segment, pictures=()) for segment in head.segments)
+    segments = tuple(replace(segment, images=()) for segment in head.segments)
     head = replace(head, segments=segments, partial=(), pixels_checksum=checksum)
     found, message = unpack_chunk(version2(head, words), version=2)
     assert found == head
@@ -172,7 +172,7 @@ def test_absurd_heads_cannot_be_written(change):
         pack_chunk(replace(HEAD, **change), WORDS)
 
 
-def test_segments_of_version_3_do_not_tell_their_pictures():
+def test_segments_of_version_3_do_not_tell_their_images():
     head = replace(HEAD, segments=HEAD.segments[1:])
     data = pack_chunk(head, WORDS)[:-8]
     cut = data[: -4 * WORDS.size - 1] + data[-4 * WORDS.size :]
@@ -187,7 +187,7 @@ def signed(data):
 
 
 def test_a_forged_head_with_a_good_checksum_is_refused():
-    segments = replace(HEAD.segments[0], pictures=()), HEAD.segments[1]
+    segments = replace(HEAD.segments[0], images=()), HEAD.segments[1]
     data = pack_chunk(replace(HEAD, segments=segments), WORDS)[:-8]
     most = b"\xff\xff\xff\xff\x0f"
     with pytest.raises(FormatError, match="more pixels"):

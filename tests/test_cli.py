@@ -19,7 +19,7 @@ from bitsback.cli import main
 def run(monkeypatch, capsys, *words):
     monkeypatch.setattr(sys, "argv", ["bitsback", *map(str, words)])
     with pytest.raises(SystemExit) as exit_:
-        main.main()
+        main()
     captured = capsys.readouterr()
     return exit_.value.code or 0, captured.out, captured.err
 
@@ -55,25 +55,23 @@ def test_an_npz_comes_back_with_all_its_arrays(model_folder, tmp_path, monkeypat
             assert np.array_equal(found[name], array)
 
 
-def test_a_folder_of_gray_and_colour_pictures_comes_back(
-    build_model, tmp_path, monkeypatch, capsys
-):
+def test_a_folder_of_gray_and_colour_images_comes_back(build_model, tmp_path, monkeypatch, capsys):
     build_model(channels=3, likelihood="logistic", mixtures=2)
     random = np.random.default_rng(0)
     folder = tmp_path / "in"
     (folder / "sub").mkdir(parents=True)
-    pictures = {
+    images = {
         "a.png": random.integers(0, 256, (13, 9, 3), np.uint8),
         "b.png": np.full((8, 20), 7, np.uint8),
         "sub/c.png": random.integers(0, 256, (5, 5), np.uint8),
     }
-    for name, pixels in pictures.items():
+    for name, pixels in images.items():
         Image.fromarray(pixels).save(folder / name)
     words = ("--model", tmp_path / "model")
     packed = tmp_path / "x.bb"
     assert run(monkeypatch, capsys, "compress", folder, "-o", packed, *words)[0] == 0
     assert run(monkeypatch, capsys, "decompress", packed, "-o", tmp_path / "out", *words)[0] == 0
-    for name, pixels in pictures.items():
+    for name, pixels in images.items():
         assert np.array_equal(np.asarray(Image.open(tmp_path / "out" / name)), pixels)
 
 
@@ -207,9 +205,9 @@ def test_bench_sets_every_peer_beside_bitsback(model_folder, tmp_path, monkeypat
 
 
 def test_bench_notices_a_codec_that_changes_a_pixel():
-    pictures = [np.zeros((4, 4, 1), np.uint8)]
+    images = [np.zeros((4, 4, 1), np.uint8)]
     with pytest.raises(bitsback.BitsbackError, match="liar"):
-        benches.measure("liar", pictures, lambda x: x.tobytes(), lambda d: np.ones(16, np.uint8))
+        benches.measure("liar", images, lambda x: x.tobytes(), lambda d: np.ones(16, np.uint8))
 
 
 @pytest.mark.parametrize(
@@ -270,7 +268,7 @@ def test_chunks_and_micro_batches_change_no_image(model_folder, tmp_path, monkey
     code, out, _ = run(monkeypatch, capsys, "info", packed, "--json")
     assert code == 0
     chunks = json.loads(out)["chunks"]
-    assert [chunk["pictures"] for chunk in chunks] == [8, 8, 8, 6]
+    assert [chunk["images"] for chunk in chunks] == [8, 8, 8, 6]
     assert chunks[0]["batch"] == 7
     assert chunks[0]["segments"][0]["classical"] < 8
     for micro in ((), ("--micro-batch", 2)):

@@ -1,4 +1,4 @@
-"""Ray actors give the bytes and the pictures of one process, also when one of them is killed."""
+"""Ray actors give the bytes and the images of one process, also when one of them is killed."""
 
 import dataclasses
 import functools
@@ -50,7 +50,7 @@ def test_actors_write_and_read_the_file_of_one_process(folder, running):
     reader = Reader(io.BytesIO(data), lambda *_: bitsback.load_model(folder))
     decode = functools.partial(cluster.decoded, recipe=plan, jobs=2)
     parts = list(reader.restored(decode=decode))
-    found = np.concatenate([np.stack(list(part.pictures))[..., 0] for part in parts])
+    found = np.concatenate([np.stack(list(part.pixels))[..., 0] for part in parts])
     assert np.array_equal(found, images)
     damaged = bytearray(data)
     damaged[-3] ^= 1
@@ -87,7 +87,7 @@ def test_the_command_line_takes_the_engine(folder, running, tmp_path, monkeypatc
     for command in (compress, ("decompress", tmp_path / "x.bb", "-o", tmp_path / "y.npy", *words)):
         monkeypatch.setattr(sys, "argv", ["bitsback", *map(str, command)])
         with pytest.raises(SystemExit) as exit_:
-            main.main()
+            main()
         assert not exit_.value.code
     assert np.array_equal(np.load(tmp_path / "y.npy"), images)
     assert (tmp_path / "x.bb").read_bytes() == bitsback.compress(images, folder, chunk=5)
@@ -95,7 +95,7 @@ def test_the_command_line_takes_the_engine(folder, running, tmp_path, monkeypatc
         sys, "argv", ["bitsback", *map(str, compress[:-4]), "--address", "somewhere"]
     )
     with pytest.raises(SystemExit) as exit_:
-        main.main()
+        main()
     assert exit_.value.code == 2
     assert "--engine ray" in capsys.readouterr().err
 

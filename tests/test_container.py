@@ -68,7 +68,7 @@ def test_headers_of_version_2_are_still_read(header, model_sha256, tables_sha256
     name = header.model.encode()
     body = struct.pack("<H32s8sQB", 2, model_sha256, tables_sha256, header.seed, len(name)) + name
     for entry in header.chunks:
-        body += struct.pack("<IQ", entry.pictures, entry.size)
+        body += struct.pack("<IQ", entry.images, entry.size)
     head = pack_header(HEADER)[:8] + struct.pack("<I", len(body)) + body
     data = head + struct.pack("<I", zlib.crc32(head))
     found = read(data)
@@ -78,10 +78,10 @@ def test_headers_of_version_2_are_still_read(header, model_sha256, tables_sha256
     assert found.size == len(data)
 
 
-def test_the_index_says_where_chunks_lie_and_which_pictures_they_hold():
+def test_the_index_says_where_chunks_lie_and_which_images_they_hold():
     assert HEADER.offsets == [HEADER.size, HEADER.size + 300]
     assert HEADER.firsts == [0, 7]
-    assert HEADER.pictures == 9
+    assert HEADER.images == 9
     assert HEADER.file_size == HEADER.size + 400
 
 
@@ -154,4 +154,4 @@ def test_a_forged_body_with_a_good_checksum_is_refused_or_read(body):
         header = read(head + struct.pack("<I", zlib.crc32(head)))
     except FormatError:
         return
-    assert header.pictures > 0
+    assert header.images > 0

@@ -24,7 +24,7 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (5, 9, 7, 3)).astype(np.uint8
 
 
 class Torchvision:
-    """What torchvision's data sets look like: items are (picture, label)."""
+    """What torchvision's data sets look like: items are (image, label)."""
 
     def __init__(self, images, make):
         self.images, self.make = images, make
@@ -39,7 +39,7 @@ class Torchvision:
 @pytest.mark.parametrize(
     "make",
     [Image.fromarray, np.asarray, lambda x: torch.from_numpy(x.transpose(2, 0, 1).copy())],
-    ids=["picture", "array", "tensor"],
+    ids=["image", "array", "tensor"],
 )
 def test_pairs_of_image_and_label_are_taken(make):
     assert np.array_equal(images_of(Torchvision(IMAGES, make)), IMAGES)
@@ -153,7 +153,7 @@ def served(tmp_path, monkeypatch):
 def run(monkeypatch, capsys, *words):
     monkeypatch.setattr(sys, "argv", ["bitsback", "download", *map(str, words)])
     with pytest.raises(SystemExit) as exit_:
-        main.main()
+        main()
     return exit_.value.code or 0, capsys.readouterr().err
 
 

@@ -25,11 +25,11 @@ def test_levels_have_their_bits(kind):
     assert used.bit_length() - ((used & -used).bit_length() - 1) == bits
 
 
-def test_sizes_are_of_all_pictures(build_model):
+def test_sizes_are_of_all_images(build_model):
     pytest.importorskip("imagecodecs")
     loaded = build_model(likelihood="logistic", mixtures=2)
     lights = [np.random.default_rng(n).random((8, 8)) for n in range(2)]
     one, two = (bit_depth.measure("12 bits, sRGB", lights[:n], loaded) for n in (1, 2))
     assert (one.pixels, two.pixels) == (64, 128)
-    for field in ("png", "jpeg_xl", "two_pictures", "ours"):
+    for field in ("png", "jpeg_xl", "two_images", "ours"):
         assert 0 < getattr(one, field) < getattr(two, field)

@@ -66,8 +66,8 @@ def trainer(case: str, part: Part) -> Trainer:
     plan = dataclasses.replace(PLAN, **changes)
     plan = dataclasses.replace(plan, batch=plan.batch // part.size)
     binary = config.likelihood == "bernoulli"
-    pictures = data.Pictures((squares(64, 20, config.channels),), 8, sample=binary)
-    return Trainer(config, plan, pictures, "cpu", None, part)
+    images = data.TrainingImages((squares(64, 20, config.channels),), 8, sample=binary)
+    return Trainer(config, plan, images, "cpu", None, part)
 
 
 def curve(run: Trainer, until: int | None = None) -> np.ndarray:
@@ -254,11 +254,11 @@ def test_the_parts_of_the_noise_are_the_noise(draw, layout, size):
 )
 def test_a_batch_that_cannot_be_shared_is_refused(batch, sizes, processes, fits):
     plan = dataclasses.replace(PLAN, batch=batch, sizes=sizes)
-    pictures = data.Pictures((squares(9, 64),), 8)
+    images = data.TrainingImages((squares(9, 64),), 8)
 
     def parts():
         return [
-            Trainer(LOGISTIC, plan, pictures, "cpu", None, Part(rank, processes))
+            Trainer(LOGISTIC, plan, images, "cpu", None, Part(rank, processes))
             for rank in range(processes)
         ]
 
@@ -267,14 +267,14 @@ def test_a_batch_that_cannot_be_shared_is_refused(batch, sizes, processes, fits)
             parts()
         return
     for scale in (1 << i for i in range(sizes)):
-        whole = pictures.batch(batch * processes, 0, 0, scale)
-        shares = [run.part.of(pictures.batch(run.batch, 0, 0, scale)) for run in parts()]
+        whole = images.batch(batch * processes, 0, 0, scale)
+        shares = [run.part.of(images.batch(run.batch, 0, 0, scale)) for run in parts()]
         assert len({share.shape for share in shares}) == 1
         assert torch.equal(torch.cat(shares), whole)
 
 
 def write_run(folder: Path, batch: int, sizes: int = 1, updates: int = 30) -> tuple[Path, Path]:
-    """A configuration and its training pictures."""
+    """A configuration and its training images."""
     fields = {**SMALL.to_dict(), "doublings": 1}
     lines = ["[model]", *(f"{name} = {json.dumps(v)}" for name, v in fields.items())]
     lines += ["[training]", f"updates = {updates}", "bf16 = false", "learning_rate = 5e-3"]
@@ -285,8 +285,8 @@ def write_run(folder: Path, batch: int, sizes: int = 1, updates: int = 30) -> tu
 
 
 def test_the_command_line_stops_goes_on_and_leaves_one_model_that_codes(tmp_path):
-    config, pictures = write_run(tmp_path, 2)
-    words = ("-m", "bitsback.models", config, "--data", pictures, "-o", tmp_path / "out")
+    config, data = write_run(tmp_path, 2)
+    words = ("-m", "bitsback.models", config, "--data", data, "-o", tmp_path / "out")
     stopped = torchrun(*words, "--seconds", 0)
     assert stopped.returncode == 0, stopped.stderr
     ended = torchrun(*words)
@@ -300,9 +300,9 @@ def test_the_command_line_stops_goes_on_and_leaves_one_model_that_codes(tmp_path
     assert names == ["checkpoint.safetensors", "log.json"]
 
     (tmp_path / "one").mkdir()
-    config, pictures = write_run(tmp_path / "one", 4)
-    list(run_module.run(config, [pictures], tmp_path / "one" / "out", "cpu", seconds=0))
-    list(run_module.run(config, [pictures], tmp_path / "one" / "out", "cpu"))
+    config, data = write_run(tmp_path / "one", 4)
+    list(run_module.run(config, [data], tmp_path / "one" / "out", "cpu", seconds=0))
+    list(run_module.run(config, [data], tmp_path / "one" / "out", "cpu"))
     curves = [
         json.loads((folder / "out" / "log.json").read_text())["curve"]
         for folder in (tmp_path, tmp_path / "one")
@@ -319,16 +319,16 @@ def test_the_command_line_stops_goes_on_and_leaves_one_model_that_codes(tmp_path
 @pytest.mark.parametrize(
     ("batch", "sizes", "output", "sentence"),
     [
-        (3, 2, "out", "2 processes cannot share the 6 pictures"),
+        (3, 2, "out", "2 processes cannot share the 6 images"),
         (2, 1, "x.npy", "Not a directory"),  # which the first process alone finds out, at the end
     ],
 )
 def test_a_run_that_fails_ends_in_all_processes_with_one_sentence(
     tmp_path, batch, sizes, output, sentence
 ):
-    config, pictures = write_run(tmp_path, batch, sizes)
+    config, images = write_run(tmp_path, batch, sizes)
     before = sorted(tmp_path.iterdir())
-    words = (config, "--data", pictures, "-o", tmp_path / output)
+    words = (config, "--data", images, "-o", tmp_path / output)
     done = torchrun("-m", "bitsback.models", *words)
     assert done.returncode != 0
     said = [line for line in done.stderr.splitlines() if line.startswith("bitsback: ")]

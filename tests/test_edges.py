@@ -1,4 +1,4 @@
-"""What stands beyond a picture's edge is not coded, and both sides put the same there."""
+"""What stands beyond an image's edge is not coded, and both sides put the same there."""
 
 import dataclasses
 
@@ -21,18 +21,18 @@ PASSES = {n: tuple(p.where for p in passes(dataclasses.replace(SMALL, passes=n))
 
 @given(st.lists(st.tuples(SIDES, SIDES), min_size=1, max_size=9), st.integers(1, 9))
 def test_extents_are_those_of_the_tiles_that_are_cut(sizes, tile):
-    pictures = [np.ones((h, w, 1), np.uint8) for h, w in sizes]
-    runs = padding.picture_runs(sizes, tile, tile)
+    images = [np.ones((h, w, 1), np.uint8) for h, w in sizes]
+    runs = padding.image_runs(sizes, tile, tile)
     layout = padding.Layout(runs, tile, tile)
-    count = tiles.count([p.shape for p in pictures], (tile, tile))
+    count = tiles.count([p.shape for p in images], (tile, tile))
     if not runs:
         assert all(h % tile == w % tile == 0 for h, w in sizes)
         assert layout.extents(range(count)) is None
         return
     assert padding.tiles_of(runs, tile, tile) == count
     assert [size for n, *size in runs for _ in range(n)] == [list(size) for size in sizes]
-    # Values of the tiles, padding left out, are known from the picture's own side.
-    values = tiles.values([p.shape for p in pictures], (tile, tile))
+    # Values of the tiles, padding left out, are known from the image's own side.
+    values = tiles.values([p.shape for p in images], (tile, tile))
     for number in range(count):
         extents = layout.extents([number])
         assert values[number] == (tile**2 if extents is None else np.prod(extents[0]))

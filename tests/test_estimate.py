@@ -15,7 +15,7 @@ from bitsback.sources import read
 
 
 def drawings(count: int) -> np.ndarray:
-    """Binary pictures that get busier with their number."""
+    """Binary images that get busier with their number."""
     random = np.random.default_rng(0)
     ink = np.linspace(0.05, 0.4, count)[:, None, None]
     return (random.random((count, 16, 16)) < ink).astype(np.uint8)
@@ -43,7 +43,7 @@ def test_a_small_set_is_compressed_whole(build_model):
     assert found.size == pytest.approx(real, rel=0.05)
 
 
-def test_what_lies_beside_the_pictures_counts(build_model, tmp_path, monkeypatch):
+def test_what_lies_beside_the_images_counts(build_model, tmp_path, monkeypatch):
     monkeypatch.setattr("bitsback.archive.estimate.SAMPLE_VALUES", 64 * 20)
     random = np.random.default_rng(0)
     for number in range(60):
@@ -68,7 +68,7 @@ def test_names_of_files_count(build_model, tmp_path):
     images = read.read_images([folder])
     some = picked(images, [3, 17])
     assert some.manifest["names"] == ["003.png", "017.png"]
-    assert np.array_equal(some.pictures[1], images.pictures[17])
+    assert np.array_equal(some.pixels[1], images.pixels[17])
     assert picked(images, range(40)) is images
     coding = Coding(build_model())
     real = len(writer.compress_set(images, coding.loaded).data)
@@ -81,7 +81,7 @@ def test_a_dry_run_tells_and_writes_nothing(build_model, tmp_path, monkeypatch, 
     words = ["compress", tmp_path / "x.npy", "-o", tmp_path / "x.bb", "--model", tmp_path / "model"]
     monkeypatch.setattr(sys, "argv", ["bitsback", *map(str, words), "--dry-run"])
     with pytest.raises(SystemExit) as exit_:
-        main.main()
+        main()
     assert not exit_.value.code
     told = capsys.readouterr().out
     assert told.startswith("about ")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from conftest import SMALL, random_model
 from skimage import data
-from test_lossy import CONSTANT, TWO, loaded, pictures
+from test_lossy import CONSTANT, TWO, loaded, random_images
 
 from bitsback.cli import main
 from bitsback.errors import InputError
@@ -20,17 +20,17 @@ from bitsback.models import store
 def run(monkeypatch, capsys, *words):
     monkeypatch.setattr(sys, "argv", ["bitsback", "figure", *map(str, words)])
     with pytest.raises(SystemExit) as exit_:
-        main.main()
+        main()
     captured = capsys.readouterr()
     return exit_.value.code or 0, captured.err
 
 
 @pytest.fixture
 def folder(tmp_path):
-    """An untrained model for tiles of 16 and a .npy of pictures."""
+    """An untrained model for tiles of 16 and a .npy of images."""
     config = dataclasses.replace(TWO, tile=16)
     store.save(tmp_path / "model", config, *random_model(config))
-    np.save(tmp_path / "x.npy", pictures(8, 32, 32, 3))
+    np.save(tmp_path / "x.npy", random_images(8, 32, 32, 3))
     return tmp_path
 
 
@@ -67,20 +67,20 @@ def test_what_cannot_be_drawn_is_one_sentence(words, word, tmp_path, monkeypatch
 
 
 def test_the_first_steps_are_those_of_the_lossy_file():
-    model, images = loaded(), pictures(3, 16, 16, 3)
+    model, images = loaded(), random_images(3, 16, 16, 3)
     for steps in (1, 2, 3):
         stored = coder.encode(images, model, steps, bare=True).data
-        # One dither for all pictures there, each its own here: the first picture's is the same.
+        # One dither for all images there, each its own here: the first image's is the same.
         shown = latents.from_first(images, model, steps, 0.0)[0]
         assert np.array_equal(shown, coder.decode(stored, model, 0.0)[0])
     assert latents.steps_of(model, 7) == [0, 1, 2, 3]
     with pytest.raises(InputError, match="multiples of 4"):
-        latents.from_first(pictures(1, 18, 16, 3), model, 1)
+        latents.from_first(random_images(1, 18, 16, 3), model, 1)
 
 
-def test_latents_of_a_posterior_that_depends_on_the_picture_are_drawn_from_it():
+def test_latents_of_a_posterior_that_depends_on_the_image_are_drawn_from_it():
     model = loaded(dataclasses.replace(CONSTANT, posterior="gaussian"))
-    images = pictures(2, 16, 16, 3)
+    images = random_images(2, 16, 16, 3)
     one, two, other = (latents.from_first(images, model, 3, 1.0, seed) for seed in (1, 1, 2))
     assert np.array_equal(one, two)
     assert not np.array_equal(one, other)
@@ -97,7 +97,7 @@ def test_samples_differ_and_repeat_with_their_seed(config):
 
 
 def test_information_is_the_cost_of_every_step_and_layer():
-    model, images = loaded(TWO), pictures(4, 16, 16, 3)
+    model, images = loaded(TWO), random_images(4, 16, 16, 3)
     found = latents.information(images, model)
     assert list(zip(found.steps, found.layers, strict=True)) == [
         (t, layer) for t in (1, 2, 3) for layer in (2, 1)
@@ -107,7 +107,7 @@ def test_information_is_the_cost_of_every_step_and_layer():
     assert found.bits == pytest.approx(costs, rel=0.15)
 
 
-def test_rows_show_the_pictures_the_right_way_up():
+def test_rows_show_the_images_the_right_way_up():
     image = data.astronaut()[:64, 180:244]
     rows = [("one", np.stack([image, image[::-1]])), ("two", image[None][[0, 0]])]
     figure = sheets.rows(rows, "title")
@@ -127,10 +127,10 @@ def test_the_curves_of_training_are_those_of_the_logs():
     left, right = figure.axes
     labels = [line.get_label() for line in left.lines]
     assert labels == [f"T = {t}" for t in (2, 4, 8, 16, 32)]
-    # More steps make more of every picture, and cost more time.
-    pictures_seen, seconds = (
+    # More steps make more of every image, and cost more time.
+    images_seen, seconds = (
         [line.get_xdata()[np.argmax(np.array(line.get_ydata()) < 140)] for line in axes.lines]
         for axes in (left, right)
     )
-    assert pictures_seen[0] > pictures_seen[2]
+    assert images_seen[0] > images_seen[2]
     assert seconds == sorted(seconds)

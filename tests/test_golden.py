@@ -56,17 +56,17 @@ def write() -> None:
 
 
 def write_lossy() -> None:
-    """For each shipped model that stores latents alone, a smooth picture's first three steps."""
+    """For each shipped model that stores latents alone, a smooth image's first three steps."""
     golden = json.loads((FOLDER / "lossy.json").read_text())
     rows, columns = np.mgrid[:29, :37]
     waves = [128 + 90 * np.sin(rows / a + columns / b) for a, b in ((3, 9), (7, 4), (12, 12))]
-    picture = np.stack(waves, 2).astype(np.uint8)
+    image = np.stack(waves, 2).astype(np.uint8)
     for name in store.names():
         loaded = bitsback.load_model(name, "cpu")
         key = f"{name}-{loaded.sha256[:4].hex()}"
         if key in golden or not loaded.certain:
             continue
-        data = bitsback.lossy_encode(picture, loaded, steps=3)
+        data = bitsback.lossy_encode(image, loaded, steps=3)
         (FOLDER / f"{key}-lossy.bb").write_bytes(data)
         golden[key] = [digest(lossy_decoded(data, variance, "torch")) for variance in (0.0, 1.0)]
     (FOLDER / "lossy.json").write_text(json.dumps(golden, indent=1) + "\n")
@@ -121,7 +121,7 @@ def test_all_weights_that_store_latents_alone_have_a_file():
 
 @pytest.mark.parametrize("engine", ["torch", "numpy"])
 @pytest.mark.parametrize("key", LOSSY)
-def test_an_old_lossy_file_gives_the_same_pictures(key, engine):
+def test_an_old_lossy_file_gives_the_same_images(key, engine):
     data = (FOLDER / f"{key}-lossy.bb").read_bytes()
     found = [digest(lossy_decoded(data, variance, engine)) for variance in (0.0, 1.0)]
     assert found == LOSSY[key]

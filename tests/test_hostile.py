@@ -249,7 +249,7 @@ def reader_of(source, data):
         ("folder", {"modes": ["RGB", "1", "L"]}),
     ],
 )
-def test_a_manifest_that_does_not_suit_its_pictures_is_refused_by_every_way(world, name, fields):
+def test_a_manifest_that_does_not_suit_its_images_is_refused_by_every_way(world, name, fields):
     source = source_of(world, name)
     data = told(source, **fields)
     for way in (list, lambda found: found[0], lambda found: found[:1], lambda found: found.payload):
@@ -260,11 +260,11 @@ def test_a_manifest_that_does_not_suit_its_pictures_is_refused_by_every_way(worl
     assert [each.chunk for each in damage] == [0]
 
 
-def test_an_index_of_more_pictures_than_tiles_is_refused_before_they_are_counted(world):
+def test_an_index_of_more_images_than_tiles_is_refused_before_they_are_counted(world):
     source = source_of(world, "blank")
     data = told(source, shape=[2**32 - 1, 1, 1])
     header = container.read_header(io.BytesIO(data), len(data))
-    entry = dataclasses.replace(header.chunks[0], pictures=2**32 - 1)
+    entry = dataclasses.replace(header.chunks[0], images=2**32 - 1)
     forged_header = container.pack_header(dataclasses.replace(header, chunks=(entry,)))
     with pytest.raises(bitsback.FormatError, match="fewer tiles"):
         reader_of(source, forged_header + data[header.size :]).chunk(0)
@@ -336,7 +336,7 @@ def command(source, data, folder, verb, *words):
         patch.setattr("bitsback.api.load_model", lambda *_: source.loaded)
         patch.setattr(sys, "argv", ["bitsback", verb, str(file), *map(str, words)])
         try:
-            main.main()
+            main()
         except SystemExit as left:
             code = left.code or 0
     text = err.getvalue()
@@ -445,7 +445,7 @@ def test_no_stored_name_leads_anywhere_else(world, tmp_path, case):
     source = source_of(world, "folder")
     data = told(source, names=NAMES[case])
     (tmp_path / "out").mkdir()
-    code, _ = command(source, data, tmp_path, "decompress", "-o", tmp_path / "out" / "pictures")
+    code, _ = command(source, data, tmp_path, "decompress", "-o", tmp_path / "out" / "images")
     assert code == 2
     assert sorted(tmp_path.rglob("*")) == [tmp_path / "out", tmp_path / "x.bb"]
 
@@ -461,11 +461,11 @@ def test_no_stored_name_leads_anywhere_else(world, tmp_path, case):
 def test_strange_but_harmless_names_are_kept(world, tmp_path, names):
     source = source_of(world, "folder")
     names = [name if name.endswith(".png") else f"{name}.png" for name in names]
-    target = tmp_path / "out" / "pictures"
+    target = tmp_path / "out" / "images"
     code, _ = command(source, told(source, names=names), tmp_path, "decompress", "-o", target)
     assert code == 0
     for name, pixels in zip(names, source.wanted[0], strict=True):
-        found = read_images([target / name]).pictures[0]
+        found = read_images([target / name]).pixels[0]
         assert np.array_equal(found, pixels)
 
 
@@ -473,7 +473,7 @@ def test_an_output_that_is_a_link_is_written_through_only_where_it_leads(world, 
     source = source_of(world, "folder")
     (tmp_path / "out").mkdir()
     (tmp_path / "real").mkdir()
-    link = tmp_path / "out" / "pictures"
+    link = tmp_path / "out" / "images"
     link.symlink_to(tmp_path / "real")
     assert command(source, source.data, tmp_path, "decompress", "-o", link)[0] == 0
     assert link.is_symlink()

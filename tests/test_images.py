@@ -18,11 +18,11 @@ from bitsback.format.sidecar import unpack_all
 from bitsback.images import png
 from bitsback.images.image_set import (
     ImageSet,
-    first_pictures,
+    first_images,
     from_array,
+    image_shapes,
+    image_sizes,
     part,
-    picture_shapes,
-    picture_sizes,
     to_array,
     to_stack,
 )
@@ -44,19 +44,19 @@ def pixels(*shape):
 
 
 def through_a_file(images):
-    """The set as a decoder sees it: pictures from the model, the rest from the payload."""
+    """The set as a decoder sees it: images from the model, the rest from the payload."""
     manifest, extra, _ = unpack_payload(pack_payload(images.manifest, images.packed, b""))
-    shapes = [picture.shape for picture in images.pictures]
-    assert picture_shapes(manifest, len(shapes)) == shapes
-    pictures = [picture.copy() for picture in images.pictures]
+    shapes = [pixels.shape for pixels in images.pixels]
+    assert image_shapes(manifest, len(shapes)) == shapes
+    pixels_of = [pixels.copy() for pixels in images.pixels]
     if "modes" in manifest:
-        beside = unpack_all(extra, len(pictures))
-        return ImageSet(pictures, images.binary, manifest, beside=beside)
-    return ImageSet(pictures, images.binary, manifest, extra)
+        beside = unpack_all(extra, len(pixels_of))
+        return ImageSet(pixels_of, images.binary, manifest, beside=beside)
+    return ImageSet(pixels_of, images.binary, manifest, extra)
 
 
 def write(images, output):
-    write_images([images], len(images.pictures), output)
+    write_images([images], len(images.pixels), output)
 
 
 def roundtrip(paths, output):
@@ -69,9 +69,9 @@ def roundtrip(paths, output):
 @given(st.one_of(hnp.arrays(np.uint8, shapes), hnp.arrays(np.bool_, shapes)))
 def test_arrays_come_back(array):
     images = from_array(array)
-    assert all(p.ndim == 3 and 1 <= p.shape[2] <= 4 for p in images.pictures)
-    assert sum(picture.size for picture in images.pictures) == array.size
-    one_channel = images.pictures[0].shape[2] == 1
+    assert all(p.ndim == 3 and 1 <= p.shape[2] <= 4 for p in images.pixels)
+    assert sum(image.size for image in images.pixels) == array.size
+    one_channel = images.pixels[0].shape[2] == 1
     assert images.binary == (one_channel and int(array.max()) <= 1)
     back = to_array(through_a_file(images))
     assert back.dtype == array.dtype
@@ -120,8 +120,8 @@ def save_png(path, array, mode):
 
 
 def read_back(path):
-    with Image.open(path) as picture:
-        return picture.mode, np.array(picture)
+    with Image.open(path) as image:
+        return image.mode, np.array(image)
 
 
 def test_a_folder_of_mixed_sizes_and_modes_comes_back(tmp_path):
@@ -133,7 +133,7 @@ def test_a_folder_of_mixed_sizes_and_modes_comes_back(tmp_path):
     images = roundtrip([tmp_path / "in"], tmp_path / "out")
     assert not images.binary
     assert images.manifest["names"] == sorted(files)
-    bits = images.pictures[sorted(files).index("bits.png")]
+    bits = images.pixels[sorted(files).index("bits.png")]
     assert set(np.unique(bits)) == {0, 255}
     written = [p.relative_to(tmp_path / "out").as_posix() for p in (tmp_path / "out").rglob("*.*")]
     assert sorted(written) == sorted(files)
@@ -170,12 +170,12 @@ def test_several_files_make_a_folder_with_their_names(tmp_path):
 
 
 def test_a_palette_becomes_the_rgb_that_it_shows(tmp_path):
-    picture = Image.fromarray(pixels(6, 6, 3)).quantize(8)
-    picture.save(tmp_path / "a.png")
+    image = Image.fromarray(pixels(6, 6, 3)).quantize(8)
+    image.save(tmp_path / "a.png")
     roundtrip([tmp_path / "a.png"], tmp_path / "b.png")
     mode, array = read_back(tmp_path / "b.png")
     assert mode == "RGB"
-    np.testing.assert_array_equal(array, np.array(picture.convert("RGB")))
+    np.testing.assert_array_equal(array, np.array(image.convert("RGB")))
 
 
 def test_decoded_jpegs_become_png_under_unique_names(tmp_path):
@@ -229,7 +229,7 @@ def two_frames(path):
         ("a.png", truncated_png, "cannot be read"),
         ("a.tif", lambda p: Image.new("CMYK", (2, 2)).save(p), "CMYK"),
         ("a.tif", lambda p: Image.new("F", (2, 2)).save(p), "mode F"),
-        ("a.tif", two_frames, "several pictures"),
+        ("a.tif", two_frames, "several images"),
         ("a.ppm", sixteen_bit_ppm, "more than 8 bits"),
         ("a.png", sixteen_bit_png, "more than 8 bits"),
         ("a.npy", lambda p: p.write_text("no array"), "cannot be read"),
@@ -297,12 +297,10 @@ UNSAFE = [
 @pytest.mark.parametrize("name", UNSAFE)
 def test_no_stored_name_leads_out_of_the_folder(tmp_path, name):
     good = {"kind": "folder", "modes": ["L", "L"], "shapes": [[2, 2, 1], [2, 2, 1]]}
-    pictures = [pixels(2, 2, 1), pixels(2, 2, 1)]
+    images = [pixels(2, 2, 1), pixels(2, 2, 1)]
     (tmp_path / "sub").mkdir()
     with pytest.raises(FormatError, match="unsafe"):
-        write(
-            ImageSet(pictures, False, good | {"names": ["ok.png", name]}), tmp_path / "sub" / "out"
-        )
+        write(ImageSet(images, False, good | {"names": ["ok.png", name]}), tmp_path / "sub" / "out")
     assert list(tmp_path.rglob("*")) == [tmp_path / "sub"]
 
 
@@ -391,8 +389,8 @@ def test_only_regular_files_are_replaced_and_links_are_followed(tmp_path):
 
 @settings(max_examples=50, deadline=None)
 @given(hnp.arrays(np.uint8, shapes), st.integers(1, 6))
-def test_the_first_pictures_of_an_array_are_a_set_of_their_own(array, count):
-    images = first_pictures(from_array(array), count)
+def test_the_first_images_of_an_array_are_a_set_of_their_own(array, count):
+    images = first_images(from_array(array), count)
     back = to_array(through_a_file(images))
     whole = to_stack(from_array(array))
     np.testing.assert_array_equal(to_stack(images), whole[:count])
@@ -401,10 +399,10 @@ def test_the_first_pictures_of_an_array_are_a_set_of_their_own(array, count):
     assert images.extra == b""
 
 
-def test_the_first_pictures_of_a_folder_keep_their_names(tmp_path):
+def test_the_first_images_of_a_folder_keep_their_names(tmp_path):
     for name in ("b.png", "a.png", "c.png"):
         Image.fromarray(pixels(3, ord(name[0]) - 90)).save(tmp_path / name)
-    images = first_pictures(read_images([tmp_path]), 2)
+    images = first_images(read_images([tmp_path]), 2)
     write(through_a_file(images), tmp_path / "out")
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.png", "b.png"]
 
@@ -413,14 +411,14 @@ def test_the_first_pictures_of_a_folder_keep_their_names(tmp_path):
 @given(st.one_of(hnp.arrays(np.uint8, shapes), hnp.arrays(np.bool_, shapes)), st.data())
 def test_parts_of_an_array_make_the_array(array, data):
     images = from_array(array)
-    count = len(images.pictures)
+    count = len(images.pixels)
     cut = data.draw(st.integers(0, count))
     bounds = [pair for pair in ((0, cut), (cut, count)) if pair[0] < pair[1]]
     parts = [through_a_file(part(images, *pair)) for pair in bounds]
     back = join(parts, count)
     assert back.dtype == array.dtype
     np.testing.assert_array_equal(back, array)
-    assert sum(int(picture_sizes(p.manifest).sum()) for p in parts) == array.size
+    assert sum(int(image_sizes(p.manifest).sum()) for p in parts) == array.size
     stack = np.concatenate([to_stack(p) for p in parts])
     assert len(stack) == count
     np.testing.assert_array_equal(stack.reshape(array.shape), array)
@@ -487,10 +485,10 @@ def test_parts_that_do_not_belong_together_are_refused(tmp_path, strange):
     assert not (tmp_path / "a.npy").exists()
 
 
-def test_pictures_of_files_are_read_when_they_are_asked_for(tmp_path):
+def test_images_of_files_are_read_when_they_are_asked_for(tmp_path):
     np.save(tmp_path / "a.npy", pixels(6, 4, 4))
     images = read_images([tmp_path / "a.npy"])
-    assert not isinstance(images.pictures, (list, np.ndarray))
+    assert not isinstance(images.pixels, (list, np.ndarray))
     np.save(tmp_path / "a.npy", pixels(3, 4, 4))
     with pytest.raises(InputError, match="shorter"):
         part(images, 2, 5)

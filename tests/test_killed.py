@@ -72,11 +72,11 @@ def setting(tmp_path_factory):
     fuzz_files.build_models(folder)
     random = np.random.default_rng(0)
     np.save(folder / "in.npy", (random.random((40, 8, 8)) < 0.3).astype(np.uint8))
-    (folder / "pictures" / "sub").mkdir(parents=True)
+    (folder / "images" / "sub").mkdir(parents=True)
     for name in ("a", "b", "sub/c"):
         pixels = random.integers(0, 256, (9, 7, 3), np.uint8)
-        Image.fromarray(pixels).save(folder / "pictures" / f"{name}.png")
-    for name in ("in.npy", "pictures"):
+        Image.fromarray(pixels).save(folder / "images" / f"{name}.png")
+    for name in ("in.npy", "images"):
         done = run(compress(folder, name, folder / f"{name}.bb"))
         assert done.returncode == 0, done.stderr
         shutil.copy(folder / f"{name}.bb", folder / f"whole-compress-{name}")
@@ -139,7 +139,7 @@ FOLDERS += [("before rename", 1), ("after rename", 1)]
 JOBS = [
     *((compress, "in.npy", *moment) for moment in FILES),
     *((decompress, "in.npy", *moment) for moment in FILES),
-    *((decompress, "pictures", *moment) for moment in FOLDERS),
+    *((decompress, "images", *moment) for moment in FOLDERS),
 ]
 
 
@@ -148,7 +148,7 @@ def test_a_killed_command_leaves_the_old_output_or_the_new(
     setting, tmp_path, verb, name, event, number
 ):
     output = tmp_path / name
-    if name == "pictures":
+    if name == "images":
         output.mkdir()  # an empty folder is all that a folder may replace
     else:
         output.write_bytes(b"old")
@@ -205,12 +205,12 @@ def test_the_file_of_a_living_writer_is_not_removed(setting, tmp_path):
 
 
 def test_of_two_living_writers_of_a_folder_the_second_is_told(setting, tmp_path):
-    output = tmp_path / "pictures"
-    first = start(decompress(setting, "pictures", output), "write", 2, "wait")
+    output = tmp_path / "images"
+    first = start(decompress(setting, "images", output), "write", 2, "wait")
     assert first.stdout.readline() == "waiting\n"
     written = litter(tmp_path)
     assert len(written) == 1
-    assert run(decompress(setting, "pictures", output)).returncode == 0
+    assert run(decompress(setting, "images", output)).returncode == 0
     assert litter(tmp_path) == written
     wanted = content(output)
     _, err = first.communicate("go on\n", timeout=SLOW)
@@ -229,7 +229,7 @@ def one_sentence(err, words):
 
 
 @pytest.mark.parametrize(
-    ("verb", "name"), [(compress, "in.npy"), (decompress, "in.npy"), (decompress, "pictures")]
+    ("verb", "name"), [(compress, "in.npy"), (decompress, "in.npy"), (decompress, "images")]
 )
 def test_a_limit_of_a_files_size_is_one_sentence(setting, tmp_path, verb, name):
     output = tmp_path / name
@@ -260,7 +260,7 @@ def full_disk(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("verb", "name"), [(compress, "in.npy"), (decompress, "in.npy"), (decompress, "pictures")]
+    ("verb", "name"), [(compress, "in.npy"), (decompress, "in.npy"), (decompress, "images")]
 )
 def test_a_full_disk_is_one_sentence_and_leaves_nothing(setting, full_disk, verb, name):
     (full_disk / "filler").write_bytes(bytes(4096))

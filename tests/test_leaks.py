@@ -1,7 +1,7 @@
 """No image that a rate is reported on was among those that a shipped model was trained on.
 
 Pixels are compared exactly; photographs also by thumbnails, plain and mirrored, since another
-size or another codec would make new pixels of the same picture.
+size or another codec would make new pixels of the same image.
 """
 
 import hashlib
@@ -13,7 +13,7 @@ from PIL import Image
 
 PHOTOS = ("imagenet176_a.npz", "imagenet176_b.npz", "bsd200_half.npz")
 TESTS = ("kodak", "mcmaster", "set14")
-# Mean difference of 8 x 8 thumbnails, in levels: one picture at half the size and coded as JPEG
+# Mean difference of 8 x 8 thumbnails, in levels: one image at half the size and coded as JPEG
 # is below 1 from itself, the nearest two different photographs of these sets are 14 apart.
 NEAR = 5.0
 
@@ -35,10 +35,10 @@ def thumbnails(images):
 
 
 def nearest(seen, kept):
-    """Distance of the two nearest thumbnails, kept ones also mirrored, of pictures (H, W, 3)."""
+    """Distance of the two nearest thumbnails, kept ones also mirrored, of images (H, W, 3)."""
     known, found = thumbnails(seen), np.inf
-    for pictures in (kept, [image[:, ::-1] for image in kept]):
-        for thumbnail in thumbnails(pictures):
+    for images in (kept, [image[:, ::-1] for image in kept]):
+        for thumbnail in thumbnails(images):
             found = min(found, np.abs(known - thumbnail).mean(1).min())
     return found
 
@@ -52,7 +52,7 @@ def test_no_image_is_in_both_parts_of_a_set(name, kept):
     assert seen.isdisjoint(hashes(real_data(f"{name}.npz", kept)))
 
 
-def test_no_held_out_cifar_picture_is_like_a_trained_one():
+def test_no_held_out_cifar_image_is_like_a_trained_one():
     train, kept = (real_data("cifar10.npz", part) for part in ("train", "heldout"))
     assert nearest(list(train), list(kept)) > NEAR
 
@@ -71,7 +71,7 @@ def test_no_test_photograph_is_among_the_trained_ones(photos, name):
     assert nearest(photos, kept) > NEAR
 
 
-def test_a_picture_at_half_the_size_would_be_found(photos):
+def test_an_image_at_half_the_size_would_be_found(photos):
     kept = folder("kodak")[:3]
     height, width = (side // 2 for side in kept[1].shape[:2])
     half = np.asarray(Image.fromarray(kept[1]).resize((width, height), Image.Resampling.BICUBIC))

@@ -56,7 +56,7 @@ def test_what_the_network_is_asked_is_its_time(build_model, monkeypatch):
         assert (time.ans > 0) == (not compiled.enabled)
 
 
-def test_pictures_are_cut_to_tiles(build_model, tmp_path):
+def test_images_are_cut_to_tiles(build_model, tmp_path):
     pixels = np.random.default_rng(0).integers(0, 256, (20, 30, 3)).astype(np.uint8)
     Image.fromarray(pixels).save(tmp_path / "a.png")
     loaded = build_model(channels=3, likelihood="gaussian")

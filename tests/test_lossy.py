@@ -39,7 +39,7 @@ def loaded(config=CONSTANT, seed=0, name="made") -> LoadedModel:
     )
 
 
-def pictures(count, height, width, channels, seed=0) -> np.ndarray:
+def random_images(count, height, width, channels, seed=0) -> np.ndarray:
     random = np.random.default_rng(seed)
     coarse = random.integers(0, 256, (count, -(-height // 4), -(-width // 4), channels))
     fine = np.repeat(np.repeat(coarse, 4, 1), 4, 2)[:, :height, :width]
@@ -70,10 +70,10 @@ def cases(draw):
 
 @settings(max_examples=40, deadline=None)
 @given(cases(), st.integers(1, 4))
-def test_a_set_comes_back_as_its_pictures_do_alone(case, count):
+def test_a_set_comes_back_as_its_images_do_alone(case, count):
     config, shape, steps, high, seed = case
     model = loaded(config, seed)
-    images = pictures(count, *shape, seed)
+    images = random_images(count, *shape, seed)
     together = coder.encode(images, model, steps, high, bare=True)
     alone = [coder.encode(images[n : n + 1], model, steps, high) for n in range(count)]
     if count > 1:
@@ -87,8 +87,8 @@ def test_a_set_comes_back_as_its_pictures_do_alone(case, count):
 
 
 @pytest.mark.parametrize("config", [CONSTANT, TWO])
-def test_large_pictures_are_coded_area_by_area(monkeypatch, config):
-    model, images = loaded(config), pictures(2, 40, 23, 3)
+def test_large_images_are_coded_area_by_area(monkeypatch, config):
+    model, images = loaded(config), random_images(2, 40, 23, 3)
     monkeypatch.setattr(regions, "SIDE", 16)
     made = coder.encode(images, model, 2, bare=True)
     back = coder.decode(made.data, model, 0.0)
@@ -108,7 +108,7 @@ def test_large_pictures_are_coded_area_by_area(monkeypatch, config):
 def test_a_file_costs_what_its_latents_promise_and_a_few_bytes(case):
     config, shape, steps, high, seed = case
     model = loaded(config, seed)
-    made = coder.encode(pictures(1, *shape, seed), model, steps, high)
+    made = coder.encode(random_images(1, *shape, seed), model, steps, high)
     header = 4 if shape[0] == shape[1] else 5
     assert 8 * len(made.data) <= 1.001 * made.promised_bits + 8 * (header + 4)
     assert 8 * (len(made.data) - header) >= made.promised_bits - 24
@@ -120,7 +120,7 @@ def test_a_file_costs_what_its_latents_promise_and_a_few_bytes(case):
 
 @pytest.mark.parametrize(("config", "high"), [(CONSTANT, False), (TWO, False), (TWO, True)])
 def test_the_decoders_latents_are_the_encoders(monkeypatch, config, high):
-    model, images = loaded(config), pictures(5, 16, 24, 3)
+    model, images = loaded(config), random_images(5, 16, 24, 3)
     groups = len(model.model.groups)
     wanted = latents_of(monkeypatch, lambda: coder.analyse(images, model, high))
     assert len(wanted) == groups
@@ -141,7 +141,7 @@ def test_the_decoders_latents_are_the_encoders(monkeypatch, config, high):
 
 @pytest.mark.parametrize("config", [CONSTANT, TWO])
 def test_all_steps_give_the_canvas_of_the_lossless_chain(config):
-    model, images = loaded(config), pictures(1, 16, 16, 3)
+    model, images = loaded(config), random_images(1, 16, 16, 3)
     message = Message.random(8, 20_000, 0)
     x = images.transpose(0, 3, 1, 2)
     link = Link(1, 16, 16, 0, 0)
@@ -152,13 +152,13 @@ def test_all_steps_give_the_canvas_of_the_lossless_chain(config):
         lambda _, __, latents: bits_back.pop_prior(message, latents),
     )
     data = coder.encode(images, model, 3).data
-    canvas = model.model.picture(state).transpose(0, 2, 3, 1)
+    canvas = model.model.image(state).transpose(0, 2, 3, 1)
     for variance in (0.0, 1.0):  # nothing is left to be generated
         assert np.array_equal(coder.decode(data, model, variance), canvas)
 
 
 def test_more_steps_take_more_bits_and_the_rate_asked_for_is_kept():
-    model, images = loaded(), pictures(3, 16, 16, 3)
+    model, images = loaded(), random_images(3, 16, 16, 3)
     coded = coder.analyse(images, model)
     sizes = [coder.write(coded, (16, 16, 3), model, t, bare=True) for t in (1, 2, 3)]
     assert len({len(each.data) for each in sizes}) == 3
@@ -172,7 +172,7 @@ def test_more_steps_take_more_bits_and_the_rate_asked_for_is_kept():
 
 
 def test_generated_latents_depend_on_variance_and_seed_and_nothing_else():
-    model, images = loaded(), pictures(2, 16, 16, 3)
+    model, images = loaded(), random_images(2, 16, 16, 3)
     data = coder.encode(images, model, 1, bare=True).data
     means, one, other, again = (
         coder.decode(data, model, *how) for how in ((0.0, 1), (1.0, 1), (1.0, 2), (1.0, 1))
@@ -191,7 +191,7 @@ def test_generated_latents_depend_on_variance_and_seed_and_nothing_else():
 @pytest.mark.parametrize("side", [24, 272])
 def test_files_that_were_cut_or_altered_are_refused(side):
     model = loaded(dataclasses.replace(CONSTANT, steps=1, maps=2, latents=1))
-    made = coder.encode(pictures(1, side, side, 3), model, 1).data
+    made = coder.encode(random_images(1, side, side, 3), model, 1).data
     places = range(len(made)) if side < 100 else range(0, len(made), 997)
     for place in places:
         with pytest.raises(BitsbackError):
@@ -213,14 +213,14 @@ def test_files_that_were_cut_or_altered_are_refused(side):
         gray=st.booleans(),
         height=st.integers(1, 5_000),
         width=st.integers(1, 5_000),
-        pictures=st.one_of(st.none(), st.integers(1, 2**32 - 1)),
+        images=st.one_of(st.none(), st.integers(1, 2**32 - 1)),
     ).map(lambda header: header.with_heads_for(1e5)),
     st.binary(max_size=200),
 )
 def test_headers_come_back_and_are_small(header, code):
     head = container.pack(header)
     assert container.unpack(head + code) == (header, code)
-    if header.height == header.width < 128 and header.pictures is None:
+    if header.height == header.width < 128 and header.images is None:
         assert len(head) == 4
     for place in range(len(head)):
         with pytest.raises(FormatError):
@@ -228,7 +228,7 @@ def test_headers_come_back_and_are_small(header, code):
 
 
 @given(st.integers(1, 3000), st.integers(1, 700), st.integers(1, 700))
-def test_links_hold_every_picture_once_and_not_too_many_pixels(count, height, width):
+def test_links_hold_every_image_once_and_not_too_many_pixels(count, height, width):
     header = container.Header(1, 1, False, False, height, width, count).with_heads_for(1e6)
     links = list(header.links)
     assert [n for link in links for n in link] == list(range(count))
@@ -239,12 +239,12 @@ def test_links_hold_every_picture_once_and_not_too_many_pixels(count, height, wi
     assert header.with_heads_for(1e12).heads in (1, 4096)
 
 
-def test_a_forged_number_of_pictures_ends_at_once():
+def test_a_forged_number_of_images_ends_at_once():
     model = loaded(dataclasses.replace(CONSTANT, maps=2, latents=1))
-    made = coder.encode(pictures(2, 8, 8, 3), model, 2, bare=True)
+    made = coder.encode(random_images(2, 8, 8, 3), model, 2, bare=True)
     header, code = container.unpack(made.data)
     for count in (3, 200, 2**32 - 1):
-        forged = container.pack(dataclasses.replace(header, pictures=count)) + code
+        forged = container.pack(dataclasses.replace(header, images=count)) + code
         with pytest.raises(FormatError):
             coder.decode(forged, model)
 
@@ -270,14 +270,14 @@ def test_a_stack_comes_back_from_its_bytes(seed, count, heads):
 
 
 def test_what_cannot_be_stored_is_refused(monkeypatch):
-    model, images = loaded(), pictures(1, 8, 8, 3)
+    model, images = loaded(), random_images(1, 8, 8, 3)
     with pytest.raises(InputError, match="steps 1 to 3, not 4"):
         coder.encode(images, model, 4)
     with pytest.raises(InputError, match="one layer"):
         coder.encode(images, model, 1, high=True)
     with pytest.raises(ModelError, match="cannot store latents alone"):
         coder.encode(images, loaded(dataclasses.replace(CONSTANT, posterior="gaussian")), 1)
-    with pytest.raises(InputError, match="gray pictures only"):
+    with pytest.raises(InputError, match="gray images only"):
         coder.encode(images, loaded(dataclasses.replace(CONSTANT, channels=1)), 1)
     data = coder.encode(images, model, 1).data
     with pytest.raises(InputError, match="variance"):
@@ -297,7 +297,7 @@ def test_what_cannot_be_stored_is_refused(monkeypatch):
 def test_the_loops_and_numpy_write_the_same_files(monkeypatch):
     if compiled.loops("ans") is None:
         pytest.skip("numba is not installed")
-    model, images = loaded(), pictures(2, 16, 16, 3)
+    model, images = loaded(), random_images(2, 16, 16, 3)
     one = coder.encode(images, model, 3, bare=True)
     monkeypatch.setattr(compiled, "enabled", False)
     assert coder.encode(images, model, 3, bare=True) == one
@@ -305,12 +305,12 @@ def test_the_loops_and_numpy_write_the_same_files(monkeypatch):
 
 
 @pytest.mark.parametrize("bare", [False, True])
-def test_forged_files_end_in_pictures_or_named_errors(bare):
+def test_forged_files_end_in_images_or_named_errors(bare):
     model = loaded(dataclasses.replace(CONSTANT, maps=2, latents=1))
     count = 3 if bare else 1
-    made = coder.encode(pictures(count, 16, 20, 3), model, 2, bare=bare).data
+    made = coder.encode(random_images(count, 16, 20, 3), model, 2, bare=bare).data
     random = np.random.default_rng(0)
-    ends = {"pictures": 0, "error": 0}
+    ends = {"images": 0, "error": 0}
     for _ in range(400):
         data = bytearray(made)
         for _ in range(random.integers(1, 4)):
@@ -324,15 +324,15 @@ def test_forged_files_end_in_pictures_or_named_errors(bare):
         try:
             back = coder.decode(bytes(data), model, 0.0)
             assert back.dtype == np.uint8
-            ends["pictures"] += 1
+            ends["images"] += 1
         except BitsbackError:
             ends["error"] += 1
     assert ends["error"] > 200
-    assert ends["pictures"] < 10  # changes that say the same, or none
+    assert ends["images"] < 10  # changes that say the same, or none
 
 
-def test_the_python_interface_takes_one_picture_or_several():
-    model, images = loaded(), pictures(3, 16, 16, 3)
+def test_the_python_interface_takes_one_image_or_several():
+    model, images = loaded(), random_images(3, 16, 16, 3)
     one = bitsback.lossy_encode(images[0], model, steps=2)
     assert one == coder.encode(images[:1], model, 2).data
     several = bitsback.lossy_encode(images, model, bits_per_dim=3.0)

@@ -9,7 +9,7 @@ import pytest
 from conftest import random_model
 from PIL import Image
 from skimage import data
-from test_lossy import CONSTANT, TWO, loaded, pictures
+from test_lossy import CONSTANT, TWO, loaded, random_images
 
 from bitsback.benchmarks import lossy_table
 from bitsback.cli import main
@@ -21,7 +21,7 @@ from bitsback.models import store
 def run(monkeypatch, capsys, *words):
     monkeypatch.setattr(sys, "argv", ["bitsback", "lossy", *map(str, words)])
     with pytest.raises(SystemExit) as exit_:
-        main.main()
+        main()
     captured = capsys.readouterr()
     return exit_.value.code or 0, captured.out, captured.err
 
@@ -34,8 +34,8 @@ def folder(request, tmp_path):
     return tmp_path / "model"
 
 
-def test_a_picture_is_stored_and_shown(folder, tmp_path, monkeypatch, capsys):
-    Image.fromarray(pictures(1, 13, 22, 3)[0]).save(tmp_path / "in.png")
+def test_an_image_is_stored_and_shown(folder, tmp_path, monkeypatch, capsys):
+    Image.fromarray(random_images(1, 13, 22, 3)[0]).save(tmp_path / "in.png")
     packed, out = tmp_path / "x.bb", tmp_path / "out.png"
     code, _, told = run(
         monkeypatch, capsys, "encode", tmp_path / "in.png", "-o", packed, "--model", folder,
@@ -58,10 +58,10 @@ def test_a_picture_is_stored_and_shown(folder, tmp_path, monkeypatch, capsys):
     assert np.array_equal(shown[1], wanted)
 
 
-def test_a_gray_picture_stays_gray_and_layers_can_be_left_away(tmp_path, monkeypatch, capsys):
+def test_a_gray_image_stays_gray_and_layers_can_be_left_away(tmp_path, monkeypatch, capsys):
     tensors, widths = random_model(TWO)
     store.save(tmp_path / "model", TWO, tensors, widths)
-    Image.fromarray(pictures(1, 16, 16, 1)[0, :, :, 0]).save(tmp_path / "in.png")
+    Image.fromarray(random_images(1, 16, 16, 1)[0, :, :, 0]).save(tmp_path / "in.png")
     packed, out, words = tmp_path / "x.bb", tmp_path / "out.png", ("--model", tmp_path / "model")
     sizes = []
     for layers in ("1", "2"):
@@ -79,7 +79,7 @@ def test_a_gray_picture_stays_gray_and_layers_can_be_left_away(tmp_path, monkeyp
 def test_a_set_shares_its_header_and_comes_back_as_an_array_or_a_folder(
     folder, tmp_path, monkeypatch, capsys
 ):
-    images = pictures(12, 16, 16, 3)
+    images = random_images(12, 16, 16, 3)
     np.save(tmp_path / "in.npy", images)
     packed, words = tmp_path / "x.bb", ("--model", folder)
     encode = ("encode", tmp_path / "in.npy", "-o", packed, *words)
@@ -99,11 +99,11 @@ def test_a_set_shares_its_header_and_comes_back_as_an_array_or_a_folder(
         assert np.array_equal(np.asarray(image), found[11])
     code, _, told = run(monkeypatch, capsys, *decode, "-o", tmp_path / "out.png")
     assert code == 2
-    assert "12 pictures" in told
+    assert "12 images" in told
 
 
 def test_a_rate_is_kept_or_the_exit_code_tells(folder, tmp_path, monkeypatch, capsys):
-    Image.fromarray(pictures(1, 32, 32, 3)[0]).save(tmp_path / "in.png")
+    Image.fromarray(random_images(1, 32, 32, 3)[0]).save(tmp_path / "in.png")
     packed = tmp_path / "x.bb"
     words = ("encode", tmp_path / "in.png", "-o", packed, "--model", folder)
     assert run(monkeypatch, capsys, *words, "--bits-per-dim", 5)[0] == 0
@@ -140,7 +140,7 @@ def test_a_table_of_points_chooses_the_model(tmp_path):
 
 
 def test_points_are_what_the_files_cost_and_leave(monkeypatch):
-    model, images = loaded(), pictures(6, 16, 16, 3)
+    model, images = loaded(), random_images(6, 16, 16, 3)
     found = lossy_table.points(model, images)
     assert [point.steps for point in found] == [1, 2, 3]
     for point in found:
@@ -172,7 +172,7 @@ def test_peers_use_the_bytes_that_they_are_given(name, side):
     assert peer.within(image, 10) is None
 
 
-def test_quality_falls_with_noise_and_knows_its_smallest_picture():
+def test_quality_falls_with_noise_and_knows_its_smallest_image():
     pytest.importorskip("ssimulacra2")
     image = data.astronaut()[None, :200, :200]
     noise = np.random.default_rng(0).normal(0, 1, image.shape)
@@ -212,7 +212,7 @@ def test_a_bench_has_a_row_for_every_codec_form_and_rate():
     assert max(theirs) <= max(ours)
 
 
-def test_pictures_of_several_sizes_make_no_set(tmp_path):
+def test_images_of_several_sizes_make_no_set(tmp_path):
     from bitsback.images.image_set import ImageSet
 
     some = [np.zeros((8, 8, 3), np.uint8), np.zeros((8, 9, 3), np.uint8)]

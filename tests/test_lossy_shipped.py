@@ -1,4 +1,4 @@
-"""The shipped models for lossy files, on pictures that none of them was trained on."""
+"""The shipped models for lossy files, on images that none of them was trained on."""
 
 import numpy as np
 import pytest
@@ -45,25 +45,25 @@ def test_every_file_costs_its_kl_within_two_percent_and_eight_bytes(name, images
 
 @pytest.mark.parametrize("name", BETAS)
 def test_a_photograph_of_any_size_is_stored(name):
-    loaded, picture = store.load(name), data.chelsea()[None]
-    made = coder.encode(picture, loaded, 3)
+    loaded, image = store.load(name), data.chelsea()[None]
+    made = coder.encode(image, loaded, 3)
     assert 8 * len(made.data) <= 1.02 * made.promised_bits + 64
     for variance in (0.0, 1.0):
         back = coder.decode(made.data, loaded, variance)
-        assert back.shape == picture.shape
-        assert np.abs(back.astype(float) - picture).mean() < 25
+        assert back.shape == image.shape
+        assert np.abs(back.astype(float) - image).mean() < 25
 
 
 @pytest.mark.skipif(not BETAS, reason="no model for lossy files ships")
 def test_threads_batches_and_arithmetics_give_the_same_latents():
-    picture = data.chelsea()[None, 100:132, 200:248]
-    several = np.repeat(picture, 5, 0)
+    image = data.chelsea()[None, 100:132, 200:248]
+    several = np.repeat(image, 5, 0)
     files_of, shown, threads = set(), set(), torch.get_num_threads()
     try:
         for engine, count in (("torch", 1), ("torch", 2), ("numpy", 1)):
             torch.set_num_threads(count)
             loaded = store.load("photo-beta1", "cpu", engine)
-            files_of.add(coder.encode(picture, loaded, 3).data)
+            files_of.add(coder.encode(image, loaded, 3).data)
             (found,) = coder.decode(next(iter(files_of)), loaded, 1.0, 5)
             shown.add(found.tobytes())
             bare = coder.encode(several, loaded, 3, bare=True).data
@@ -83,7 +83,7 @@ def test_a_rate_picks_model_and_steps(images):
 
 
 @pytest.mark.skipif(not BETAS, reason="no model for lossy files ships")
-def test_a_gray_pictures_rate_is_of_its_one_channel():
+def test_a_gray_images_rate_is_of_its_one_channel():
     # Its model codes three: a third of the bits for each.
     assert files.default_model(0.3, channels=1) == files.default_model(0.1)
     made = files.encode(

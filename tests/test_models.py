@@ -55,7 +55,7 @@ CASES = {
 }
 
 
-def pictures(config: DrawConfig, count: int, side: int, seed: int) -> np.ndarray:
+def random_images(config: DrawConfig, count: int, side: int, seed: int) -> np.ndarray:
     """Noisy ramps, or blobs of ink for a binary model; uint8 (count, side, side, C)."""
     random = np.random.default_rng(seed)
     y, x = np.mgrid[:side, :side] / side
@@ -75,9 +75,9 @@ def trained():
     def ask(case: str) -> Trainer:
         if case not in runs:
             config, plan = CASES[case]
-            images = pictures(config, 200, 12, 0)
+            images = random_images(config, 200, 12, 0)
             binary = config.likelihood == "bernoulli"
-            source = data.Pictures((images * np.uint8(255) if binary else images,), 8, binary)
+            source = data.TrainingImages((images * np.uint8(255) if binary else images,), 8, binary)
             runs[case] = Trainer(config, plan, source, "cpu")
             for _ in runs[case].run():
                 pass
@@ -92,16 +92,16 @@ def test_a_trained_model_codes_exactly_and_its_rates_match(trained, tmp_path, ca
     finish.finish(run, tmp_path / "tiny")
     model = store.load(str(tmp_path / "tiny"), "cpu")
     assert model.name == "tiny"
-    images = pictures(run.model, 60, 8, 1)
+    images = random_images(run.model, 60, 8, 1)
     packed = bitsback.compress(images, model)
     assert np.array_equal(bitsback.decompress(packed, model), images)
-    wide = pictures(run.model, 3, 21, 2)
+    wide = random_images(run.model, 3, 21, 2)
     assert np.array_equal(bitsback.decompress(bitsback.compress(wide, model), model), wide)
     report = bitsback.rate(images, model)
-    # The first pictures have links of few groups, whose bits the chain starts with.
+    # The first images have links of few groups, whose bits the chain starts with.
     assert 20 <= report.chained_images <= 60
     assert report.check().passed, str(report.check())
-    # The training's promise, on other pictures: the grid and fewer updates cost a little.
+    # The training's promise, on other images: the grid and fewer updates cost a little.
     promised = run.history[-1]["bits_per_dim"]
     assert report.bits_per_dim(report.net_bits) < 1.15 * promised + 0.02
 
@@ -145,7 +145,7 @@ class Recording(FloatOps):
 
 @torch.no_grad()
 def nats(run: Trainer, levels: np.ndarray, quantised: bool, seed: int = 0):
-    """Mean nats per picture of the float network, those of its KL, and its latents, unrounded."""
+    """Mean nats per image of the float network, those of its KL, and its latents, unrounded."""
     ops = Recording(run.model, run.averaged(), quantised)
     torch.manual_seed(seed)
     found = losses.losses(ops, run.model, torch.from_numpy(levels).float())
@@ -156,7 +156,7 @@ def nats(run: Trainer, levels: np.ndarray, quantised: bool, seed: int = 0):
 @pytest.mark.parametrize("case", CASES)
 def test_quantisation_costs_less_than_half_a_percent(trained, case):
     run = trained(case)
-    levels = pictures(run.model, 1000, 8, 3).transpose(0, 3, 1, 2)
+    levels = random_images(run.model, 1000, 8, 3).transpose(0, 3, 1, 2)
     quantised, real = (nats(run, levels, flag)[0] for flag in (True, False))
     assert quantised != real
     assert abs(quantised / real - 1) < 0.005
@@ -174,14 +174,14 @@ def grid_cost(z, p, log_width):
 @pytest.mark.parametrize("case", CASES)
 def test_the_integer_network_promises_the_rate_of_the_quantised_floats(trained, case):
     run = trained(case)
-    levels = np.ascontiguousarray(pictures(run.model, 200, 8, 4).transpose(0, 3, 1, 2))
+    levels = np.ascontiguousarray(random_images(run.model, 200, 8, 4).transpose(0, 3, 1, 2))
     wanted, wanted_kl, latents = nats(run, levels, True)
     ops = IntegerOps(run.model, export.export(run.model, run.averaged()), torch.device("cpu"))
     groups = equations.groups(run.model)
     constant = run.model.posterior == "constant"
     widths = [np.zeros(z.shape[1], np.int64) for z in latents]
     if constant:
-        widths = calibrate(run.model, ops, run.pictures)
+        widths = calibrate(run.model, ops, run.images)
     model = DrawModel(run.model, ops, widths)
     state, memory, kl = model.start(200, 8, 8), model.observe(levels), 0.0
     for index, z in zip(range(len(groups)), latents, strict=True):
@@ -242,7 +242,7 @@ def test_the_kl_of_gaussians_is_that_of_torch():
 
 
 def masses(config: DrawConfig, canvas: torch.Tensor, levels: torch.Tensor, quantised: bool):
-    """p(x) of pictures of one pixel, levels (N, C), all under one canvas (channels of r,)."""
+    """p(x) of images of one pixel, levels (N, C), all under one canvas (channels of r,)."""
     ops = FloatOps(config, DrawNetwork(config).named(), quantised)
     r = canvas[None, :, None, None].expand(len(levels), -1, 1, 1)
     with torch.no_grad():

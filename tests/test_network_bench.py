@@ -70,13 +70,13 @@ def test_the_parts_of_a_run_sum_to_it():
 def test_it_prints_both_rates_their_ratio_and_the_parts(monkeypatch, capsys, tmp_path):
     monkeypatch.setattr(network_bench, "ROUNDS", 1)
     monkeypatch.setattr(torch, "set_num_threads", lambda count: None)
-    pictures = np.random.default_rng(0).integers(0, 256, (3, 30, 30)).astype(np.uint8)
-    np.save(tmp_path / "x.npy", pictures)
+    images = np.random.default_rng(0).integers(0, 256, (3, 30, 30)).astype(np.uint8)
+    np.save(tmp_path / "x.npy", images)
     words = ["network_bench", "--model", "mnist", "--data", str(tmp_path / "x.npy"), "--batch", "3"]
     monkeypatch.setattr(sys, "argv", words)
     network_bench.main()
     printed = capsys.readouterr().out
-    assert printed.startswith("3 pictures of 1 x 28 x 28")
+    assert printed.startswith("3 images of 1 x 28 x 28")
     floats, integers = (float(rate) for rate in re.findall(r"([\d.]+) images/s", printed))
     ratio = float(re.search(r"ratio: ([\d.]+)", printed).group(1))
     assert ratio == pytest.approx(integers / floats, rel=0.01)

@@ -36,7 +36,7 @@ def executed(name: str) -> tuple[list, str]:
     return outputs, printed
 
 
-def pictures_of(outputs: list) -> int:
+def images_of(outputs: list) -> int:
     return sum("image/png" in output.get("data", {}) for output in outputs)
 
 
@@ -50,10 +50,10 @@ def test_the_notebook_runs_and_its_check_passes(source, monkeypatch):
         monkeypatch.setenv("BITSBACK_DATA", str(DATA))
     monkeypatch.setenv("BITSBACK_COUNT", "160")
     outputs, printed = executed("rate_verification.ipynb")
-    assert f"160 images ({source}" in printed or f"{source}'s pictures" in printed
+    assert f"160 images ({source}" in printed or f"{source}'s images" in printed
     assert "rate check: pass" in printed
     assert "160 images decoded, every pixel the same" in printed
-    assert pictures_of(outputs) == 3
+    assert images_of(outputs) == 3
 
 
 @pytest.mark.skipif(
@@ -64,8 +64,8 @@ def test_the_notebook_of_the_papers_figures_runs(monkeypatch):
     monkeypatch.delenv("BITSBACK_DATA", raising=False)
     monkeypatch.setenv("BITSBACK_COUNT", "12")
     outputs, printed = executed("paper_figures.ipynb")
-    assert "12 pictures: scikit-image" in printed
-    assert pictures_of(outputs) == 7
+    assert "12 images: scikit-image" in printed
+    assert images_of(outputs) == 7
     assert printed.count("bits/dim in the file") == 8
 
 

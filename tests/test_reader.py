@@ -111,7 +111,7 @@ def test_a_damaged_chunk_loses_only_its_own_images(file, loaded, images, bad):
     with opened(bytes(altered), loaded) as found:
         damage = []
         parts = [
-            np.stack(part.pictures)[..., 0]
+            np.stack(part.pixels)[..., 0]
             for part in found.salvaged(damage)
             if not isinstance(part, reader.Lost)
         ]
@@ -149,14 +149,14 @@ def test_chunks_in_another_order_are_damaged(images, loaded):
         bitsback.decompress(pack_header(swapped) + data[second:] + data[first:second], loaded)
 
 
-def test_pictures_of_different_sizes_come_one_by_one(tmp_path, loaded):
+def test_images_of_different_sizes_come_one_by_one(tmp_path, loaded):
     random = np.random.default_rng(0)
-    pictures = [random.integers(0, 2, (5 + n, 9)).astype(bool) for n in range(4)]
-    for number, pixels in enumerate(pictures):
+    images = [random.integers(0, 2, (5 + n, 9)).astype(bool) for n in range(4)]
+    for number, pixels in enumerate(images):
         Image.fromarray(pixels).save(tmp_path / f"{number}.png")
     data = writer.compress_set(read_images([tmp_path]), loaded, chunk=2).data
     with opened(data, loaded) as found:
-        for number, pixels in enumerate(pictures):
+        for number, pixels in enumerate(images):
             assert np.array_equal(found[number], pixels[:, :, None])
         for where in (slice(0, 2), slice(0, 3), slice(1, 3)):
             with pytest.raises(bitsback.InputError, match="one by one"):

@@ -24,7 +24,7 @@ RNG = np.random.default_rng(5)
 IMAGES = (RNG.random((12, 8, 8)) < 0.2).astype(np.uint8)
 
 
-def picture(array, kind="PNG", **options) -> bytes:
+def encoded(array, kind="PNG", **options) -> bytes:
     file = io.BytesIO()
     Image.fromarray(array).save(file, kind, **options)
     return file.getvalue()
@@ -59,7 +59,7 @@ def test_a_tar_comes_back_member_by_member(tmp_path_factory, suffixes, chunk):
     folder = tmp_path_factory.mktemp("tar")
     suffixes = [*suffixes, "png"] if "png" not in suffixes else suffixes
     members = [
-        (f"./{n:03}.{s}", picture(IMAGES[n]) if s == "png" else b"%d" % n * n)
+        (f"./{n:03}.{s}", encoded(IMAGES[n]) if s == "png" else b"%d" % n * n)
         for n, s in enumerate(suffixes)
     ]
     make_tar(folder / "a.tar", members)
@@ -105,7 +105,7 @@ def test_shards_of_webdataset_come_back(tmp_path, model):
         assert after["cls"] == before["cls"]
 
 
-def test_pictures_of_a_tar_keep_their_metadata_and_depth(tmp_path, model):
+def test_images_of_a_tar_keep_their_metadata_and_depth(tmp_path, model):
     text = PngImagePlugin.PngInfo()
     text.add_text("Title", "a title")
     deep = RNG.integers(0, 1 << 16, (5, 5)).astype(np.uint16)
@@ -113,9 +113,9 @@ def test_pictures_of_a_tar_keep_their_metadata_and_depth(tmp_path, model):
         tmp_path / "a.tar",
         [
             ("0.txt", b"first"),
-            ("a.png", picture(IMAGES[0], pnginfo=text)),
-            ("a.jpg", picture(IMAGES[0], "JPEG")),
-            ("deep.png", picture(deep)),
+            ("a.png", encoded(IMAGES[0], pnginfo=text)),
+            ("a.jpg", encoded(IMAGES[0], "JPEG")),
+            ("deep.png", encoded(deep)),
         ],
     )
     through(tmp_path / "a.tar", tmp_path / "b.tar", model)
@@ -139,9 +139,9 @@ def special(path) -> None:
         ("a.tar.gz", lambda p: p.write_bytes(b""), "unpack it"),
         ("a.tar", lambda p: make_tar(p, [("a.txt", b"x")]), "holds no images"),
         ("a.tar", lambda p: make_tar(p, [("a.png", b"x")]), "a.png is not an image"),
-        ("a.tar", lambda p: make_tar(p, [("../a.png", picture(IMAGES[0]))]), "rename it"),
-        ("a.tar", lambda p: make_tar(p, [("a.png", picture(IMAGES[0])), ("/b", b"")]), "rename it"),
-        ("a.tar", lambda p: make_tar(p, [("a.png", picture(IMAGES[0]))] * 2), "given twice"),
+        ("a.tar", lambda p: make_tar(p, [("../a.png", encoded(IMAGES[0]))]), "rename it"),
+        ("a.tar", lambda p: make_tar(p, [("a.png", encoded(IMAGES[0])), ("/b", b"")]), "rename it"),
+        ("a.tar", lambda p: make_tar(p, [("a.png", encoded(IMAGES[0]))] * 2), "given twice"),
         ("a.tar", special, "link or a special file"),
     ],
 )
@@ -152,11 +152,11 @@ def test_a_tar_that_cannot_be_kept_is_refused(tmp_path, name, make, words):
 
 
 def test_a_tar_that_is_cut_short_after_it_was_read_is_refused(tmp_path):
-    make_tar(tmp_path / "a.tar", [("a.png", picture(IMAGES[0]))])
+    make_tar(tmp_path / "a.tar", [("a.png", encoded(IMAGES[0]))])
     images = read(tmp_path / "a.tar")
     (tmp_path / "a.tar").write_bytes((tmp_path / "a.tar").read_bytes()[:520])
     with pytest.raises(InputError, match=r"cut short in a\.png"):
-        images.pictures[0]
+        images.pixels[0]
 
 
 @pytest.mark.parametrize("where", ["names", "beside"])
@@ -174,7 +174,7 @@ def test_no_stored_name_leads_out_of_a_tar(tmp_path, where):
 def test_the_command_line_takes_tars(tmp_path, build_model, monkeypatch):
     build_model()
     folder = str(tmp_path / "model")
-    make_tar(tmp_path / "a.tar", [("a.png", picture(IMAGES[0])), ("a.cls", b"3")])
+    make_tar(tmp_path / "a.tar", [("a.png", encoded(IMAGES[0])), ("a.cls", b"3")])
     run(monkeypatch, "compress", tmp_path / "a.tar", "-o", tmp_path / "a.bb", "--model", folder)
     run(monkeypatch, "decompress", tmp_path / "a.bb", "-o", tmp_path / "b.tar", "--model", folder)
     assert [name for name, _ in members_of(tmp_path / "b.tar")] == ["a.png", "a.cls"]
@@ -184,7 +184,7 @@ def test_the_command_line_takes_tars(tmp_path, build_model, monkeypatch):
 def run(monkeypatch, *words) -> int:
     monkeypatch.setattr(sys, "argv", ["bitsback", *map(str, words)])
     with pytest.raises(SystemExit) as exit_:
-        main.main()
+        main()
     return exit_.value.code or 0
 
 
@@ -256,15 +256,15 @@ def test_paths_arrays_and_data_sets_are_taken(tmp_path):
         read(7)
 
 
-def test_pictures_are_read_when_they_are_asked_for(tmp_path, monkeypatch):
+def test_images_are_read_when_they_are_asked_for(tmp_path, monkeypatch):
     np.save(tmp_path / "a.npy", IMAGES)
     found = read(tmp_path / "a.npy")
     IMAGES2 = 1 - IMAGES
     np.save(tmp_path / "a.npy", IMAGES2)
-    np.testing.assert_array_equal(found.pictures[7][..., 0], IMAGES2[7])
-    np.testing.assert_array_equal(np.stack(found.pictures[2:4])[..., 0], IMAGES2[2:4])
-    np.testing.assert_array_equal(found.pictures[-1][..., 0], IMAGES2[-1])
-    assert found.pictures[5:3] == []
-    assert len(list(found.pictures)) == 12
+    np.testing.assert_array_equal(found.pixels[7][..., 0], IMAGES2[7])
+    np.testing.assert_array_equal(np.stack(found.pixels[2:4])[..., 0], IMAGES2[2:4])
+    np.testing.assert_array_equal(found.pixels[-1][..., 0], IMAGES2[-1])
+    assert found.pixels[5:3] == []
+    assert len(list(found.pixels)) == 12
     with pytest.raises(IndexError):
-        found.pictures[12]
+        found.pixels[12]

@@ -18,17 +18,17 @@ from bitsback.tiles.tiles import count, cut, join, values
 )
 def test_join_reverses_cut(sizes, channels, tile, seed):
     rng = np.random.default_rng(seed)
-    pictures = [rng.integers(0, 256, (*size, channels), np.uint8) for size in sizes]
-    shapes = [picture.shape for picture in pictures]
-    tiles = cut(pictures, tile)
+    images = [rng.integers(0, 256, (*size, channels), np.uint8) for size in sizes]
+    shapes = [image.shape for image in images]
+    tiles = cut(images, tile)
     assert tiles.shape == (count(shapes, tile), *tile, channels)
-    for picture, back in zip(pictures, join(tiles, shapes), strict=True):
-        np.testing.assert_array_equal(back, picture)
+    for image, back in zip(images, join(tiles, shapes), strict=True):
+        np.testing.assert_array_equal(back, image)
 
 
 def test_tiles_are_row_major_and_padded_by_their_edge():
-    picture = np.arange(12, dtype=np.uint8).reshape(3, 4, 1)
-    tiles = cut([picture, picture[:1, :1] + 100], (2, 3))
+    image = np.arange(12, dtype=np.uint8).reshape(3, 4, 1)
+    tiles = cut([image, image[:1, :1] + 100], (2, 3))
     assert tiles.shape == (5, 2, 3, 1)
     np.testing.assert_array_equal(tiles[0, :, :, 0], [[0, 1, 2], [4, 5, 6]])
     np.testing.assert_array_equal(tiles[1, :, :, 0], [[3, 3, 3], [7, 7, 7]])

@@ -38,22 +38,22 @@ def test_the_work_of_an_update_is_that_of_its_convolutions(words):
     assert eight.flops == 2 * four.flops
     # Of the encoder alone: 16 gates of 16 inputs and 9 weights at 16 places, forwards.
     assert four.flops > 4 * 2 * 16 * 16 * 9 * 16
-    assert four.pictures == pytest.approx(4 / four.seconds)
+    assert four.images == pytest.approx(4 / four.seconds)
     assert four.share == pytest.approx(four.flops / four.seconds / four.peak)
 
 
 def test_one_line_is_printed_and_bad_input_named(words, monkeypatch, capsys):
-    config, (pictures,) = words
-    line = ["train_bench", str(config), "--data", str(pictures), "--device", "cpu"]
+    config, (images,) = words
+    line = ["train_bench", str(config), "--data", str(images), "--device", "cpu"]
     monkeypatch.setattr(sys, "argv", line)
     train_bench.main()
     said = capsys.readouterr().out
     threads = torch.get_num_threads()
     assert re.fullmatch(
-        rf"[\d.]+ s an update, \d+ pictures/s, \d+ GFLOP/s: \d+ % of \d+ \({threads} threads\)\n",
+        rf"[\d.]+ s an update, \d+ images/s, \d+ GFLOP/s: \d+ % of \d+ \({threads} threads\)\n",
         said,
     )
-    pictures.unlink()
+    images.unlink()
     with pytest.raises(SystemExit) as stop:
         train_bench.main()
     assert stop.value.code == 2

@@ -41,8 +41,8 @@ def squares(count: int = 64, side: int = 12) -> np.ndarray:
 
 def trainer(plan: TrainConfig = PLAN, config: DrawConfig = SMALL) -> Trainer:
     binary = config.likelihood == "bernoulli"
-    pictures = data.Pictures((squares(),), config.tile, sample=binary)
-    return Trainer(config, plan, pictures, "cpu")
+    images = data.TrainingImages((squares(),), config.tile, sample=binary)
+    return Trainer(config, plan, images, "cpu")
 
 
 def state_of(run: Trainer) -> list[torch.Tensor]:
@@ -238,18 +238,18 @@ def test_the_last_fiftieth_of_every_array_is_held_out():
     arrays = tuple(
         random.integers(0, 256, (n, 9, 9, 1)).astype(np.uint8) for n in (100, 49, 1, 260)
     )
-    train, held = data.Pictures(arrays, 8).parts()
+    train, held = data.TrainingImages(arrays, 8).parts()
     assert [len(a) for a in train.arrays] == [98, 49, 1, 255]
     assert [len(a) for a in held.arrays] == [2, 5]
     assert np.array_equal(np.concatenate([train.arrays[0], held.arrays[0]]), arrays[0])
-    assert data.Pictures(arrays[1:3], 8).parts()[1] is None
+    assert data.TrainingImages(arrays[1:3], 8).parts()[1] is None
 
 
 def test_held_out_rates_are_of_the_averages_and_change_nothing(monkeypatch):
     monkeypatch.setattr(training, "VALIDATE_EVERY", 12)
     plan = dataclasses.replace(PLAN, quantise_from=0.75)
     plain, watched = trainer(plan), trainer(plan)
-    watched.held = data.Pictures((squares(60)[:9],), 8, sample=True)
+    watched.held = data.TrainingImages((squares(60)[:9],), 8, sample=True)
     advance(plain, 24)
     advance(watched, 24)
     assert same(state_of(plain), state_of(watched))
@@ -360,7 +360,7 @@ def test_a_configuration_file_that_cannot_be_read_is_refused(tmp_path):
         read_config(tmp_path)
 
 
-def test_arrays_archives_and_folders_give_the_same_pictures(tmp_path):
+def test_arrays_archives_and_folders_give_the_same_images(tmp_path):
     images = np.random.default_rng(0).integers(0, 256, (3, 20, 16, 3)).astype(np.uint8)
     np.save(tmp_path / "a.npy", images)
     np.savez(tmp_path / "train.npz", images=images[:1], train=images)
@@ -379,7 +379,7 @@ def test_arrays_archives_and_folders_give_the_same_pictures(tmp_path):
         assert found.dims == 8 * 8 * 3
 
 
-def test_grey_pictures_need_no_channel_axis(tmp_path):
+def test_grey_images_need_no_channel_axis(tmp_path):
     np.save(tmp_path / "a.npy", squares()[..., 0])
     found = data.load([tmp_path / "a.npy"], GREY)
     assert np.array_equal(found.arrays[0], squares())
@@ -388,16 +388,16 @@ def test_grey_pictures_need_no_channel_axis(tmp_path):
 
 @pytest.mark.parametrize("ink", [1, 255])
 def test_a_bernoulli_model_gets_certain_pixels_as_they_are(tmp_path, ink):
-    pictures = squares(side=8)
-    np.save(tmp_path / "a.npy", pictures // 255 * ink)
+    images = squares(side=8)
+    np.save(tmp_path / "a.npy", images // 255 * ink)
     batch = data.load([tmp_path / "a.npy"], SMALL).batch(16, 0, 0).numpy()
-    known = {image.tobytes() for image in pictures // 255}
+    known = {image.tobytes() for image in images // 255}
     assert all(image.transpose(1, 2, 0).tobytes() in known for image in batch)
 
 
 def test_a_bernoulli_model_gets_grey_levels_as_probabilities_of_ink():
     grey = np.full((1, 8, 8, 1), 51, np.uint8)
-    batch = data.Pictures((grey,), 8, sample=True).batch(400, 0, 0).numpy()
+    batch = data.TrainingImages((grey,), 8, sample=True).batch(400, 0, 0).numpy()
     assert set(np.unique(batch)) == {0, 1}
     # 25600 draws at 51/255: the standard deviation of the mean is 0.0025.
     assert abs(batch.mean() - 0.2) < 0.0125
@@ -456,7 +456,7 @@ def write_damaged_png(path):
         ("real.npy", lambda path: np.save(path, np.zeros((2, 8, 8))), "float64"),
     ],
 )
-def test_pictures_that_cannot_train_are_refused(tmp_path, name, write, word):
+def test_images_that_cannot_train_are_refused(tmp_path, name, write, word):
     write(tmp_path / name)
     with pytest.raises(InputError, match=word):
         data.load([tmp_path / name], SMALL)
@@ -464,19 +464,19 @@ def test_pictures_that_cannot_train_are_refused(tmp_path, name, write, word):
 
 def test_a_batch_depends_on_seed_and_index_alone():
     noise = np.random.default_rng(0).integers(0, 256, (9, 20, 16, 3)).astype(np.uint8)
-    pictures = data.Pictures((noise, data.halved(noise)), 8, flip=True)
-    first = pictures.batch(5, 3, 11)
+    images = data.TrainingImages((noise, data.halved(noise)), 8, flip=True)
+    first = images.batch(5, 3, 11)
     assert first.shape == (5, 3, 8, 8)
     assert first.dtype == torch.uint8
-    pictures.batch(5, 3, 12)
+    images.batch(5, 3, 12)
     torch.manual_seed(0)
     np.random.default_rng(0).random()
-    assert torch.equal(pictures.batch(5, 3, 11), first)
-    assert not torch.equal(pictures.batch(5, 3, 12), first)
-    assert not torch.equal(pictures.batch(5, 4, 11), first)
+    assert torch.equal(images.batch(5, 3, 11), first)
+    assert not torch.equal(images.batch(5, 3, 12), first)
+    assert not torch.equal(images.batch(5, 4, 11), first)
 
 
-def test_every_crop_of_a_batch_is_a_window_of_a_picture_or_its_mirror():
+def test_every_crop_of_a_batch_is_a_window_of_an_image_or_its_mirror():
     noise = np.random.default_rng(0).integers(0, 256, (2, 10, 9, 1)).astype(np.uint8)
     windows, mirrored = set(), set()
     for image in noise[..., 0]:
@@ -485,20 +485,22 @@ def test_every_crop_of_a_batch_is_a_window_of_a_picture_or_its_mirror():
                 window = image[top : top + 8, left : left + 8]
                 windows.add(window.tobytes())
                 mirrored.add(window[:, ::-1].tobytes())
-    crops = {c.tobytes() for c in data.Pictures((noise,), 8, flip=True).batch(400, 0, 0).numpy()}
+    crops = {
+        c.tobytes() for c in data.TrainingImages((noise,), 8, flip=True).batch(400, 0, 0).numpy()
+    }
     assert crops == windows | mirrored
-    plain = {c.tobytes() for c in data.Pictures((noise,), 8).batch(400, 0, 0).numpy()}
+    plain = {c.tobytes() for c in data.TrainingImages((noise,), 8).batch(400, 0, 0).numpy()}
     assert plain == windows
 
 
-def test_larger_crops_are_fewer_and_of_pictures_that_hold_them():
+def test_larger_crops_are_fewer_and_of_images_that_hold_them():
     small, large = np.zeros((9, 12, 12, 3), np.uint8), np.full((2, 40, 33, 3), 7, np.uint8)
-    pictures = data.Pictures((small, large), 8)
-    assert pictures.batch(16, 0, 0, 2).shape == (4, 3, 16, 16)
-    assert pictures.batch(3, 0, 0, 4).shape == (1, 3, 32, 32)
-    assert (pictures.batch(160, 0, 0, 4) == 7).all()
+    images = data.TrainingImages((small, large), 8)
+    assert images.batch(16, 0, 0, 2).shape == (4, 3, 16, 16)
+    assert images.batch(3, 0, 0, 4).shape == (1, 3, 32, 32)
+    assert (images.batch(160, 0, 0, 4) == 7).all()
     with pytest.raises(InputError, match="64 x 64"):
-        pictures.batch(16, 0, 0, 8)
+        images.batch(16, 0, 0, 8)
 
 
 @pytest.mark.parametrize("side", [8, 20])
@@ -553,8 +555,8 @@ def test_varied_drawings_are_moved_but_keep_their_ink(monkeypatch):
     for name in ("TURNED", "SCALED", "SHIFTED"):
         monkeypatch.setattr(augment, name, 0.0)
     assert np.array_equal(augment.varied_drawing(square, 28, random), square)
-    pictures = data.Pictures((square[None],), 28, vary=True)
-    assert np.array_equal(pictures.batch(1, 0, 0)[0, 0].numpy(), square[..., 0])
+    images = data.TrainingImages((square[None],), 28, vary=True)
+    assert np.array_equal(images.batch(1, 0, 0)[0, 0].numpy(), square[..., 0])
 
 
 def test_weight_normalisation_changes_the_way_and_not_the_model():
@@ -572,7 +574,7 @@ def test_weight_normalisation_changes_the_way_and_not_the_model():
     assert torch.allclose(joined["dec1/h"], 2.0 * before["dec1/h"], atol=1e-6)
     first, *_ = [normal.one_update()[0] for _ in range(24)]
     assert normal.one_update()[0] < first
-    held = data.Pictures((squares(300),), SMALL.tile, sample=True)
+    held = data.TrainingImages((squares(300),), SMALL.tile, sample=True)
     normal.held = held
     assert math.isfinite(normal.validate() or math.nan)
 
@@ -612,19 +614,19 @@ def test_a_run_takes_crops_of_several_sizes_in_turn():
     config = dataclasses.replace(COLOUR, likelihood="logistic", doublings=1)
     noise = np.random.default_rng(0).integers(0, 256, (9, 20, 20, 3)).astype(np.uint8)
     plan = dataclasses.replace(PLAN, sizes=2, vary=True)
-    run = Trainer(config, plan, data.Pictures((noise,), 8), "cpu")
+    run = Trainer(config, plan, data.TrainingImages((noise,), 8), "cpu")
     asked = []
-    real = data.Pictures.batch
+    real = data.TrainingImages.batch
 
     def batch(*words):
         asked.append(real(*words).shape)
         return real(*words)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(data.Pictures, "batch", batch)
+        patch.setattr(data.TrainingImages, "batch", batch)
         totals = [run.one_update()[0] for _ in range(4)]
     assert asked == [(4, 3, 8, 8), (1, 3, 16, 16)] * 2
-    assert run.pictures.vary
+    assert run.images.vary
     # Nats of a crop of the smallest size, whatever was taken.
     assert max(totals) < 1.5 * min(totals)
 
@@ -725,8 +727,8 @@ for name in ("typer", "rich", "scipy", "PIL", "click", "skimage", "imagecodecs",
 from pathlib import Path
 from bitsback.models import checkpoint, config, data, plan, training
 model = config.DrawConfig(**{SMALL.to_dict()!r})
-pictures = data.load([Path({str(tmp_path / "a.npy")!r})], model)
-run = training.Trainer(model, plan.TrainConfig(updates=1, batch=2), pictures, "cpu")
+images = data.load([Path({str(tmp_path / "a.npy")!r})], model)
+run = training.Trainer(model, plan.TrainConfig(updates=1, batch=2), images, "cpu")
 print([progress.update for progress in run.run()])
 checkpoint.save(run, Path({str(tmp_path / "checkpoint")!r}))
 """

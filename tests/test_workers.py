@@ -1,4 +1,4 @@
-"""Several processes give the bytes and the pictures of one, also when some of them die."""
+"""Several processes give the bytes and the images of one, also when some of them die."""
 
 import functools
 import io
@@ -62,7 +62,7 @@ def test_two_processes_write_and_read_the_file_of_one(folder, engine):
     reader = Reader(io.BytesIO(data), lambda *_: bitsback.load_model(folder))
     decode = functools.partial(processes.decoded, recipe=plan, jobs=2)
     parts = list(reader.restored(lambda *done: seen.append(done), decode))
-    found = np.concatenate([np.stack(list(part.pictures))[..., 0] for part in parts])
+    found = np.concatenate([np.stack(list(part.pixels))[..., 0] for part in parts])
     assert np.array_equal(found, images)
     assert seen == [(n, 24) for n in (5, 10, 15, 20, 24)]
 
@@ -134,7 +134,7 @@ def test_the_command_line_takes_jobs(folder, tmp_path, monkeypatch):
     ):
         monkeypatch.setattr(sys, "argv", ["bitsback", *map(str, command)])
         with pytest.raises(SystemExit) as exit_:
-            main.main()
+            main()
         assert not exit_.value.code
     assert np.array_equal(np.load(tmp_path / "y.npy"), images)
     assert (tmp_path / "x.bb").read_bytes() == bitsback.compress(images, folder, seed=3, chunk=5)

@@ -1,6 +1,6 @@
 """What compressing a set would take, from a sample of it: before hours are spent.
 
-The sample's pictures are spread over the set and really compressed; what a chunk pays for itself is
+The sample's images are spread over the set and really compressed; what a chunk pays for itself is
 counted once for each chunk of the set.
 """
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from bitsback.chunks.encoder import Coding
 from bitsback.format.payload import pack_payload
-from bitsback.images.image_set import ImageSet, picked, picture_sizes
+from bitsback.images.image_set import ImageSet, image_sizes, picked
 from bitsback.progress import Progress
 
 from . import writer
@@ -25,7 +25,7 @@ class Estimate:
     """A prediction.
 
     Args:
-        images, sampled: pictures of the set, and of the sample.
+        images, sampled: images of the set, and of the sample.
         size: of the file, bytes.
         error: standard error of the size, bytes, from the scatter over the sample's links; None
             where a classical code was smaller than the model's.
@@ -52,13 +52,13 @@ def estimate(
     """Predict what `archive.compress_to` would give.
 
     Args:
-        chunk: pictures per chunk, as there.
-        progress: called with (pictures of the sample done, pictures in it).
+        chunk: images per chunk, as there.
+        progress: called with (images of the sample done, images in it).
 
     Raises:
-        InputError: the model cannot code such pictures.
+        InputError: the model cannot code such images.
     """
-    sizes = picture_sizes(images.manifest)
+    sizes = image_sizes(images.manifest)
     count, values = len(sizes), int(sizes.sum())
     wanted = min(count, max(16, math.ceil(SAMPLE_VALUES * count / values)))
     numbers = np.unique(np.linspace(0, count - 1, wanted).round().astype(int))
@@ -82,7 +82,7 @@ def estimate(
     names = 8 * (
         len(pack_payload(images.manifest, images.extra, b"")) + len(beside) * count / len(numbers)
     )
-    pictures = (report.file_bits - report.overhead_bits - report.payload_bits) * share
+    pixels = (report.file_bits - report.overhead_bits - report.payload_bits) * share
     rates = np.array([link.net_bits / link.images for link in report.links])
     error = None
     if len(rates) > 1:
@@ -90,7 +90,7 @@ def estimate(
     return Estimate(
         images=count,
         sampled=len(numbers),
-        size=(pictures + names + own) / 8,
+        size=(pixels + names + own) / 8,
         error=error,
         seconds=seconds * share,
     )

@@ -29,7 +29,7 @@ _DEATHS = 3  # of workers, before it is given up
 
 @dataclasses.dataclass(frozen=True)
 class ToEncode:
-    """A chunk's pictures, its number in the file, and the caller's payload."""
+    """A chunk's images, its number in the file, and the caller's payload."""
 
     images: ImageSet
     number: int
@@ -44,7 +44,7 @@ class ToDecode:
     version: int
     seed: int
     number: int
-    pictures: int
+    images: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,7 +74,7 @@ def encoded(tasks: Iterable[ToEncode], recipe: Recipe, jobs: int) -> Iterator[Ch
 
 
 def decoded(tasks: Iterable[ToDecode], recipe: Recipe, jobs: int) -> Iterator[Restored]:
-    """The pictures of the tasks, in their order; arguments and errors as of `encoded`.
+    """The images of the tasks, in their order; arguments and errors as of `encoded`.
 
     Raises:
         FormatError: a chunk is damaged.
@@ -112,7 +112,7 @@ def decode(task: ToDecode) -> Restored:
     """Decode a chunk, in a process that has begun."""
     assert _coding is not None
     return decode_chunk(
-        task.data, task.version, _coding.loaded, task.seed, task.number, task.pictures
+        task.data, task.version, _coding.loaded, task.seed, task.number, task.images
     )
 
 

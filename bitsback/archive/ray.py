@@ -51,7 +51,7 @@ def encoded(
 def decoded(
     tasks: Iterable[ToDecode], recipe: Recipe, jobs: int | None = None, address: str | None = None
 ) -> Iterator[Restored]:
-    """The pictures of the tasks, in their order; arguments and errors as of `encoded`.
+    """The images of the tasks, in their order; arguments and errors as of `encoded`.
 
     Raises:
         FormatError: a chunk is damaged.

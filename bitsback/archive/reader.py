@@ -1,4 +1,4 @@
-"""Files back to pictures: whole, or any range from the chunks that hold it."""
+"""Files back to images: whole, or any range from the chunks that hold it."""
 
 import bisect
 import dataclasses
@@ -31,7 +31,7 @@ Decode = Callable[[Iterable[ToDecode]], Iterator[Restored]]
 
 @dataclasses.dataclass(frozen=True)
 class Damage:
-    """A chunk that cannot be decoded, its pictures first..last, and why."""
+    """A chunk that cannot be decoded, its images first..last, and why."""
 
     chunk: int
     first: int
@@ -80,7 +80,7 @@ class Reader:
         self._file.close()
 
     def __len__(self) -> int:
-        return self.header.pictures
+        return self.header.images
 
     def __iter__(self) -> Iterator[NDArray[Any]]:
         return (self[number] for number in range(len(self)))
@@ -108,7 +108,7 @@ class Reader:
             bisect.bisect_right(firsts, begin) - 1, bisect.bisect_left(firsts, end)
         ):
             held, first = self.chunk(number).images, firsts[number]
-            low, high = max(begin - first, 0), min(end - first, len(held.pictures))
+            low, high = max(begin - first, 0), min(end - first, len(held.pixels))
             found.append(to_stack(part(held, low, high)))
         if len({each.shape[1:] for each in found}) > 1:
             raise InputError("images of different sizes make no single array; take them one by one")
@@ -117,7 +117,7 @@ class Reader:
     def restored(
         self, progress: Progress | None = None, decode: Decode | None = None
     ) -> Iterator[ImageSet]:
-        """Every chunk's pictures, in order.
+        """Every chunk's images, in order.
 
         Args:
             decode: what decodes the chunks, in their order, with the same model; this process if
@@ -140,31 +140,31 @@ class Reader:
             except FormatError as error:
                 raise self._damaged(number, error) from error
             if progress is not None:
-                progress(first + self.header.chunks[number].pictures, len(self))
+                progress(first + self.header.chunks[number].images, len(self))
             yield images
 
     def _task(self, number: int) -> ToDecode:
         header = self.header
-        pictures = header.chunks[number].pictures
-        return ToDecode(self._bytes(number), header.format_version, header.seed, number, pictures)
+        images = header.chunks[number].images
+        return ToDecode(self._bytes(number), header.format_version, header.seed, number, images)
 
     def _damaged(self, number: int, error: FormatError) -> FormatError:
         first = self.header.firsts[number]
-        last = first + self.header.chunks[number].pictures - 1
+        last = first + self.header.chunks[number].images - 1
         return type(error)(f"the file is damaged in {Damage(number, first, last, error)}")
 
     def salvaged(
         self, damage: list[Damage], progress: Progress | None = None
     ) -> Iterator[ImageSet | Lost]:
-        """Every chunk's pictures, or how many were lost; `damage` is added to."""
+        """Every chunk's images, or how many were lost; `damage` is added to."""
         firsts = self.header.firsts
         for number, entry in enumerate(self.header.chunks):
             try:
                 yield self._decode(number, progress).images
             except FormatError as error:
-                last = firsts[number] + entry.pictures - 1
+                last = firsts[number] + entry.images - 1
                 damage.append(Damage(number, firsts[number], last, error))
-                yield Lost(entry.pictures)
+                yield Lost(entry.images)
 
     @property
     def payload(self) -> bytes:
@@ -180,10 +180,10 @@ class Reader:
         return unpack_chunk(self._bytes(number), self.header.format_version)[0]
 
     def chunk(self, number: int, progress: Progress | None = None) -> Restored:
-        """Pictures and payload of a chunk.
+        """Images and payload of a chunk.
 
         Args:
-            progress: called with (pictures done, pictures in all).
+            progress: called with (images done, images in all).
 
         Raises:
             FormatError: the chunk is damaged; the sentence says which.
@@ -203,11 +203,11 @@ class Reader:
 
         def tell(done: int, total: int) -> None:
             if progress is not None:
-                progress(first + entry.pictures * done // total, count)
+                progress(first + entry.images * done // total, count)
 
         header = self.header
         found = decode_chunk(
-            data, header.format_version, loaded, header.seed, number, entry.pictures, tell
+            data, header.format_version, loaded, header.seed, number, entry.images, tell
         )
         tell(1, 1)
         self._last = number, found

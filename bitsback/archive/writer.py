@@ -1,6 +1,6 @@
-"""Sets of pictures to files: chunks one after another, and the index before them.
+"""Sets of images to files: chunks one after another, and the index before them.
 
-No more than one chunk of pictures is held at a time.
+No more than one chunk of images is held at a time.
 """
 
 import dataclasses
@@ -19,7 +19,7 @@ from bitsback.coding.rates import RateReport
 from bitsback.errors import InputError
 from bitsback.format import header as container
 from bitsback.format.header import Entry, Header, pack_header
-from bitsback.images.image_set import ImageSet, part, picture_sizes
+from bitsback.images.image_set import ImageSet, image_sizes, part
 from bitsback.progress import Progress
 from bitsback.tables import tables
 
@@ -50,20 +50,20 @@ def compress_to(
     progress: Progress | None = None,
     encode: Encode | None = None,
 ) -> RateReport:
-    """Compress pictures to a file.
+    """Compress images to a file.
 
     Args:
         file: open for writing, and one that can seek.
         payload: the caller's bytes, which lie in the first chunk.
-        chunk: pictures per chunk; if None, chunks of about 4 MiB of pixels, 16 MiB where the
-            pictures are binary.
-        progress: called with (pictures done, pictures in all).
+        chunk: images per chunk; if None, chunks of about 4 MiB of pixels, 16 MiB where the
+            images are binary.
+        progress: called with (images done, images in all).
         encode: what codes the chunks, in their order, with the same model; this process if None.
 
     Raises:
-        InputError: the model cannot code such pictures, or chunk is out of range.
+        InputError: the model cannot code such images, or chunk is out of range.
     """
-    count = len(images.pictures)
+    count = len(images.pixels)
     bounds = bounds_of(images, chunk)
     header = Header(
         model=coding.loaded.name,
@@ -122,15 +122,15 @@ def compress_set(
 def bounds_of(images: ImageSet, chunk: int | None) -> list[tuple[int, int]]:
     """`chunk_bounds` of a set; see `compress_to`."""
     most = CHUNK_BINARY_VALUES if images.binary else CHUNK_VALUES
-    return chunk_bounds(picture_sizes(images.manifest), chunk, most)
+    return chunk_bounds(image_sizes(images.manifest), chunk, most)
 
 
 def chunk_bounds(sizes: np.ndarray, chunk: int | None, most: int) -> list[tuple[int, int]]:
-    """First picture of every chunk, and the one after its last.
+    """First image of every chunk, and the one after its last.
 
     Args:
-        sizes: values of every picture, (N,).
-        chunk: pictures per chunk; if None, as many as come to `most` values, all chunks alike.
+        sizes: values of every image, (N,).
+        chunk: images per chunk; if None, as many as come to `most` values, all chunks alike.
 
     Raises:
         InputError: chunk is not positive.
@@ -142,7 +142,7 @@ def chunk_bounds(sizes: np.ndarray, chunk: int | None, most: int) -> list[tuple[
     else:
         ends = np.cumsum(sizes)
         parts = -(-int(ends[-1]) // most)
-        # Cut where a picture begins at or after each even share of the values.
+        # Cut where an image begins at or after each even share of the values.
         shares = np.arange(parts) * (int(ends[-1]) / parts)
         starts = np.unique(np.searchsorted(ends - sizes, shares))
         starts = starts[starts < len(sizes)]
@@ -151,5 +151,5 @@ def chunk_bounds(sizes: np.ndarray, chunk: int | None, most: int) -> list[tuple[
 
 
 def _within(progress: Progress, begin: int, end: int, count: int) -> Progress:
-    """The progress of a chunk's tiles as pictures of the whole set."""
+    """The progress of a chunk's tiles as images of the whole set."""
     return lambda done, total: progress(begin + (end - begin) * done // total, count)

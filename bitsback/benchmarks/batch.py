@@ -122,7 +122,7 @@ def images(loaded: LoadedModel, data: Path | None) -> np.ndarray:
     """A link's images, (B, C, H, W) uint8: of a file or folder, or made up.
 
     Raises:
-        InputError: the data have no picture with the model's number of channels, or other
+        InputError: the data have no image with the model's number of channels, or other
             values than its pixels.
     """
     if data is None:
@@ -131,15 +131,15 @@ def images(loaded: LoadedModel, data: Path | None) -> np.ndarray:
         shape = (loaded.batch, side, side, loaded.channels)
         noise = np.random.default_rng(_SEED).integers(0, 32, shape)
         levels = ((steps + noise) % 256).astype(np.uint8)
-        pictures = list(levels // (128 if loaded.binary else 1))
+        every = list(levels // (128 if loaded.binary else 1))
     else:
-        some = read.read_images([data]).pictures[: loaded.batch]
-        pictures = [p for p in some if p.shape[2] == loaded.channels]
-    if not pictures:
-        raise InputError(f"{data} has no picture of {loaded.channels} channels")
-    shortest = min(min(p.shape[:2]) for p in pictures)
+        some = read.read_images([data]).pixels[: loaded.batch]
+        every = [p for p in some if p.shape[2] == loaded.channels]
+    if not every:
+        raise InputError(f"{data} has no image of {loaded.channels} channels")
+    shortest = min(min(p.shape[:2]) for p in every)
     side = max([t for t in loaded.tiles if t <= shortest], default=loaded.tiles[0])
-    found = tiles.cut(pictures, (side, side))[: loaded.batch].transpose(0, 3, 1, 2)
+    found = tiles.cut(every, (side, side))[: loaded.batch].transpose(0, 3, 1, 2)
     if loaded.binary and found.max() > 1:
         raise InputError(f"{loaded.name} codes pixels of 0 and 1 only")
     return np.ascontiguousarray(found)

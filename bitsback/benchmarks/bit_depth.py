@@ -1,8 +1,8 @@
 """`python -m bitsback.depth_bench FOLDER`: gray of more than 8 bits, beside PNG and JPEG XL.
 
-Of every 8-bit colour picture the luminance (BT.709), in linear light, is averaged over 2x2 pixels,
+Of every 8-bit colour image the luminance (BT.709), in linear light, is averaged over 2x2 pixels,
 so that it has levels between those of 8 bits; then it is rounded to 16, 12 or 10 bits, linear or
-with the transfer curve of sRGB. `depth` says what ours does; "two pictures" has a model code both
+with the transfer curve of sRGB. `depth` says what ours does; "two images" has a model code both
 bytes.
 """
 
@@ -38,18 +38,18 @@ KINDS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 
 @dataclasses.dataclass(frozen=True)
 class Sizes:
-    """Bytes of a set of pictures of one kind.
+    """Bytes of a set of images of one kind.
 
     Args:
-        pixels: in all pictures.
-        two_pictures: where the model codes high and low bytes.
+        pixels: in all images.
+        two_images: where the model codes high and low bytes.
     """
 
     kind: str
     pixels: int
     png: int
     jpeg_xl: int
-    two_pictures: int
+    two_images: int
     ours: int
 
 
@@ -58,9 +58,9 @@ def _encoded(light: np.ndarray) -> np.ndarray:
     return np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
 
 
-def light_of(picture: np.ndarray) -> np.ndarray:
-    """Linear luminance 0..1 at half size of an sRGB picture, (H, W, 3) uint8."""
-    value = picture / 255
+def light_of(image: np.ndarray) -> np.ndarray:
+    """Linear luminance 0..1 at half size of an sRGB image, (H, W, 3) uint8."""
+    value = image / 255
     linear = np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
     whole = linear @ (0.2126, 0.7152, 0.0722)
     height, width = (side // 2 for side in whole.shape)
@@ -70,7 +70,7 @@ def light_of(picture: np.ndarray) -> np.ndarray:
 
 
 def measure(kind: str, lights: list[np.ndarray], loaded: LoadedModel) -> Sizes:
-    """Sizes of pictures of one of `KINDS`."""
+    """Sizes of images of one of `KINDS`."""
     import imagecodecs
 
     def coded(images: ImageSet) -> int:
@@ -90,25 +90,25 @@ def measure(kind: str, lights: list[np.ndarray], loaded: LoadedModel) -> Sizes:
 
 
 def main(
-    pictures: Annotated[Path, typer.Argument(help="a folder of colour pictures")],
+    images: Annotated[Path, typer.Argument(help="a folder of colour images")],
     model: Annotated[str, typer.Option(help="a shipped model's name, or a folder")] = DEFAULT_MODEL,
-    limit: Annotated[int | None, typer.Option(min=1, help="use the first N pictures")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="use the first N images")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
-    """Bits per pixel of gray pictures of 16, 12 and 10 bits."""
+    """Bits per pixel of gray images of 16, 12 and 10 bits."""
     with refusals():
-        found = read.read_images([pictures]).pictures[:limit]
-        lights = [light_of(picture) for picture in found if picture.shape[2] == 3]
+        found = read.read_images([images]).pixels[:limit]
+        lights = [light_of(image) for image in found if image.shape[2] == 3]
         if not lights:
-            raise InputError(f"{pictures} holds no colour pictures")
+            raise InputError(f"{images} holds no colour images")
         loaded = load_model(model)
         rows = [measure(kind, lights, loaded) for kind in KINDS]
     if as_json:
         print(json.dumps([dataclasses.asdict(row) for row in rows]))
         return
-    table = Table("bits/pixel", "PNG", "JPEG XL", "two pictures", "ours")
+    table = Table("bits/pixel", "PNG", "JPEG XL", "two images", "ours")
     for row in rows:
-        sizes: list[Any] = [row.png, row.jpeg_xl, row.two_pictures, row.ours]
+        sizes: list[Any] = [row.png, row.jpeg_xl, row.two_images, row.ours]
         table.add_row(row.kind, *(f"{8 * size / row.pixels:.3f}" for size in sizes))
     Console(highlight=False).print(table)
 

@@ -26,7 +26,7 @@ from bitsback.archive.reader import Reader
 from bitsback.chunks.encoder import Coding
 from bitsback.cli.console import refusals
 from bitsback.errors import BitsbackError, InputError
-from bitsback.images.image_set import ImageSet, first_pictures, picture_sizes
+from bitsback.images.image_set import ImageSet, first_images, image_sizes
 from bitsback.sources import read
 
 T = TypeVar("T")
@@ -73,7 +73,7 @@ def measure(
     bounds = writer.bounds_of(images, chunk)
     if len(bounds) < 2 * jobs:
         raise InputError(f"{len(bounds)} chunks are too few for {jobs} workers: see --chunk")
-    sizes = picture_sizes(images.manifest)
+    sizes = image_sizes(images.manifest)
     values = sum(int(sizes[begin:end].sum()) for begin, end in bounds[jobs:])
     loaded = load_model(recipe.model, recipe.device, recipe.engine, recipe.micro_batch)
     file, ends = io.BytesIO(), ([time.perf_counter()], [0.0])
@@ -82,8 +82,8 @@ def measure(
     ends[1][0] = time.perf_counter()
     reader = Reader(file, lambda *_: loaded)
     parts = reader.restored(decode=_watched(decode, ends[1]))
-    found = [picture for part in parts for picture in part.pictures]
-    if not all(map(np.array_equal, found, images.pictures)):
+    found = [image for part in parts for image in part.pixels]
+    if not all(map(np.array_equal, found, images.pixels)):
         raise BitsbackError("the images did not come back")
     speeds = [values / (each[-1] - each[jobs]) for each in ends]
     begin = max(each[1] - each[0] for each in ends)
@@ -132,7 +132,7 @@ def main(
     """MB/s of pixels for several numbers of workers."""
     with refusals():
         found = read.read_images([images])
-        found = found if limit is None else first_pictures(found, limit)
+        found = found if limit is None else first_images(found, limit)
         sha256 = load_model(model, device).sha256
         recipe = Recipe(model, device, "torch", None, sha256, None, 0)
         engines = ["ray"] if address else ["processes", "ray"]

@@ -1,8 +1,8 @@
-"""Sizes and speeds of one set of pictures under bitsback and its peers, in one run.
+"""Sizes and speeds of one set of images under bitsback and its peers, in one run.
 
-Every row is decoded again and compared. The picture codecs run twice: every picture alone, as
-archives usually hold them, and all pictures of one size as one mosaic, which spares them their
-headers and lets them learn across pictures. zstd and xz take the raw arrays, binary ones with
+Every row is decoded again and compared. The image codecs run twice: every image alone, as
+archives usually hold them, and all images of one size as one mosaic, which spares them their
+headers and lets them learn across images. zstd and xz take the raw arrays, binary ones with
 eight pixels of a row in a byte, of which xz makes a sixth less than of a pixel in a byte.
 """
 
@@ -35,7 +35,7 @@ class Row:
     """One codec's result on the whole set.
 
     Args:
-        name: of the codec, and whether it took the pictures alone or as a mosaic.
+        name: of the codec, and whether it took the images alone or as a mosaic.
         size: bytes in all, without any archive's own overhead.
         encode_seconds, decode_seconds: wall time, on the threads that the codec takes.
     """
@@ -51,7 +51,7 @@ class Bench:
     """All rows, bitsback's first.
 
     Args:
-        images, dims: pictures, and their values in all.
+        images, dims: images, and their values in all.
         model_share: of the values, went through the model; the rest are in a classical code.
         network_share: of bitsback's encoding time that its network took.
         peak_memory: of the whole process after bitsback's row, before any peer ran; bytes.
@@ -120,11 +120,11 @@ def run(
 
     Raises:
         InputError: the set cannot be coded, or imagecodecs is not installed.
-        BitsbackError: a codec did not give the pictures back.
+        BitsbackError: a codec did not give the images back.
     """
     check_plain(images, "a comparison with other codecs")
     # Pixels are compared: none of the others is given metadata.
-    images = dataclasses.replace(images, pictures=list(images.pictures), beside=None)
+    images = dataclasses.replace(images, pixels=list(images.pixels), beside=None)
     peers = peers_of(images)
     timed = TimedModel(loaded.model)
     measured = dataclasses.replace(loaded, model=cast(Model, timed))
@@ -134,15 +134,15 @@ def run(
     share = timed.seconds / encoded
     began = time.perf_counter()
     reader = Reader(io.BytesIO(packed.data), lambda *_: measured)
-    restored = [picture for part in reader.restored() for picture in part.pictures]
+    restored = [image for part in reader.restored() for image in part.pixels]
     decoded = time.perf_counter() - began
-    _compare("bitsback", list(images.pictures), restored)
+    _compare("bitsback", list(images.pixels), restored)
     rows = [Row("bitsback", len(packed.data), encoded, decoded)]
     memory = peak_memory()
-    rows += [measure(name, pictures, *pair) for name, pictures, pair in peers]
+    rows += [measure(name, taken, *pair) for name, taken, pair in peers]
     return Bench(
-        images=len(images.pictures),
-        dims=sum(p.size for p in images.pictures),
+        images=len(images.pixels),
+        dims=sum(p.size for p in images.pixels),
         rows=tuple(rows),
         model_share=packed.report.chained_dims / packed.report.dims,
         network_share=share,
@@ -159,35 +159,35 @@ def peak_memory() -> int:
     return found if sys.platform == "darwin" else 1024 * found
 
 
-def measure(name: str, pictures: list[np.ndarray], encode: Encode, decode: Decode) -> Row:
-    """Encode and decode pictures one after another, and compare them.
+def measure(name: str, images: list[np.ndarray], encode: Encode, decode: Decode) -> Row:
+    """Encode and decode images one after another, and compare them.
 
     Raises:
-        BitsbackError: the codec did not give the pictures back.
+        BitsbackError: the codec did not give the images back.
     """
     began = time.perf_counter()
-    coded = [encode(picture) for picture in pictures]
+    coded = [encode(image) for image in images]
     middle = time.perf_counter()
     decoded = [decode(code) for code in coded]
     ended = time.perf_counter()
-    _compare(name, pictures, [_like(d, p.shape) for d, p in zip(decoded, pictures, strict=True)])
+    _compare(name, images, [_like(d, p.shape) for d, p in zip(decoded, images, strict=True)])
     return Row(name, sum(map(len, coded)), middle - began, ended - middle)
 
 
 def _like(decoded: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Decoded levels in a picture's shape; WebP gives gray back as three equal channels."""
+    """Decoded levels in an image's shape; WebP gives gray back as three equal channels."""
     if decoded.size == 3 * int(np.prod(shape)):
         decoded = decoded[:, :, 0]
     return decoded.reshape(shape)
 
 
-def _compare(name: str, pictures: list[np.ndarray], decoded: list[np.ndarray]) -> None:
-    if not all(np.array_equal(p, d) for p, d in zip(pictures, decoded, strict=True)):
-        raise BitsbackError(f"{name} did not give the pictures back")
+def _compare(name: str, images: list[np.ndarray], decoded: list[np.ndarray]) -> None:
+    if not all(np.array_equal(p, d) for p, d in zip(images, decoded, strict=True)):
+        raise BitsbackError(f"{name} did not give the images back")
 
 
 def peers_of(images: ImageSet) -> list[tuple[str, list[np.ndarray], tuple[Encode, Decode]]]:
-    """Name, pictures as the peer takes them, and the peer.
+    """Name, images as the peer takes them, and the peer.
 
     Raises:
         InputError: imagecodecs is not installed.
@@ -211,17 +211,17 @@ def peers_of(images: ImageSet) -> list[tuple[str, list[np.ndarray], tuple[Encode
             lambda d: _from_levels(imagecodecs.jpegxl_decode(d), binary),
         ),
     }
-    mosaics = _mosaics(list(images.pictures))
+    mosaics = _mosaics(list(images.pixels))
     found = []
     for name, pair in codecs.items():
-        for suffix, pictures in (("", images.pictures), (", mosaic", mosaics)):
-            side = max(max(p.shape[:2]) for p in pictures)
-            area = max(p.shape[0] * p.shape[1] for p in pictures)
+        for suffix, taken in (("", images.pixels), (", mosaic", mosaics)):
+            side = max(max(p.shape[:2]) for p in taken)
+            area = max(p.shape[0] * p.shape[1] for p in taken)
             fits = side <= classical.MAX_SIDE and area <= classical.MAX_AREA
-            repeated = suffix and len(mosaics) == len(images.pictures)
+            repeated = suffix and len(mosaics) == len(images.pixels)
             if fits and not repeated:
-                found.append((name + suffix, list(pictures), pair))
-    packed = [np.packbits(p[:, :, 0], axis=1) if binary else p for p in images.pictures]
+                found.append((name + suffix, list(taken), pair))
+    packed = [np.packbits(p[:, :, 0], axis=1) if binary else p for p in images.pixels]
     raw, form = [np.concatenate([p.ravel() for p in packed])], "bits" if binary else "raw"
     general: dict[str, tuple[Encode, Decode]] = {
         f"zstd -19, {form}": (
@@ -237,16 +237,16 @@ def peers_of(images: ImageSet) -> list[tuple[str, list[np.ndarray], tuple[Encode
     return found
 
 
-def _mosaics(pictures: list[np.ndarray]) -> list[np.ndarray]:
-    """The pictures of every size as one, filled up with black."""
+def _mosaics(images: list[np.ndarray]) -> list[np.ndarray]:
+    """The images of every size as one, filled up with black."""
     sizes: dict[tuple[int, ...], list[np.ndarray]] = {}
-    for picture in pictures:
-        sizes.setdefault(picture.shape, []).append(picture)
+    for image in images:
+        sizes.setdefault(image.shape, []).append(image)
     return [classical.mosaic(np.stack(group)) for group in sizes.values()]
 
 
-def _levels(picture: np.ndarray, binary: bool) -> np.ndarray:
-    gray = picture[:, :, 0] if picture.shape[2] == 1 else picture
+def _levels(image: np.ndarray, binary: bool) -> np.ndarray:
+    gray = image[:, :, 0] if image.shape[2] == 1 else image
     return gray * np.uint8(255) if binary else gray
 
 
@@ -254,8 +254,8 @@ def _from_levels(levels: np.ndarray, binary: bool) -> np.ndarray:
     return (levels != 0).astype(np.uint8) if binary else levels
 
 
-def _save(picture: np.ndarray, binary: bool, kind: str, **options: Any) -> bytes:
-    image = classical.to_image(picture, binary)
+def _save(pixels: np.ndarray, binary: bool, kind: str, **options: Any) -> bytes:
+    image = classical.to_image(pixels, binary)
     if kind == "WEBP":
         image = image.convert("RGB")
     file = io.BytesIO()

@@ -3,7 +3,7 @@
     python -m bitsback.models.lossy_table --data cifar10.npz --data imagenet176_a.npz \
         -o models/weights/lossy.json
 
-Measured on training pictures, with the integer network, the steps that are not stored at their
+Measured on training images, with the integer network, the steps that are not stored at their
 priors' means.
 """
 
@@ -24,7 +24,7 @@ from bitsback.sources.atomic_files import atomic_write
 
 
 def points(loaded: LoadedModel, images: np.ndarray) -> list[choice.Point]:
-    """The points of a model on pictures, (N, H, W, C) uint8, one for each number of steps."""
+    """The points of a model on images, (N, H, W, C) uint8, one for each number of steps."""
     coded = coder.analyse(images, loaded)
     found = []
     for steps in range(1, regions.steps_of(loaded) + 1):

@@ -1,4 +1,4 @@
-"""A chunk back to its pictures: the mirror of `chunk_encoder`."""
+"""A chunk back to its images: the mirror of `chunk_encoder`."""
 
 import dataclasses
 import itertools
@@ -15,7 +15,7 @@ from bitsback.format.chunk import pixel_checksum, unpack_chunk
 from bitsback.format.chunk_head import ChunkHead
 from bitsback.format.payload import unpack_payload
 from bitsback.format.sidecar import unpack_all
-from bitsback.images.image_set import ImageSet, check_manifest, picture_shapes
+from bitsback.images.image_set import ImageSet, check_manifest, image_shapes
 from bitsback.progress import Progress
 from bitsback.tiles import channels as planes
 from bitsback.tiles import tiles
@@ -24,7 +24,7 @@ from bitsback.tiles.segments import Run
 
 @dataclasses.dataclass(frozen=True)
 class Restored:
-    """What a chunk gives back: its pictures, and the caller's payload."""
+    """What a chunk gives back: its images, and the caller's payload."""
 
     images: ImageSet
     payload: bytes
@@ -36,7 +36,7 @@ def decode_chunk(
     loaded: LoadedModel,
     seed: int,
     number: int,
-    pictures: int,
+    images: int,
     progress: Progress | None = None,
 ) -> Restored:
     """Inverse of `encode_chunk`.
@@ -47,7 +47,7 @@ def decode_chunk(
         loaded: the model that wrote it.
         seed: of the file's dither.
         number: of the chunk in its file.
-        pictures: that the file's index promises.
+        images: that the file's index promises.
         progress: called with (tiles done, tiles in all).
 
     Raises:
@@ -92,7 +92,7 @@ def decode_chunk(
     size = len(head.pixels_checksum)
     if pixel_checksum((run.tiles for run in runs), start.payload, size) != head.pixels_checksum:
         raise ChecksumError("its decoded pixels and payload do not have its checksum")
-    return _restore(runs, start.payload, pictures)
+    return _restore(runs, start.payload, images)
 
 
 def _check_tiles(head: ChunkHead, loaded: LoadedModel) -> None:
@@ -103,23 +103,23 @@ def _check_tiles(head: ChunkHead, loaded: LoadedModel) -> None:
             raise FormatError("its tiles are not of its model's shape")
 
 
-def _restore(runs: list[Run], payload: bytes, pictures: int) -> Restored:
-    """Pictures and payload from decoded tiles."""
-    if pictures > sum(len(run.tiles) for run in runs):
-        raise FormatError("it has fewer tiles than its index has pictures")
+def _restore(runs: list[Run], payload: bytes, count: int) -> Restored:
+    """Images and payload from decoded tiles."""
+    if count > sum(len(run.tiles) for run in runs):
+        raise FormatError("it has fewer tiles than its index has images")
     manifest, extra, user = unpack_payload(payload)
-    shapes = picture_shapes(manifest, pictures)
+    shapes = image_shapes(manifest, count)
     joined = {}
     for run in runs:
         channels = run.tiles.shape[3]
         joined[channels] = iter(tiles.join(run.tiles, planes.shapes(shapes, channels)))
     wanted = [planes.PLANES[shape[2]] for shape in shapes]
     if joined.keys() != set(itertools.chain(*wanted)):
-        raise FormatError("its pictures are not those of its manifest")
+        raise FormatError("its images are not those of its manifest")
     found = [np.concatenate([next(joined[c]) for c in each], 2) for each in wanted]
     binary = bool(manifest.pop("binary", False))
     if "modes" in manifest:
-        images = ImageSet(found, binary, manifest, beside=unpack_all(extra, pictures))
+        images = ImageSet(found, binary, manifest, beside=unpack_all(extra, count))
     else:
         images = ImageSet(found, binary, manifest, extra)
     check_manifest(images)

@@ -1,4 +1,4 @@
-"""Pictures to a chunk: tiles, segments, initial bits, chain.
+"""Images to a chunk: tiles, segments, initial bits, chain.
 
 A segment is a run of equal tiles of one kind (colour, or gray); its links are coded in order, and
 segments one after another, on one message. See `bits_back` for a link, `chunk` for the bytes.
@@ -30,7 +30,7 @@ _HOPELESS, _PLAIN = 1.07, 0.5
 
 @dataclasses.dataclass(frozen=True)
 class Coding:
-    """How pictures are coded, for all chunks of a file.
+    """How images are coded, for all chunks of a file.
 
     Args:
         loaded: the model.
@@ -57,7 +57,7 @@ class Coding:
 def encode_chunk(
     images: ImageSet, coding: Coding, number: int, payload: bytes, progress: Progress | None
 ) -> Chunk:
-    """Compress pictures to the bytes of a chunk.
+    """Compress images to the bytes of a chunk.
 
     The initial bits are the payload and what the first links add, which code the latents of few
     groups; a classical code takes the place of everything where it is smaller.
@@ -68,7 +68,7 @@ def encode_chunk(
         progress: called with (tiles done, tiles in all).
 
     Raises:
-        InputError: the model cannot code such pictures, or not so many side by side.
+        InputError: the model cannot code such images, or not so many side by side.
     """
     loaded = coding.loaded
     side = tile_side(images, loaded)

@@ -91,15 +91,15 @@ class Job:
     def segments(self, counts: list[int]) -> tuple[Segment, ...]:
         """The runs as the header tells them, with their first counts[i] tiles classical."""
         return tuple(
-            Segment(len(r.tiles), self.side, self.side, r.tiles.shape[3], r.gray, n, r.pictures)
+            Segment(len(r.tiles), self.side, self.side, r.tiles.shape[3], r.gray, n, r.images)
             for r, n in zip(self.runs, counts, strict=True)
         )
 
     def chained_dims(self, counts: list[int]) -> int:
-        """Values of the pictures, padding left out, in all tiles but the first counts[i]."""
+        """Values of the images, padding left out, in all tiles but the first counts[i]."""
         found = 0
         for run, count in zip(self.runs, counts, strict=True):
-            whole = (picture.shape for picture in self.images.pictures)
+            whole = (image.shape for image in self.images.pixels)
             shapes = channels.shapes(whole, run.tiles.shape[3])
             found += int(tiles.values(shapes, (self.side, self.side))[count:].sum())
         return found
@@ -119,7 +119,7 @@ class Job:
         """
         run = max(self.runs, key=lambda r: len(r.tiles))
         few = np.arange(0, len(run.tiles), max(1, len(run.tiles) // self.batch))[: self.batch]
-        extents = Layout(run.pictures, self.side, self.side).extents(few)
+        extents = Layout(run.images, self.side, self.side).extents(few)
         link = Link(len(few), self.side, self.side, self.seed, 0, run.gray, extents=extents)
         words = 1 << 18
         while True:
@@ -267,8 +267,8 @@ class Job:
         payload_bits, filler_bits = 8 * len(start.payload), 8 * start.filler
         net = sum(link.net_bits for link in tally.links)
         report = tally.report(
-            images=len(self.images.pictures),
-            dims=sum(p.size for p in self.images.pictures),
+            images=len(self.images.pixels),
+            dims=sum(p.size for p in self.images.pixels),
             chained_dims=self.chained_dims(self.split(first)),
             payload_bits=payload_bits,
             first_bits=first_bits,

@@ -1,5 +1,5 @@
 """`python -m bitsback.cli`."""
 
-from .main import main
+from .commands import main
 
 main()

@@ -30,20 +30,20 @@ def main() -> int:
     source = Path(skimage.__file__).parent / "data"
     console = Console(highlight=False)
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name) / "pictures"
+        folder = Path(name) / "images"
         folder.mkdir()
-        for picture in PICTURES:
-            if (source / picture).exists():
-                crop = Image.open(source / picture).convert("RGB").crop((0, 0, 384, 256))
+        for image in PICTURES:
+            if (source / image).exists():
+                crop = Image.open(source / image).convert("RGB").crop((0, 0, 384, 256))
                 # Without metadata, which the codecs that it is compared with are not given.
-                Image.fromarray(np.asarray(crop)).save(folder / picture)
+                Image.fromarray(np.asarray(crop)).save(folder / image)
         found = read.read_images([folder])
         model = load_model(DEFAULT_MODEL)
         with bar("compress") as progress:
             packed = writer.compress_set(
                 found, model, payload=b"demo", always_chain=True, progress=progress
             )
-        file = Path(name) / "pictures.bb"
+        file = Path(name) / "images.bb"
         atomic_files.atomic_write(file, packed.data)
         with bar("decompress") as progress, reader.open_path(file, lambda *_: model) as opened:
             parts = opened.restored(progress)
@@ -54,15 +54,15 @@ def main() -> int:
             same &= np.array_equal(back, np.asarray(Image.open(path)))
         print_report(packed.report, console)
         for kind, options in PEERS.items():
-            size = sum(_size(picture, kind, options) for picture in found.pictures)
+            size = sum(_size(image, kind, options) for image in found.pixels)
             console.print(f"{kind}: {8 * size / packed.report.dims:.4f} bits/dim")
-    console.print(f"{len(found.pictures)} pictures, every pixel the same: {same}")
+    console.print(f"{len(found.pixels)} images, every pixel the same: {same}")
     return 0 if same and packed.report.check().passed else 1
 
 
-def _size(picture: np.ndarray, kind: str, options: dict[str, Any]) -> int:
+def _size(image: np.ndarray, kind: str, options: dict[str, Any]) -> int:
     buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, kind, **options)
+    Image.fromarray(image).save(buffer, kind, **options)
     return buffer.tell()
 
 

@@ -30,13 +30,13 @@ def figure(
     name: Annotated[str, typer.Argument(help="its number in the paper: 1, 2, 4 to 12")],
     output: Annotated[Path, typer.Option("-o", "--output", help="a .png, .svg or .pdf")],
     data: Annotated[
-        list[Path] | None, typer.Option(help="pictures, for figures 1, 2, 4, 9 and 12")
+        list[Path] | None, typer.Option(help="images, for figures 1, 2, 4, 9 and 12")
     ] = None,
     tile: Annotated[int | None, typer.Option(min=8, help="cut them into such squares")] = None,
     model: Annotated[
         list[str] | None, typer.Option(help="models, where they are not those of the table")
     ] = None,
-    count: Annotated[int, typer.Option("-n", min=1, help="pictures in a row")] = 12,
+    count: Annotated[int, typer.Option("-n", min=1, help="images in a row")] = 12,
     rate: Annotated[list[float] | None, typer.Option(help="bits/dim, for 4 and 12")] = None,
     seed: Annotated[int, typer.Option(min=0, help="of what is drawn")] = 0,
     device: Device = "auto",
@@ -52,7 +52,7 @@ def figure(
     if kind is None:
         raise InputError(f"there is no figure {name!r}: {', '.join(sorted(_DRAWN, key=int))}")
     if kind in _NEEDS_DATA and not data:
-        raise InputError(f"figure {name} is drawn from pictures: give them with --data")
+        raise InputError(f"figure {name} is drawn from images: give them with --data")
     if output.suffix not in (".png", ".svg", ".pdf"):
         raise InputError(f"cannot write {output}: a figure is a .png, .svg or .pdf")
     try:
@@ -60,7 +60,7 @@ def figure(
     except ImportError as error:
         raise InputError("figures need matplotlib: pip install 'bitsback[figures]'") from error
 
-    def pictures(most: int) -> np.ndarray:
+    def images(most: int) -> np.ndarray:
         return lossy.tiles(read_limited(data or [], None), tile, most)
 
     def models(usual: Callable[[], list[str]]) -> "list[LoadedModel]":
@@ -81,12 +81,12 @@ def figure(
             drawn = paper.samples(models(betas), count, seed)
         case "comparison":
             chosen = {each: models(partial(best, each))[0] for each in rate or paper.RATES}
-            drawn = paper.comparison(pictures(TOGETHER), chosen, count)
+            drawn = paper.comparison(images(TOGETHER), chosen, count)
         case "information":
-            drawn = paper.information(pictures(64), models(lambda: ["photo-two", *best()]))
+            drawn = paper.information(images(64), models(lambda: ["photo-two", *best()]))
         case "variations":
             many = max(1, count // paper.TIMES)
-            drawn = paper.variations(pictures(many), models(best)[0], seed)
+            drawn = paper.variations(images(many), models(best)[0], seed)
         case _:
-            drawn = paper.reconstructions(pictures(count), models(best)[0], seed)
+            drawn = paper.reconstructions(images(count), models(best)[0], seed)
     atomic_files.atomic_write(output, lambda file: drawn.savefig(file, format=output.suffix[1:]))

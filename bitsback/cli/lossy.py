@@ -1,4 +1,4 @@
-"""`bitsback lossy`: storing the first latents of pictures, and generating the rest."""
+"""`bitsback lossy`: storing the first latents of images, and generating the rest."""
 
 from pathlib import Path
 from typing import Annotated
@@ -10,7 +10,7 @@ from .options import Device, Engine, Inputs, Json, Limit, OwnModel, read_limited
 
 RATES = (0.05, 0.1, 0.15, 0.2, 0.4, 0.8)
 
-app = typer.Typer(no_args_is_help=True, help="Store the first latents of pictures alone.")
+app = typer.Typer(no_args_is_help=True, help="Store the first latents of images alone.")
 
 
 @app.command()
@@ -29,7 +29,7 @@ def encode(
     device: Device = "auto",
     engine: Engine = "torch",
 ) -> None:
-    """Write a small file that holds what a picture is about; decoding generates the rest."""
+    """Write a small file that holds what an image is about; decoding generates the rest."""
     from bitsback.api import load_model
     from bitsback.lossy import files as lossy
     from bitsback.lossy import regions
@@ -56,7 +56,7 @@ def bench(
     inputs: Inputs,
     rate: Annotated[list[float] | None, typer.Option(help="bits/dim; may be given again")] = None,
     tile: Annotated[
-        int | None, typer.Option(min=8, help="cut the pictures into squares of this side")
+        int | None, typer.Option(min=8, help="cut the images into squares of this side")
     ] = None,
     limit: Limit = None,
     model: Annotated[str | None, typer.Option(help="else the table's choice at each rate")] = None,
@@ -93,7 +93,7 @@ def decode(
     device: Device = "auto",
     engine: Engine = "torch",
 ) -> None:
-    """Give back a picture, with the latents that were not stored drawn from their priors."""
+    """Give back an image, with the latents that were not stored drawn from their priors."""
     from bitsback.lossy import coder
     from bitsback.lossy import files as lossy
     from bitsback.sources import atomic_files

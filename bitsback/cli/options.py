@@ -41,4 +41,4 @@ def read_limited(paths: list[Path], limit: int | None) -> Any:
     from bitsback.sources import read
 
     found = read.read_images(paths)
-    return found if limit is None else image_set.first_pictures(found, limit)
+    return found if limit is None else image_set.first_images(found, limit)

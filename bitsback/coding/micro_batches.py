@@ -63,9 +63,9 @@ class MicroBatches:
         """One codec of the whole batch: it codes the images together, not one after another."""
         return _joined([self.model.likelihood(part, gray) for part in state])
 
-    def picture(self, state: State) -> np.ndarray:
+    def image(self, state: State) -> np.ndarray:
         """Of the whole batch."""
-        return np.concatenate([self.model.picture(part) for part in state])
+        return np.concatenate([self.model.image(part) for part in state])
 
     def reveal(self, state: State, x: np.ndarray) -> State:
         """The states once the pixels of a pass are known."""

@@ -18,7 +18,7 @@ from bitsback.tables.latent_grid import Gaussian
 State = Any
 Memory = Any
 Pixels = tuple[slice, slice]
-"""Rows and columns of a picture that are coded together."""
+"""Rows and columns of an image that are coded together."""
 
 ALL_PIXELS: tuple[Pixels, ...] = ((slice(None), slice(None)),)
 
@@ -89,7 +89,7 @@ class Model(Protocol):
         """p of the next pass's pixels; `gray` when all colour channels of x are equal."""
         ...
 
-    def picture(self, state: State) -> np.ndarray:
+    def image(self, state: State) -> np.ndarray:
         """What the latents so far say of the images: mean levels 0..255, uint8 (B, C, H, W)."""
         ...
 

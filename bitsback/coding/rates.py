@@ -95,10 +95,10 @@ class RateReport:
     """Where every bit of a file went.
 
     Args:
-        images: pictures in the file.
+        images: images in the file.
         dims: their values (pixels times channels).
         chained_images: tiles that the chain coded, the others being initial bits.
-        chained_dims: values of the pictures in those tiles.
+        chained_dims: values of the images in those tiles.
         likelihood_bits: what pushing the images added to the message.
         steps: the latents' bits by step and layer.
         links: by link of the chain.
@@ -147,11 +147,11 @@ class RateReport:
         return self.initial_bits + self.net_bits + self.header_bits + self.head_bits
 
     def bits_per_dim(self, bits: float) -> float:
-        """Bits of the chain per value of the pictures that it coded; padding is no value."""
+        """Bits of the chain per value of the images that it coded; padding is no value."""
         return bits / self.chained_dims if self.chained_dims else 0.0
 
     def nats_per_image(self, bits: float) -> float:
-        """Bits of the chain as nats per picture: per value, times a picture's values."""
+        """Bits of the chain as nats per image: per value, times an image's values."""
         return self.bits_per_dim(bits) * LN2 * self.dims / self.images
 
     def check(self) -> Check:

@@ -1,4 +1,4 @@
-"""Pictures made from latents: its own of the first steps, the rest from the priors."""
+"""Images made from latents: its own of the first steps, the rest from the priors."""
 
 import dataclasses
 
@@ -26,7 +26,7 @@ def steps_of(loaded: LoadedModel, most: int) -> list[int]:
 def from_first(
     images: np.ndarray, loaded: LoadedModel, steps: int, variance: float = 1.0, seed: int = 0
 ) -> np.ndarray:
-    """What the latents of the first steps say of pictures, the others being drawn.
+    """What the latents of the first steps say of images, the others being drawn.
 
     Args:
         images: (N, H, W, C) uint8 whose sides the model takes.
@@ -37,11 +37,11 @@ def from_first(
         (N, H, W, C) uint8: the means of the canvas; a binary model's probabilities of ink.
 
     Raises:
-        InputError: the pictures do not suit the model.
+        InputError: the images do not suit the model.
     """
     multiple = loaded.multiple
     if any(side % multiple for side in images.shape[1:3]):
-        raise InputError(f"model {loaded.name!r} takes pictures of multiples of {multiple} pixels")
+        raise InputError(f"model {loaded.name!r} takes images of multiples of {multiple} pixels")
     x = np.ascontiguousarray(coder.widened(images, loaded).transpose(0, 3, 1, 2))
     model = loaded.model
     chosen = frozenset(i for i, group in enumerate(model.groups) if group.step <= steps)
@@ -54,11 +54,11 @@ def from_first(
         return ask(index, state, latents).pop(message, masks_of(link, index))
 
     _, state = walk(model, link, choose)
-    return model.picture(state).transpose(0, 2, 3, 1)
+    return model.image(state).transpose(0, 2, 3, 1)
 
 
 def samples(loaded: LoadedModel, count: int, seed: int = 0) -> np.ndarray:
-    """Pictures drawn from a model, (count, H, W, C) uint8 levels.
+    """Images drawn from a model, (count, H, W, C) uint8 levels.
 
     Of a model whose pixels come in passes they are samples; of others, whose pixels are independent
     given the latents, the means of the canvas, as the paper has them.
@@ -69,12 +69,12 @@ def samples(loaded: LoadedModel, count: int, seed: int = 0) -> np.ndarray:
     side = loaded.tiles[0]
     link = Link(count, side, side, seed, 0, coded=frozenset(), variance=1.0, drawn_seed=seed)
     state = regions.generated(loaded.model, link, {})
-    return loaded.model.picture(state).transpose(0, 2, 3, 1)
+    return loaded.model.image(state).transpose(0, 2, 3, 1)
 
 
 @dataclasses.dataclass(frozen=True)
 class Information:
-    """KL(q || p) of every group on pictures, bits per picture.
+    """KL(q || p) of every group on images, bits per image.
 
     Args:
         steps, layers: of the groups, in the order of decoding.
@@ -87,7 +87,7 @@ class Information:
 
 
 def information(images: np.ndarray, loaded: LoadedModel) -> Information:
-    """What each group of latents tells of pictures, (N, H, W, C) uint8."""
+    """What each group of latents tells of images, (N, H, W, C) uint8."""
     x = np.ascontiguousarray(coder.widened(images, loaded).transpose(0, 3, 1, 2))
     count, _, height, width = x.shape
     message = Message.random(DEFAULT_HEADS, _WORDS, 0)

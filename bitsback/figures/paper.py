@@ -20,11 +20,11 @@ from . import latents, sheets
 
 RATES = (0.1, 0.2, 0.4)  # bits/dim
 _BATCH = 32  # of the runs of figure 8
-TIMES = 4  # that a picture is shown with other latents
+TIMES = 4  # that an image is shown with other latents
 
 
 def reconstructions(images: np.ndarray, loaded: LoadedModel, seed: int = 0) -> Figure:
-    """Figure 1: pictures from the latents of the first t steps, the rest drawn; originals below.
+    """Figure 1: images from the latents of the first t steps, the rest drawn; originals below.
 
     Of a model whose pixels come in passes, little is in the latents: the others say more here.
     """
@@ -34,7 +34,7 @@ def reconstructions(images: np.ndarray, loaded: LoadedModel, seed: int = 0) -> F
 
 
 def variations(images: np.ndarray, loaded: LoadedModel, seed: int = 0) -> Figure:
-    """Figure 2: the same, each picture several times with other latents drawn."""
+    """Figure 2: the same, each image several times with other latents drawn."""
     shown = []
     for t in latents.steps_of(loaded, 7):
         drawn = [_first(images, loaded, t, seed + each) for each in range(TIMES)]
@@ -46,7 +46,7 @@ def variations(images: np.ndarray, loaded: LoadedModel, seed: int = 0) -> Figure
 
 
 def comparison(images: np.ndarray, models: Mapping[float, LoadedModel], show: int) -> Figure:
-    """Figures 4 and 12: codecs at equal bytes, all pictures of a set together; `show` of them.
+    """Figures 4 and 12: codecs at equal bytes, all images of a set together; `show` of them.
 
     Args:
         images: (N, H, W, 3) uint8.
@@ -60,8 +60,8 @@ def comparison(images: np.ndarray, models: Mapping[float, LoadedModel], show: in
         headings.append((f"{made.bits_per_dim:.3f} bits/dim", show))
         found.setdefault("original", []).append(images[:show])
         for variance in (1.0, 0.0):
-            pictures = coder.decode(made.data, loaded, variance)
-            found.setdefault(f"ours, variance {variance:.0f}", []).append(pictures[:show])
+            decoded = coder.decode(made.data, loaded, variance)
+            found.setdefault(f"ours, variance {variance:.0f}", []).append(decoded[:show])
         for peer in peers():
             peers_own = bench.recoded(peer, images, len(made.data), bench.TOGETHER)
             blank = np.full_like(images[:show], 255)
@@ -69,12 +69,12 @@ def comparison(images: np.ndarray, models: Mapping[float, LoadedModel], show: in
                 blank if peers_own is None else peers_own[1][:show]
             )
     labelled = [(name, np.concatenate(parts)) for name, parts in found.items()]
-    title = f"{len(images)} pictures together at equal bytes (blank: cannot be so small)"
+    title = f"{len(images)} images together at equal bytes (blank: cannot be so small)"
     return sheets.rows(labelled, title, headings)
 
 
 def samples(models: Sequence[LoadedModel], count: int, seed: int = 0) -> Figure:
-    """Figures 5, 6, 7, 10 and 11: pictures drawn from models, four rows of each."""
+    """Figures 5, 6, 7, 10 and 11: images drawn from models, four rows of each."""
     rows = 4
     labelled = []
     for loaded in models:
@@ -85,7 +85,7 @@ def samples(models: Sequence[LoadedModel], count: int, seed: int = 0) -> Figure:
 
 
 def training() -> Figure:
-    """Figure 8: the rate while it is trained, for several T, over pictures seen and over time."""
+    """Figure 8: the rate while it is trained, for several T, over images seen and over time."""
     text = resources.files("bitsback.models").joinpath("logs", "paper_steps.json").read_text()
     figure, axes = sheets.panels(2, "Omniglot, one layer: the rate in training for several T")
     runs = {
@@ -98,7 +98,7 @@ def training() -> Figure:
         seconds = [point["seconds"] for point in curve]
         for each, x in zip(axes, (seen, seconds), strict=True):
             each.plot(x, rates, label=f"T = {steps}", linewidth=1.2)
-    for each, label in zip(axes, ("pictures seen", "seconds on one core"), strict=True):
+    for each, label in zip(axes, ("images seen", "seconds on one core"), strict=True):
         each.set(xlabel=label, ylabel="nats per drawing", xscale="log", ylim=(95, 260))
         each.legend(fontsize=7)
     return figure
@@ -106,7 +106,7 @@ def training() -> Figure:
 
 def information(images: np.ndarray, models: Sequence[LoadedModel]) -> Figure:
     """Figure 9: bits of each step and layer."""
-    figure, axes = sheets.panels(len(models), "What each step of latents tells of a picture")
+    figure, axes = sheets.panels(len(models), "What each step of latents tells of an image")
     for each, loaded in zip(axes, models, strict=True):
         found = latents.information(images, loaded)
         steps, bits = np.array(found.steps), np.array(found.bits)
@@ -114,7 +114,7 @@ def information(images: np.ndarray, models: Sequence[LoadedModel]) -> Figure:
             mine = np.array(found.layers) == layer
             base = bits[~mine] if layer > 1 else 0.0
             each.bar(steps[mine], bits[mine], bottom=base, label=f"layer {layer}")
-        each.set(xlabel="step", ylabel="bits per picture")
+        each.set(xlabel="step", ylabel="bits per image")
         each.set_title(loaded.name, fontsize=8)
         each.xaxis.set_major_locator(MaxNLocator(integer=True))
         if len(set(found.layers)) > 1:
@@ -133,5 +133,5 @@ def _first(images: np.ndarray, loaded: LoadedModel, steps: int, seed: int) -> np
 
 def _levels(images: np.ndarray, loaded: LoadedModel) -> np.ndarray:
     if images.ndim != 4:
-        raise InputError("figures take a stack of pictures")
+        raise InputError("figures take a stack of images")
     return images * np.uint8(255) if loaded.binary else images

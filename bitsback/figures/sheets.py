@@ -1,11 +1,11 @@
-"""Figures as matplotlib lays them out: pictures in rows with labels, curves, bars."""
+"""Figures as matplotlib lays them out: images in rows with labels, curves, bars."""
 
 from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
 
-_INCH = 0.62  # of a picture's side
+_INCH = 0.62  # of an image's side
 _MARGIN = 1.25  # inches, of the rows' labels
 _GAP = 0.12  # inches, between groups of columns
 _DPI = 150
@@ -17,16 +17,16 @@ def rows(
     columns: Sequence[tuple[str, int]] = (),
     inch: float = _INCH,
 ) -> Figure:
-    """Rows of pictures, each with a label at its left.
+    """Rows of images, each with a label at its left.
 
     Args:
-        labelled: label and pictures, (n, H, W, C) uint8, of each row; n the same in all.
-        columns: headings and how many pictures each stands over, from the left on.
-        inch: side of a picture.
+        labelled: label and images, (n, H, W, C) uint8, of each row; n the same in all.
+        columns: headings and how many images each stands over, from the left on.
+        inch: side of an image.
     """
     count, height, width = labelled[0][1].shape[:3]
     cell = inch * np.array([width, height]) / max(width, height)
-    # Inches from the left: a gap before each heading's pictures but the first ones.
+    # Inches from the left: a gap before each heading's images but the first ones.
     begins = np.cumsum([0, *(many for _, many in columns)])
     gaps = np.searchsorted(begins[1:-1], np.arange(count), "right") * _GAP
     places = _MARGIN + np.arange(count) * cell[0] + gaps
@@ -52,7 +52,7 @@ def rows(
 
 
 def grid(images: np.ndarray, columns: int) -> np.ndarray:
-    """Pictures (n, H, W, C) as rows of a sheet, (n // columns, columns, H, W, C)."""
+    """Images (n, H, W, C) as rows of a sheet, (n // columns, columns, H, W, C)."""
     return images.reshape(-1, columns, *images.shape[1:])
 
 

@@ -1,4 +1,4 @@
-"""A chunk of a file, field by field: pictures on a message of their own, decodable alone.
+"""A chunk of a file, field by field: images on a message of their own, decodable alone.
 
     the head (below), n bytes
     the message: the flattened ANS stack (see bitsback.ans), 4 m bytes
@@ -21,8 +21,8 @@ The head; numbers are LEB128 unless a size is given:
         width of a tile
         channels in the low seven bits of 1 byte, gray in the highest
         classical: how many first tiles of it are in the classical code
-        n, then n times three numbers: so many pictures, one after another, of this height and
-            width; n is 0 where all pictures fill their tiles (and absent from files of version 3)
+        n, then n times three numbers: so many images, one after another, of this height and
+            width; n is 0 where all images fill their tiles (and absent from files of version 3)
 
 The payload has a format of its own, in bitsback.payload.
 """
@@ -35,7 +35,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bitsback.errors import ChecksumError, FormatError
-from bitsback.tiles.padding import PictureRun
+from bitsback.tiles.padding import ImageRun
 
 from . import varint, version2
 from .chunk_head import ChunkHead, Segment, check_limits
@@ -52,7 +52,7 @@ def pixel_checksum(
 
     Args:
         tiles: uint8 arrays of any shape, in coding order.
-        payload: it says how tiles make pictures.
+        payload: it says how tiles make images.
         size: of the digest, bytes.
 
     Returns:
@@ -86,7 +86,7 @@ def pack_chunk(head: ChunkHead, words: NDArray[np.uint32]) -> bytes:
     for s in head.segments:
         data += b"".join(map(varint.pack, (s.count, s.height, s.width)))
         data += bytes([s.channels | s.gray << 7])
-        fields = itertools.chain((s.classical, len(s.pictures)), *s.pictures)
+        fields = itertools.chain((s.classical, len(s.images)), *s.images)
         data += b"".join(map(varint.pack, fields))
     data += words.astype("<u4").tobytes()
     return data + _digest(data)
@@ -130,8 +130,8 @@ def _unpack_head(body: bytes, version: int) -> tuple[ChunkHead, int]:
         packed, position = _bytes(body, position, 1)
         (first,), position = _numbers(body, position, 1)
         channels, gray = packed[0] & 127, packed[0] > 127
-        pictures, position = ([], position) if version == 3 else _pictures(body, position)
-        segments.append(Segment(tiles, height, width, channels, gray, first, tuple(pictures)))
+        images, position = ([], position) if version == 3 else _images(body, position)
+        segments.append(Segment(tiles, height, width, channels, gray, first, tuple(images)))
     head = ChunkHead(
         tuple(segments),
         batch,
@@ -146,12 +146,12 @@ def _unpack_head(body: bytes, version: int) -> tuple[ChunkHead, int]:
     return head, position
 
 
-def _pictures(body: bytes, position: int) -> tuple[list[PictureRun], int]:
+def _images(body: bytes, position: int) -> tuple[list[ImageRun], int]:
     (count,), position = _numbers(body, position, 1)
     found = []
     for _ in range(count):  # ends at the latest where the bytes do
-        (pictures, height, width), position = _numbers(body, position, 3)
-        found.append((pictures, height, width))
+        (images, height, width), position = _numbers(body, position, 3)
+        found.append((images, height, width))
     return found, position
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from bitsback.errors import FormatError
-from bitsback.tiles.padding import Layout, PictureRun, tiles_of
+from bitsback.tiles.padding import ImageRun, Layout, tiles_of
 
 # What a link's values may come to, so that a forged batch cannot fill the memory; a batch of one
 # tile is always allowed.
@@ -24,10 +24,10 @@ class Segment:
     Args:
         count: tiles.
         height, width: of a tile, pixels.
-        channels: of its pictures.
+        channels: of its images.
         gray: whether they are gray but the model has three channels.
         classical: how many first tiles are in a classical code instead of lying in the chain.
-        pictures: runs of its pictures, if some do not fill their tiles (see `edges`).
+        images: runs of its images, if some do not fill their tiles (see `edges`).
     """
 
     count: int
@@ -36,12 +36,12 @@ class Segment:
     channels: int
     gray: bool
     classical: int
-    pictures: tuple[PictureRun, ...] = ()
+    images: tuple[ImageRun, ...] = ()
 
     @functools.cached_property
     def layout(self) -> Layout:
-        """Where its pictures lie in its tiles."""
-        return Layout(self.pictures, self.height, self.width)
+        """Where its images lie in its tiles."""
+        return Layout(self.images, self.height, self.width)
 
 
 @dataclass(frozen=True)
@@ -101,10 +101,10 @@ def check_limits(head: ChunkHead, message_bytes: int) -> None:
             raise FormatError("it has a segment without pixels, or with too many")
         if not 0 <= s.classical <= s.count:
             raise FormatError("it has more classical tiles than tiles")
-        if any(not 1 <= n < 2**32 for run in s.pictures for n in run):
-            raise FormatError("it has pictures without pixels, or with too many")
-        if s.pictures and tiles_of(s.pictures, s.height, s.width) != s.count:
-            raise FormatError("it has other tiles than its pictures need")
+        if any(not 1 <= n < 2**32 for run in s.images for n in run):
+            raise FormatError("it has images without pixels, or with too many")
+        if s.images and tiles_of(s.images, s.height, s.width) != s.count:
+            raise FormatError("it has other tiles than its images need")
         if head.batch > 1 and link_values(head.batch, s) > MAX_LINK_VALUES:
             raise FormatError("it has more tiles side by side than are allowed")
     if message_bytes < fewest_bytes(head.segments):

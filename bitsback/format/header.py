@@ -15,10 +15,10 @@ The header is also the index: where a chunk begins follows from the sizes of tho
     LEB128  seed of the dither
     1       length of the model's name in bytes, then the name in UTF-8
     then for each chunk:
-    LEB128  pictures in it
+    LEB128  images in it
     5       its size in bytes
 
-A chunk is decoded with nothing but the header and its own bytes, so that any range of pictures
+A chunk is decoded with nothing but the header and its own bytes, so that any range of images
 can be had from the chunks that hold it, and damage to one chunk leaves the others whole.
 """
 
@@ -44,9 +44,9 @@ _WHOSE = "the file's header"
 
 @dataclass(frozen=True)
 class Entry:
-    """A chunk in the index: its pictures, and its size in bytes."""
+    """A chunk in the index: its images, and its size in bytes."""
 
-    pictures: int
+    images: int
     size: int
 
 
@@ -81,9 +81,9 @@ class Header:
         return self.size + sum(entry.size for entry in self.chunks)
 
     @property
-    def pictures(self) -> int:
-        """Pictures of all chunks."""
-        return sum(entry.pictures for entry in self.chunks)
+    def images(self) -> int:
+        """Images of all chunks."""
+        return sum(entry.images for entry in self.chunks)
 
     @property
     def offsets(self) -> list[int]:
@@ -93,8 +93,8 @@ class Header:
 
     @property
     def firsts(self) -> list[int]:
-        """Number of every chunk's first picture."""
-        counts = (entry.pictures for entry in self.chunks)
+        """Number of every chunk's first image."""
+        counts = (entry.images for entry in self.chunks)
         return list(itertools.accumulate(counts, initial=0))[:-1]
 
 
@@ -111,7 +111,7 @@ def pack_header(header: Header) -> bytes:
     body = _VERSION.pack(VERSION) + header.model_sha256 + header.tables_sha256
     body += varint.pack(header.seed) + bytes([len(name)]) + name
     for entry in header.chunks:
-        body += varint.pack(entry.pictures) + entry.size.to_bytes(_SIZE, "little")
+        body += varint.pack(entry.images) + entry.size.to_bytes(_SIZE, "little")
     head = MAGIC + _LENGTH.pack(len(body)) + body
     return head + _LENGTH.pack(zlib.crc32(head))
 
@@ -189,9 +189,9 @@ def _unpack_header(body: bytes) -> version2.HeaderFields:
     name, rest = _split(rest, length[0])
     entries = []
     while rest:
-        pictures, position = varint.unpack(rest, 0, _WHOSE)
+        images, position = varint.unpack(rest, 0, _WHOSE)
         size, rest = _split(rest[position:], _SIZE)
-        entries.append((pictures, int.from_bytes(size, "little")))
+        entries.append((images, int.from_bytes(size, "little")))
     try:
         return bytes(name).decode(), bytes(model_sha), bytes(tables_sha), seed, entries
     except UnicodeDecodeError as error:
@@ -211,5 +211,5 @@ def _check(header: Header) -> None:
         raise FormatError("the header's checksums have wrong lengths")
     if not 0 <= header.seed < 2**64:
         raise FormatError("the header's seed is out of range")
-    if not header.chunks or any(not 1 <= entry.pictures < 2**32 for entry in header.chunks):
-        raise FormatError("the header has no chunks, or one without pictures or with too many")
+    if not header.chunks or any(not 1 <= entry.images < 2**32 for entry in header.chunks):
+        raise FormatError("the header has no chunks, or one without images or with too many")

@@ -1,6 +1,6 @@
-"""What a picture has beside its 8-bit values: metadata, low bits, files next to it in an archive.
+"""What an image has beside its 8-bit values: metadata, low bits, files next to it in an archive.
 
-It travels in the payload of the picture's chunk as the bytes of records: 4 bytes of kind, the
+It travels in the payload of the image's chunk as the bytes of records: 4 bytes of kind, the
 length (LEB128), the content. Kinds:
 
     LOW_   low bits of levels of 16 bits (see bitsback.depth)
@@ -8,11 +8,11 @@ length (LEB128), the content. Kinds:
     ICCP   colour profile, of the same
     XMP_   of the same
     IDAT   no content: in a PNG, where the pixels were among the chunks
-    PIC_   no content: in a folder or tar, where the picture was among the files
-    FILE   a file that is no picture: the length of its name (LEB128), the name, the content
+    PIC_   no content: in a folder or tar, where the image was among the files
+    FILE   a file that is no image: the length of its name (LEB128), the name, the content
     others a chunk of a PNG by its type, as it was
 
-All pictures' records follow one another in the order of the pictures, each after its length.
+All images' records follow one another in the order of the images, each after its length.
 """
 
 from collections.abc import Iterable, Sequence
@@ -25,11 +25,11 @@ LOW, EXIF, ICC, XMP = b"LOW_", b"EXIF", b"ICCP", b"XMP_"
 PIXELS, PICTURE, FILE = b"IDAT", b"PIC_", b"FILE"
 
 Record = tuple[bytes, bytes]
-_WHOSE = "what lies beside the pictures"
+_WHOSE = "what lies beside the images"
 
 
 def pack(records: Iterable[Record]) -> bytes:
-    """Records of a picture as bytes."""
+    """Records of an image as bytes."""
     return b"".join(kind + varint.pack(len(data)) + data for kind, data in records)
 
 
@@ -53,13 +53,13 @@ def find(records: Iterable[Record], wanted: bytes) -> bytes | None:
 
 
 def pack_file(name: str, content: bytes) -> Record:
-    """A file that is no picture as a record."""
+    """A file that is no image as a record."""
     coded = name.encode(errors="surrogateescape")
     return FILE, varint.pack(len(coded)) + coded + content
 
 
 def unpack_file(data: bytes) -> tuple[str, bytes]:
-    """Name and content of a file that is no picture.
+    """Name and content of a file that is no image.
 
     Raises:
         FormatError: damaged.
@@ -68,18 +68,18 @@ def unpack_file(data: bytes) -> tuple[str, bytes]:
     return name.decode(errors="surrogateescape"), data[position:]
 
 
-def pack_all(of_pictures: Sequence[bytes]) -> bytes:
-    """What lies beside all pictures; b"" where nothing does."""
-    if not any(of_pictures):
+def pack_all(of_images: Sequence[bytes]) -> bytes:
+    """What lies beside all images; b"" where nothing does."""
+    if not any(of_images):
         return b""
-    return b"".join(varint.pack(len(data)) + data for data in of_pictures)
+    return b"".join(varint.pack(len(data)) + data for data in of_images)
 
 
 def unpack_all(data: bytes, count: int) -> list[bytes] | None:
-    """Inverse of `pack_all` for so many pictures; None where nothing lies beside any.
+    """Inverse of `pack_all` for so many images; None where nothing lies beside any.
 
     Raises:
-        FormatError: damaged, or of more or fewer pictures.
+        FormatError: damaged, or of more or fewer images.
     """
     if not data:
         return None
@@ -88,7 +88,7 @@ def unpack_all(data: bytes, count: int) -> list[bytes] | None:
         content, position = _content(data, position)
         found.append(content)
     if position != len(data):
-        raise FormatError(f"{_WHOSE} is of more pictures than there are")
+        raise FormatError(f"{_WHOSE} is of more images than there are")
     return found
 
 

@@ -7,7 +7,7 @@ All numbers are little-endian and of fixed size. Behind magic and length a file'
     8   first bytes of the SHA-256 of the frequency tables
     8   seed of the dither
     1   length of the model's name in bytes, then the name in UTF-8
-    then for each chunk 4 bytes, its pictures, and 8 bytes, its size
+    then for each chunk 4 bytes, its images, and 8 bytes, its size
 
 and a chunk begins with
 
@@ -32,7 +32,7 @@ from .chunk_head import ChunkHead, Segment
 
 VERSION = 2
 
-# Model's name, its SHA-256, that of the tables, seed, and (pictures, size) of every chunk.
+# Model's name, its SHA-256, that of the tables, seed, and (images, size) of every chunk.
 HeaderFields = tuple[str, bytes, bytes, int, list[tuple[int, int]]]
 
 _HEADER = struct.Struct("<H32s8sQB")

@@ -1,13 +1,13 @@
-"""Gray levels of 16 bits as a picture of 8 and the bits below it.
+"""Gray levels of 16 bits as an image of 8 and the bits below it.
 
-A level x is ((high << width) | low) << zeros: `zeros` lowest bits are 0 in the whole picture, and
-of the rest the 8 highest that are used make a picture like any other. The bits below are close
+A level x is ((high << width) | low) << zeros: `zeros` lowest bits are 0 in the whole image, and
+of the rest the 8 highest that are used make an image like any other. The bits below are close
 to noise in photographs: they are kept as they are, or as a well-known codec makes them smaller.
-Models that code both bytes as pictures take more: the README has the figures.
+Models that code both bytes as images take more: the README has the figures.
 
 The low bits as bytes: zeros, width, one byte that says whether they are packed (0) or coded (1),
 and the bits, `width` of each level, row by row, the highest first; or a classical code of them as
-a picture.
+an image.
 """
 
 import numpy as np
@@ -19,7 +19,7 @@ from . import classical
 
 
 def high(levels: NDArray[np.uint16]) -> NDArray[np.uint8]:
-    """The high bits of a picture (H, W) as one of 8 bits, (H, W)."""
+    """The high bits of an image (H, W) as one of 8 bits, (H, W)."""
     zeros, width = _layout(levels)
     return (levels >> np.uint16(zeros + width)).astype(np.uint8)
 
@@ -47,27 +47,27 @@ def join(above: NDArray[np.uint8], data: bytes) -> NDArray[np.uint16]:
     """Inverse of `high` and `low`.
 
     Raises:
-        FormatError: the low bits are damaged, or another picture's.
+        FormatError: the low bits are damaged, or another image's.
     """
     if len(data) < 3:
-        raise FormatError("the low bits of a picture are cut short")
+        raise FormatError("the low bits of an image are cut short")
     zeros, width, coded = data[:3]
     if width > 8 or zeros + width > 15 or coded > 1:
-        raise FormatError("the low bits of a picture are damaged")
+        raise FormatError("the low bits of an image are damaged")
     if coded:
         below = classical.decode(data[3:], (1, *above.shape, 1), False)[0, :, :, 0]
     else:
         below = _unpacked(data[3:], above.shape, width)
     levels = (above.astype(np.uint32) << width | below) << zeros
     if int(below.max()) >> width or int(levels.max()) >> 16:
-        raise FormatError("the low bits of a picture are damaged")
+        raise FormatError("the low bits of an image are damaged")
     return levels.astype(np.uint16)
 
 
 def _unpacked(data: bytes, shape: tuple[int, ...], width: int) -> NDArray[np.uint8]:
     count = shape[0] * shape[1] * width
     if len(data) != -(-count // 8):
-        raise FormatError("the low bits of a picture are cut short")
+        raise FormatError("the low bits of an image are cut short")
     bits = np.unpackbits(np.frombuffer(data, np.uint8), count=count).reshape(*shape, width)
     padded = np.concatenate([np.zeros((*shape, 8 - width), np.uint8), bits], 2)
     return np.packbits(padded, axis=2)[:, :, 0]

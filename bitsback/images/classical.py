@@ -2,7 +2,7 @@
 
 The coded bytes are one byte for the method (see `METHODS`) and then what the method made of the
 tiles: raw and xz take the array in C order, at one bit a pixel where the tiles are binary, the
-picture codecs take all tiles side by side as one mosaic.
+image codecs take all tiles side by side as one mosaic.
 """
 
 import io
@@ -79,7 +79,7 @@ def decode(data: bytes, shape: Shape, binary: bool) -> NDArray[np.uint8]:
         if unpacked is None:
             raise FormatError("its classical code is damaged: cannot decompress it")
         return _unpack_bytes(unpacked, shape, binary)
-    return _decode_picture(method, data[1:], shape, binary)
+    return _decode_image(method, data[1:], shape, binary)
 
 
 def _known() -> frozenset[int]:
@@ -92,21 +92,21 @@ def _encode(method: Method, tiles: NDArray[np.uint8], binary: bool) -> bytes | N
         return prefix + _pack_bytes(tiles, binary)
     if method is Method.XZ:
         return prefix + xz.compress(_pack_bytes(tiles, binary), _PRESET)
-    if not _is_picture(method, _shape(tiles), binary):
+    if not _is_image(method, _shape(tiles), binary):
         return None
-    picture = to_image(mosaic(tiles), binary)
+    image = to_image(mosaic(tiles), binary)
     file = io.BytesIO()
     if method is Method.PNG:
-        picture.save(file, "PNG", optimize=True)
+        image.save(file, "PNG", optimize=True)
     elif method is Method.WEBP:
-        picture.convert("RGB").save(file, "WEBP", lossless=True, quality=90, method=6, exact=True)
+        image.convert("RGB").save(file, "WEBP", lossless=True, quality=90, method=6, exact=True)
     else:
-        picture.save(file, "TIFF", compression="group4")
+        image.save(file, "TIFF", compression="group4")
     return prefix + file.getvalue()
 
 
-def _decode_picture(method: Method, data: bytes, shape: Shape, binary: bool) -> NDArray[np.uint8]:
-    if not _is_picture(method, shape, binary):
+def _decode_image(method: Method, data: bytes, shape: Shape, binary: bool) -> NDArray[np.uint8]:
+    if not _is_image(method, shape, binary):
         raise FormatError("its classical code is damaged: its method does not fit its tiles")
     rows, cols = _grid(shape)
     size = (cols * shape[2], rows * shape[1])
@@ -115,18 +115,18 @@ def _decode_picture(method: Method, data: bytes, shape: Shape, binary: bool) -> 
         with warnings.catch_warnings():
             # On damage Pillow warns before it fails.
             warnings.simplefilter("ignore")
-            picture = Image.open(io.BytesIO(data), formats=[_FORMATS[method]])
-            if picture.size != size:
-                raise FormatError("its classical code is damaged: its picture has another size")
-            pixels = _from_image(picture, mode)
+            image = Image.open(io.BytesIO(data), formats=[_FORMATS[method]])
+            if image.size != size:
+                raise FormatError("its classical code is damaged: its image has another size")
+            pixels = _from_image(image, mode)
     except FormatError:
         raise
     except Exception as error:  # Pillow's plugins raise whatever their parsers run into
-        raise FormatError("its classical code is damaged: its picture is unreadable") from error
+        raise FormatError("its classical code is damaged: its image is unreadable") from error
     return unmosaic(pixels, shape)
 
 
-def _is_picture(method: Method, shape: Shape, binary: bool) -> bool:
+def _is_image(method: Method, shape: Shape, binary: bool) -> bool:
     if min(shape) < 1 or shape[3] not in ((1,) if binary else (1, 3)):
         return False
     if method is Method.G4 and not binary:
@@ -143,7 +143,7 @@ def _grid(shape: Shape) -> tuple[int, int]:
 
 
 def mosaic(tiles: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Tiles (n, h, w, C) side by side as one picture, nearly square, filled up with zeros."""
+    """Tiles (n, h, w, C) side by side as one image, nearly square, filled up with zeros."""
     n, height, width, channels = tiles.shape
     rows, cols = _grid(_shape(tiles))
     blank = np.zeros((rows * cols - n, height, width, channels), np.uint8)
@@ -166,10 +166,10 @@ def to_image(joined: NDArray[np.uint8], binary: bool) -> Image.Image:
     return Image.fromarray(joined[:, :, 0] if joined.shape[2] == 1 else joined)
 
 
-def _from_image(picture: Image.Image, mode: str) -> NDArray[np.uint8]:
-    if picture.mode != mode and not (picture.format == "WEBP" and picture.mode == "RGB"):
-        raise FormatError("its classical code is damaged: its picture has another mode")
-    pixels = np.asarray(picture, np.uint8)
+def _from_image(image: Image.Image, mode: str) -> NDArray[np.uint8]:
+    if image.mode != mode and not (image.format == "WEBP" and image.mode == "RGB"):
+        raise FormatError("its classical code is damaged: its image has another mode")
+    pixels = np.asarray(image, np.uint8)
     if mode == "RGB":
         return pixels
     if pixels.ndim == 3:

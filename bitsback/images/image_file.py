@@ -31,9 +31,9 @@ SUFFIXES = {
     *(".png", ".bmp", ".ppm", ".pgm", ".pbm", ".pnm"),
     *(".tif", ".tiff", ".webp", ".jpg", ".jpeg", ".gif"),
 }
-DEEP = "I;16"  # gray of 16 bits, of which the high ones make a picture
+DEEP = "I;16"  # gray of 16 bits, of which the high ones make an image
 _DEEP = {DEEP, "I;16B", "I;16L"}
-#: channels of a picture by its mode
+#: channels of an image by its mode
 CHANNELS = {"1": 1, "L": 1, "LA": 2, "RGB": 3, "RGBA": 4, DEEP: 1}
 _EVERY_MODE = frozenset({"1", "L", "RGB"})
 # What Pillow writes without loss, and the modes that come back from it as they were.
@@ -75,7 +75,7 @@ class Decoded:
         return ((sidecar.LOW, bit_depth.low(self.levels)), *self.metadata)
 
 
-def read_picture(path: Path) -> Decoded:
+def read_image(path: Path) -> Decoded:
     """Read an image file.
 
     Raises:
@@ -88,22 +88,22 @@ def read_picture(path: Path) -> Decoded:
     except OSError as error:
         raise InputError(f"{path} cannot be read as an image: {error}") from error
     with file:
-        return decode_picture(file, str(path))
+        return decode_image(file, str(path))
 
 
-def decode_picture(file: BinaryIO, name: str) -> Decoded:
-    """`read_picture` of an open file, with what to call it in an error."""
+def decode_image(file: BinaryIO, name: str) -> Decoded:
+    """`read_image` of an open file, with what to call it in an error."""
     try:
         with warnings.catch_warnings():
-            # Large pictures are welcome; Pillow still refuses truly absurd sizes.
+            # Large images are welcome; Pillow still refuses truly absurd sizes.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(file, formats=_READ) as picture:
-                _refuse_lossy(name, picture)
-                mode, same = _mode_of(picture)
-                same_depth = not _is_shallow(picture)  # known until the pixels are loaded
+            with Image.open(file, formats=_READ) as image:
+                _refuse_lossy(name, image)
+                mode, same = _mode_of(image)
+                same_depth = not _is_shallow(image)  # known until the pixels are loaded
                 # np.asarray makes bool of mode "1".
-                values = np.array(picture if same else picture.convert(mode))
-                records = metadata.records_of(picture, file, same and same_depth)
+                values = np.array(image if same else image.convert(mode))
+                records = metadata.records_of(image, file, same and same_depth)
     except InputError:
         raise
     except UnidentifiedImageError as error:
@@ -116,7 +116,7 @@ def decode_picture(file: BinaryIO, name: str) -> Decoded:
     return Decoded(pixels, mode, tuple(records), levels)
 
 
-def is_picture(file: BinaryIO, name: str) -> bool:
+def is_image(file: BinaryIO, name: str) -> bool:
     """Whether a file has an image's suffix, or begins as an image does."""
     if PurePosixPath(name).suffix.lower() in SUFFIXES:
         return True
@@ -130,7 +130,7 @@ def is_picture(file: BinaryIO, name: str) -> bool:
 
 
 def full_depth(pixels: NDArray[np.uint8], mode: str, data: bytes) -> NDArray[Any]:
-    """The levels of a picture: (H, W, 1) uint16 of mode `DEEP`, the pixels themselves otherwise.
+    """The levels of an image: (H, W, 1) uint16 of mode `DEEP`, the pixels themselves otherwise.
 
     Args:
         data: what lies beside it.
@@ -142,14 +142,14 @@ def full_depth(pixels: NDArray[np.uint8], mode: str, data: bytes) -> NDArray[Any
         return pixels
     low = sidecar.find(sidecar.unpack(data), sidecar.LOW)
     if low is None:
-        raise FormatError("a picture of 16 bits lacks its low bits")
+        raise FormatError("an image of 16 bits lacks its low bits")
     return bit_depth.join(pixels[:, :, 0], low)[:, :, None]
 
 
-def write_picture(
+def write_image(
     file: BinaryIO, pixels: NDArray[np.uint8], mode: str, suffix: str, data: bytes = b""
 ) -> None:
-    """Write an image file's bytes; the inverse of `read_picture`.
+    """Write an image file's bytes; the inverse of `read_image`.
 
     Args:
         file: open for writing.
@@ -166,26 +166,26 @@ def write_picture(
     kind, _, options = _WRITE[suffix.lower()]
     values = full_depth(pixels, mode, data)
     if mode == "1":
-        picture = Image.fromarray(values[:, :, 0] != 0)
+        image = Image.fromarray(values[:, :, 0] != 0)
     else:
-        picture = Image.fromarray(values[:, :, 0] if values.shape[2] == 1 else values)
+        image = Image.fromarray(values[:, :, 0] if values.shape[2] == 1 else values)
     others = (sidecar.LOW, sidecar.PICTURE, sidecar.FILE)
     records = [record for record in sidecar.unpack(data) if record[0] not in others]
     if not can_hold(suffix, mode, {record[0] for record in records}):
         raise InputError(
-            f"a {suffix} file cannot hold the metadata of this picture; name the output *.png"
+            f"a {suffix} file cannot hold the metadata of this image; name the output *.png"
         )
     if not records:
-        picture.save(file, kind, **options)
+        image.save(file, kind, **options)
         return
     # In memory, so that what fails there is the metadata, and what fails below is the disk.
     out = io.BytesIO()
-    wrong = f"the metadata of a picture is damaged, or does not suit a {suffix} file"
+    wrong = f"the metadata of an image is damaged, or does not suit a {suffix} file"
     try:
-        picture.save(out, kind, **options, **metadata.options_for(kind, records))
+        image.save(out, kind, **options, **metadata.options_for(kind, records))
         whole = out.getvalue()
         whole = png.with_chunks(whole, metadata.of_png(records)) if kind == "PNG" else whole
-        back = decode_picture(io.BytesIO(whole), "it")
+        back = decode_image(io.BytesIO(whole), "it")
         again = back.pixels if back.levels is None else back.levels[:, :, None]
     except Exception as error:  # Pillow's plugins raise whatever their parsers run into
         raise FormatError(f"{wrong}: {error}") from error
@@ -194,20 +194,20 @@ def write_picture(
     file.write(whole)
 
 
-def check_beside(picture: Decoded, suffix: str) -> None:
-    """Raise InputError unless what lies beside a picture can be written again.
+def check_beside(image: Decoded, suffix: str) -> None:
+    """Raise InputError unless what lies beside an image can be written again.
 
     Args:
         suffix: of the file that is to hold it.
     """
-    mode = "L" if picture.mode == DEEP else picture.mode
-    if not picture.metadata:
+    mode = "L" if image.mode == DEEP else image.mode
+    if not image.metadata:
         return
-    records = sidecar.pack(picture.metadata)
+    records = sidecar.pack(image.metadata)
     pixels = np.zeros((2, 3, CHANNELS[mode]), np.uint8)
-    pixels[0, 0] = 1  # EXIF can turn a picture
+    pixels[0, 0] = 1  # EXIF can turn an image
     try:
-        write_picture(io.BytesIO(), pixels, mode, suffix, records)
+        write_image(io.BytesIO(), pixels, mode, suffix, records)
     except FormatError as error:
         raise InputError(f"its metadata cannot be kept, remove them first: {error}") from error
 
@@ -230,33 +230,33 @@ def check_suffix(suffix: str, mode: str) -> None:
     """Raise InputError, with the remedy, unless `is_lossless`."""
     if not is_lossless(suffix, mode):
         name = f"a {suffix} file" if suffix else "a file without a suffix"
-        raise InputError(f"{name} cannot hold this picture exactly; name the output *.png")
+        raise InputError(f"{name} cannot hold this image exactly; name the output *.png")
 
 
-def _refuse_lossy(name: str, picture: Image.Image) -> None:
-    if picture.format != "MPO" and getattr(picture, "n_frames", 1) > 1:
-        raise InputError(f"{name} holds several pictures; save each as a file of its own")
-    if picture.mode not in CHANNELS.keys() | {"P", "PA"} | _DEEP:
+def _refuse_lossy(name: str, image: Image.Image) -> None:
+    if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
+        raise InputError(f"{name} holds several images; save each as a file of its own")
+    if image.mode not in CHANNELS.keys() | {"P", "PA"} | _DEEP:
         raise InputError(
-            f"{name} has pixels of mode {picture.mode}; only 8-bit gray and RGB, with alpha or "
+            f"{name} has pixels of mode {image.mode}; only 8-bit gray and RGB, with alpha or "
             "without, 16-bit gray and 1-bit images can be compressed"
         )
-    if picture.mode in _DEEP:
-        if "transparency" in picture.info:
+    if image.mode in _DEEP:
+        if "transparency" in image.info:
             raise InputError(
                 f"{name} has transparent pixels of 16 bits; convert it to 8 bits first"
             )
-    elif _is_deep(picture):
+    elif _is_deep(image):
         raise InputError(
             f"{name} has more than 8 bits a channel; of such images only gray ones, as PNG or "
             "TIFF, can be compressed: convert it to 8 bits first"
         )
 
 
-def _mode_of(picture: Image.Image) -> tuple[str, bool]:
-    """The mode that a picture's pixels are kept in, and whether it is its own."""
-    clear = "transparency" in picture.info
-    match picture.mode:
+def _mode_of(image: Image.Image) -> tuple[str, bool]:
+    """The mode that an image's pixels are kept in, and whether it is its own."""
+    clear = "transparency" in image.info
+    match image.mode:
         case "P":
             return ("RGBA" if clear else "RGB"), False
         case "PA":
@@ -267,12 +267,12 @@ def _mode_of(picture: Image.Image) -> tuple[str, bool]:
             return "LA", False
         case mode if mode in _DEEP:
             return DEEP, True
-    return picture.mode, True
+    return image.mode, True
 
 
-def _is_deep(picture: Image.Image) -> bool:
+def _is_deep(image: Image.Image) -> bool:
     """Whether Pillow is about to cut pixels of 16 bits down to 8, which it does silently."""
-    for codec, _, _, args in getattr(picture, "tile", ()):
+    for codec, _, _, args in getattr(image, "tile", ()):
         if ";16" in str(args):
             return True
         if codec in ("ppm", "ppm_plain"):
@@ -282,6 +282,6 @@ def _is_deep(picture: Image.Image) -> bool:
     return False
 
 
-def _is_shallow(picture: Image.Image) -> bool:
+def _is_shallow(image: Image.Image) -> bool:
     """Whether Pillow makes 8 bits of gray levels of 2 or 4."""
-    return any(str(each[3]) in ("L;2", "L;4") for each in getattr(picture, "tile", ()))
+    return any(str(each[3]) in ("L;2", "L;4") for each in getattr(image, "tile", ()))

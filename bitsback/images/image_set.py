@@ -1,16 +1,16 @@
-"""A set of pictures, what rebuilds its source, and ranges of it.
+"""A set of images, what rebuilds its source, and ranges of it.
 
 The manifest is a JSON object with a "kind" and what rebuilds that kind:
 
     array   dtype ("uint8" or "bool"), shape
     npz     the same, and name (of the image array), names (all, in order), packed (compressed)
-    file    names, modes (see `pictures.CHANNELS`) and shapes (H, W, C), lists of length one
+    file    names, modes (see `images.CHANNELS`) and shapes (H, W, C), lists of length one
     folder  the same for every file; names are relative, with forward slashes
     tar     the same for every image among its members
 
-A picture's pixels are (H, W, C) uint8, C 1 to 4: gray, gray and alpha, RGB, RGBA. Where the whole
+An image's pixels are (H, W, C) uint8, C 1 to 4: gray, gray and alpha, RGB, RGBA. Where the whole
 set is binary they are 0 and 1, otherwise a 1-bit file among others has 0 and 255. Of gray levels
-of 16 bits the high ones are a picture, the low ones lie beside it.
+of 16 bits the high ones are an image, the low ones lie beside it.
 """
 
 import dataclasses
@@ -28,7 +28,7 @@ from bitsback.sources import npy as npz
 
 from .image_file import CHANNELS, DEEP, full_depth
 
-Picture = NDArray[np.uint8]
+ImageArray = NDArray[np.uint8]
 
 _FIELDS = {
     "array": {"kind", "dtype", "shape"},
@@ -41,19 +41,19 @@ _FIELDS = {
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Pictures, and what is needed to write them as they were.
+    """Images, and what is needed to write them as they were.
 
     Args:
-        pictures: (H, W, C) uint8 each, C 1 to 4: a list, a stack (N, H, W, C), or a sequence
-            that reads them when they are asked for.
+        pixels: of each image, (H, W, C) uint8, C 1 to 4: a list, a stack (N, H, W, C), or a
+            sequence that reads them when they are asked for.
         binary: whether all have one channel that holds only 0 and 1.
         manifest: how to rebuild the source (see the module).
         extra: the other arrays of an .npz, serialised; b"" if none.
-        beside: of files, what each picture has beside its 8-bit values (see
+        beside: of files, what each image has beside its 8-bit values (see
             `bitsback.format.sidecar`); None if nothing.
     """
 
-    pictures: Sequence[Picture] | NDArray[np.uint8]
+    pixels: Sequence[ImageArray] | NDArray[np.uint8]
     binary: bool
     manifest: dict[str, Any]
     extra: bytes = b""
@@ -61,20 +61,20 @@ class ImageSet:
 
     @property
     def each_beside(self) -> Sequence[bytes]:
-        """What lies beside each picture; b"" for nothing."""
-        return [b""] * len(self.pictures) if self.beside is None else self.beside
+        """What lies beside each image; b"" for nothing."""
+        return [b""] * len(self.pixels) if self.beside is None else self.beside
 
     @property
     def packed(self) -> bytes:
-        """What the payload holds beside the manifest: `extra`, or what lies beside the pictures."""
+        """What the payload holds beside the manifest: `extra`, or what lies beside the images."""
         return self.extra if self.beside is None else pack_all(self.beside)
 
 
 def from_array(array: NDArray[Any]) -> ImageSet:
-    """Take an array as pictures.
+    """Take an array as images.
 
     Args:
-        array: uint8 or bool; (N, H, W), (N, H, W, C) with C 1 to 4, or one picture as (H, W) or
+        array: uint8 or bool; (N, H, W), (N, H, W, C) with C 1 to 4, or one image as (H, W) or
             (H, W, 3).
 
     Returns:
@@ -100,42 +100,42 @@ def array_manifest(dtype: np.dtype[Any], shape: Sequence[int]) -> dict[str, Any]
 
 
 def to_array(images: ImageSet) -> NDArray[Any]:
-    """The array that an ImageSet was read from; for files, their pictures stacked.
+    """The array that an ImageSet was read from; for files, their images stacked.
 
     Returns:
         The array in its dtype and shape; for files (N, H, W, C) uint8, or uint16 of 16-bit ones.
 
     Raises:
-        InputError: files with pictures of different sizes or depths.
-        FormatError: the manifest does not describe these pictures.
+        InputError: files with images of different sizes or depths.
+        FormatError: the manifest does not describe these images.
     """
     check_manifest(images)
-    manifest, pictures = images.manifest, images.pictures
+    manifest, pixels = images.manifest, images.pixels
     if "modes" in manifest:
         each = levels(images)
         if len({(found.shape, found.dtype) for found in each}) != 1:
             raise InputError(
-                "pictures of different sizes or kinds make no single array; decompress to a "
+                "images of different sizes or kinds make no single array; decompress to a "
                 "folder, or take them one by one from bitsback.open"
             )
         return np.stack(each)
-    stack = pictures if isinstance(pictures, np.ndarray) else np.stack(list(pictures))
+    stack = pixels if isinstance(pixels, np.ndarray) else np.stack(list(pixels))
     return stack.reshape([int(side) for side in manifest["shape"]]).astype(manifest["dtype"])
 
 
 def levels(images: ImageSet) -> list[NDArray[Any]]:
-    """The pictures of files in full depth: (H, W, C) uint8, or (H, W, 1) uint16 each.
+    """The images of files in full depth: (H, W, C) uint8, or (H, W, 1) uint16 each.
 
     Raises:
         FormatError: the low bits of one are damaged.
     """
     modes = images.manifest["modes"]
-    together = zip(images.pictures, modes, images.each_beside, strict=True)
+    together = zip(images.pixels, modes, images.each_beside, strict=True)
     return [full_depth(*each) for each in together]
 
 
 def to_stack(images: ImageSet) -> NDArray[Any]:
-    """The pictures along a first axis of their own, also where there is one.
+    """The images along a first axis of their own, also where there is one.
 
     Returns:
         (N, H, W) or (N, H, W, C) in the source's dtype: with an axis of channels where the array
@@ -151,58 +151,58 @@ def to_stack(images: ImageSet) -> NDArray[Any]:
 
 
 def part(images: ImageSet, begin: int, end: int) -> ImageSet:
-    """Pictures begin..end - 1 as a set of their own; the other arrays go with the first."""
-    pictures = images.pictures[begin:end]
+    """Images begin..end - 1 as a set of their own; the other arrays go with the first."""
+    pixels = images.pixels[begin:end]
     beside = None if images.beside is None else images.beside[begin:end]
-    if len(pictures) == len(images.pictures):
-        return dataclasses.replace(images, pictures=pictures, beside=beside)
+    if len(pixels) == len(images.pixels):
+        return dataclasses.replace(images, pixels=pixels, beside=beside)
     manifest = dict(images.manifest)
     if manifest["kind"] in ("array", "npz"):
-        manifest["shape"] = [len(pictures), *manifest["shape"][1:]]
+        manifest["shape"] = [len(pixels), *manifest["shape"][1:]]
     else:
         for field in ("names", "modes", "shapes"):
             manifest[field] = manifest[field][begin:end]
-    return ImageSet(pictures, images.binary, manifest, b"" if begin else images.extra, beside)
+    return ImageSet(pixels, images.binary, manifest, b"" if begin else images.extra, beside)
 
 
 def picked(images: ImageSet, numbers: Sequence[int]) -> ImageSet:
-    """Pictures of these numbers as a set of their own, without the other arrays of an .npz."""
-    if len(numbers) == len(images.pictures):
+    """Images of these numbers as a set of their own, without the other arrays of an .npz."""
+    if len(numbers) == len(images.pixels):
         return images
-    pictures = [images.pictures[number] for number in numbers]
+    pixels = [images.pixels[number] for number in numbers]
     manifest = dict(images.manifest)
     if manifest["kind"] in ("array", "npz"):
-        shape = [len(pictures), *manifest["shape"][1:]]
+        shape = [len(pixels), *manifest["shape"][1:]]
         manifest = array_manifest(np.dtype(manifest["dtype"]), shape)
     else:
         for field in ("names", "modes", "shapes"):
             manifest[field] = [manifest[field][number] for number in numbers]
     beside = None if images.beside is None else [images.beside[number] for number in numbers]
-    return ImageSet(pictures, images.binary, manifest, beside=beside)
+    return ImageSet(pixels, images.binary, manifest, beside=beside)
 
 
-def first_pictures(images: ImageSet, count: int) -> ImageSet:
-    """The first `count` pictures as a set of their own, without the other arrays of an .npz."""
+def first_images(images: ImageSet, count: int) -> ImageSet:
+    """The first `count` images as a set of their own, without the other arrays of an .npz."""
     found = part(images, 0, count)
     manifest = dict(found.manifest)
     if manifest["kind"] == "npz":
         manifest = array_manifest(np.dtype(manifest["dtype"]), manifest["shape"])
-    return ImageSet(found.pictures, found.binary, manifest, beside=found.beside)
+    return ImageSet(found.pixels, found.binary, manifest, beside=found.beside)
 
 
-def picture_sizes(manifest: dict[str, Any]) -> NDArray[np.int64]:
-    """Values of every picture that a manifest describes, (N,) int64."""
+def image_sizes(manifest: dict[str, Any]) -> NDArray[np.int64]:
+    """Values of every image that a manifest describes, (N,) int64."""
     if manifest["kind"] in ("array", "npz"):
         n, *sides = npz.stack_shape(manifest["shape"])
         return np.full(n, math.prod(sides), np.int64)
     return np.array([math.prod(shape) for shape in manifest["shapes"]], np.int64)
 
 
-def picture_shapes(manifest: dict[str, Any], count: int) -> list[tuple[int, int, int]]:
-    """Shapes (H, W, C) of the pictures that a manifest describes, in order.
+def image_shapes(manifest: dict[str, Any], count: int) -> list[tuple[int, int, int]]:
+    """Shapes (H, W, C) of the images that a manifest describes, in order.
 
     Args:
-        count: pictures that it should describe.
+        count: images that it should describe.
 
     Raises:
         FormatError: the manifest is malformed, or describes more or fewer.
@@ -214,16 +214,16 @@ def picture_shapes(manifest: dict[str, Any], count: int) -> list[tuple[int, int,
         else:
             found = [(height, width, c) for height, width, c in manifest["shapes"]]
     except (KeyError, TypeError, ValueError) as error:
-        raise FormatError("its manifest does not say the pictures' shapes") from error
+        raise FormatError("its manifest does not say the images' shapes") from error
     sides = (side for shape in found for side in shape)
     good = len(found) == count and all(type(side) is int and side >= 1 for side in sides)
     if not good or any(shape[2] > 4 for shape in found):
-        raise FormatError("its manifest does not describe its pictures")
+        raise FormatError("its manifest does not describe its images")
     return found
 
 
 def check_manifest(images: ImageSet) -> None:
-    """Raise FormatError unless the manifest has its kind's fields and fits the pictures."""
+    """Raise FormatError unless the manifest has its kind's fields and fits the images."""
     manifest = images.manifest
     kind = manifest.get("kind")
     good = isinstance(kind, str) and manifest.keys() == _FIELDS.get(kind)
@@ -236,29 +236,29 @@ def check_manifest(images: ImageSet) -> None:
         names = manifest["names"]
         modes = manifest["modes"]
         good = _is_texts(names) and _is_texts(modes) and len(names) == len(modes)
-        good = good and len(names) == len(images.pictures) and set(modes) <= CHANNELS.keys()
+        good = good and len(names) == len(images.pixels) and set(modes) <= CHANNELS.keys()
         good = good and (kind != "file" or len(names) == 1)
-    if not good or picture_shapes(manifest, len(images.pictures)) != [
-        picture.shape for picture in images.pictures
+    if not good or image_shapes(manifest, len(images.pixels)) != [
+        image.shape for image in images.pixels
     ]:
-        raise FormatError("its manifest does not describe its pictures")
+        raise FormatError("its manifest does not describe its images")
     if kind in ("array", "npz"):
-        good = manifest["dtype"] == "uint8" or all(p.max() <= 1 for p in images.pictures)
+        good = manifest["dtype"] == "uint8" or all(p.max() <= 1 for p in images.pixels)
     else:
-        modes = zip(manifest["modes"], images.pictures, strict=True)
+        modes = zip(manifest["modes"], images.pixels, strict=True)
         good = all(_holds(mode, pixels, images.binary) for mode, pixels in modes)
     if not good:
-        raise FormatError("its manifest tells a kind of pixels that cannot hold its pictures")
+        raise FormatError("its manifest tells a kind of pixels that cannot hold its images")
 
 
 def check_plain(images: ImageSet, what: str) -> None:
-    """Raise InputError unless all pictures are gray or RGB of 8 bits; `what` takes no others."""
+    """Raise InputError unless all images are gray or RGB of 8 bits; `what` takes no others."""
     deep = DEEP in images.manifest.get("modes", [])
-    if deep or any(picture.shape[2] not in (1, 3) for picture in images.pictures):
-        raise InputError(f"{what} takes gray and RGB pictures of 8 bits, without alpha")
+    if deep or any(image.shape[2] not in (1, 3) for image in images.pixels):
+        raise InputError(f"{what} takes gray and RGB images of 8 bits, without alpha")
 
 
-def _holds(mode: str, pixels: Picture, binary: bool) -> bool:
+def _holds(mode: str, pixels: ImageArray, binary: bool) -> bool:
     if mode == "1":
         return pixels.shape[2] == 1 and bool(np.isin(pixels, (0, 1 if binary else 255)).all())
     return pixels.shape[2] == CHANNELS[mode]

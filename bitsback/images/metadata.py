@@ -19,21 +19,21 @@ _LAYOUT_TAGS = {
 }
 
 
-def records_of(picture: Image.Image, file: BinaryIO, same_mode: bool) -> list[Record]:
+def records_of(image: Image.Image, file: BinaryIO, same_mode: bool) -> list[Record]:
     """What an image has beside its pixels, which are loaded."""
-    if picture.format == "PNG":
+    if image.format == "PNG":
         file.seek(0)
         return png.kept(file.read(), same_mode)
-    info = picture.info
-    exif = _tags(picture) if picture.format == "TIFF" else info.get("exif")
+    info = image.info
+    exif = _tags(image) if image.format == "TIFF" else info.get("exif")
     found = [(sidecar.EXIF, exif), (sidecar.ICC, info.get("icc_profile"))]
     found.append((sidecar.XMP, info.get("xmp")))
     return [(kind, bytes(data)) for kind, data in found if data]
 
 
-def _tags(picture: Image.Image) -> bytes:
+def _tags(image: Image.Image) -> bytes:
     """The tags of a TIFF that do not say how its pixels lie in it, as EXIF."""
-    had, found = picture.getexif(), Image.Exif()
+    had, found = image.getexif(), Image.Exif()
     for tag, value in had.items():
         if tag not in _LAYOUT_TAGS:
             found[tag] = had.get_ifd(tag) if tag in _IFDS else value

@@ -1,7 +1,7 @@
 """Rate against quality of ours and of its peers, at equal bytes.
 
 At every rate the set is stored by ours, as many steps as fit; the peers then get as many bytes:
-once every picture by itself (ours with a header each, too), and once up to 100 pictures as one
+once every image by itself (ours with a header each, too), and once up to 100 images as one
 mosaic (ours as a bare set), as the paper had it.
 """
 
@@ -65,10 +65,10 @@ def run(
         progress: called with each row when it is there.
 
     Raises:
-        InputError: the pictures have no colours, or a library is missing.
+        InputError: the images have no colours, or a library is missing.
     """
     if images.shape[3] != 3:
-        raise InputError("the peers are compared on colour pictures")
+        raise InputError("the peers are compared on colour images")
     found: list[Row] = []
 
     def add(row: Row) -> None:
@@ -82,9 +82,9 @@ def run(
             data = _ours(form, rate, coded, images.shape[1:], loaded)
             size = sum(map(len, data))
             for variance in (0.0, 1.0):
-                pictures = np.concatenate([coder.decode(d, loaded, variance) for d in data])
+                decoded = np.concatenate([coder.decode(d, loaded, variance) for d in data])
                 name = f"{loaded.name}, variance {variance:.0f}"
-                add(_row(form, name, rate, size, images, pictures))
+                add(_row(form, name, rate, size, images, decoded))
             for peer in peers():
                 made = recoded(peer, images, size, 1 if form == "alone" else TOGETHER)
                 if made is None:
@@ -111,7 +111,7 @@ def _ours(
 def recoded(
     peer: Peer, images: np.ndarray, size: float, step: int
 ) -> tuple[int, np.ndarray] | None:
-    """Pictures as a peer gives them back, `step` of them as one mosaic, and its bytes in all.
+    """Images as a peer gives them back, `step` of them as one mosaic, and its bytes in all.
 
     Args:
         size: bytes that it may take in all; each mosaic gets its share.
@@ -119,18 +119,18 @@ def recoded(
     Returns:
         None where the peer cannot be so small.
     """
-    pictures, total = [], 0
+    decoded, total = [], 0
     for begin in range(0, len(images), step):
         some = images[begin : begin + step]
         code = peer.within(mosaic(some), size * len(some) / len(images))
         if code is None:
             return None
         total += len(code)
-        pictures.append(unmosaic(peer.decode(code), some.shape))
-    return total, np.concatenate(pictures)
+        decoded.append(unmosaic(peer.decode(code), some.shape))
+    return total, np.concatenate(decoded)
 
 
 def _row(
-    form: str, name: str, rate: float, size: int, images: np.ndarray, pictures: np.ndarray
+    form: str, name: str, rate: float, size: int, images: np.ndarray, decoded: np.ndarray
 ) -> Row:
-    return Row(form, name, rate, 8 * size / images.size, measure(images, pictures))
+    return Row(form, name, rate, 8 * size / images.size, measure(images, decoded))

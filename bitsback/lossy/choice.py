@@ -1,7 +1,7 @@
 """Which model, and how many of its steps, for a wanted rate: from a table that ships.
 
 The table holds what each model's first t steps cost and leave of the error, measured on training
-pictures (`python -m bitsback.models.lossy_table`).
+images (`python -m bitsback.models.lossy_table`).
 """
 
 import dataclasses
@@ -21,7 +21,7 @@ class Point:
         sha256: of its weights, in hex: points of other weights are not used.
         steps: how many are stored.
         bits_per_dim: of the latents.
-        mse: mean squared error of the picture with the rest at the priors' means, levels squared.
+        mse: mean squared error of the image with the rest at the priors' means, levels squared.
     """
 
     model: str

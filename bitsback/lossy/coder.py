@@ -1,8 +1,8 @@
-"""Storing the first latents of pictures, and generating the others.
+"""Storing the first latents of images, and generating the others.
 
     encode: z_t ~ q for every stored step, the rest at the means of their priors; k under p
     decode: the same walk, k popped; then once more, with the other latents drawn from their priors
-    picture: the means of the canvas
+    image: the means of the canvas
 
 A model's posterior must be of constant width: who does not know x can then not be asked to give
 bits back, and none were taken.
@@ -26,10 +26,10 @@ from .container import LARGEST, Header, link_size, model_bits, pack, unpack
 
 @dataclasses.dataclass(frozen=True)
 class Coded:
-    """The latents of one picture: for every group that may be stored its rows and columns.
+    """The latents of one image: for every group that may be stored its rows and columns.
 
     Args:
-        rows, columns: of the prior's table, for each area of the picture and each group,
+        rows, columns: of the prior's table, for each area of the image and each group,
             (C, h, w), uint16 and uint8.
         bits: -log2 p of the columns, for each group: what the KL of a constant posterior is.
     """
@@ -46,15 +46,15 @@ class Encoded:
     Args:
         data: the bytes of the file.
         steps: that are stored.
-        promised_bits: the KL of what is stored, summed over the pictures.
-        pictures, dims: how many, and their values in all.
-        header_bytes: of the file; 4 of a square picture whose sides are below 128.
+        promised_bits: the KL of what is stored, summed over the images.
+        images, dims: how many, and their values in all.
+        header_bytes: of the file; 4 of a square image whose sides are below 128.
     """
 
     data: bytes
     steps: int
     promised_bits: float
-    pictures: int
+    images: int
     dims: int
     header_bytes: int
 
@@ -65,13 +65,13 @@ class Encoded:
 
     @property
     def matches(self) -> bool:
-        """Whether the file's bits are the KL, within 2 % and 8 bytes a picture.
+        """Whether the file's bits are the KL, within 2 % and 8 bytes an image.
 
         Of these, 4 are for the smallest header; what a larger one takes beyond is allowed for.
         """
         difference = abs(8 * len(self.data) - self.promised_bits)
         larger = 8 * (self.header_bytes - 4)
-        return difference <= 0.02 * self.promised_bits + 64 * self.pictures + larger
+        return difference <= 0.02 * self.promised_bits + 64 * self.images + larger
 
 
 def check_model(loaded: LoadedModel) -> None:
@@ -83,21 +83,21 @@ def check_model(loaded: LoadedModel) -> None:
     if not loaded.certain:
         raise ModelError(
             f"model {loaded.name!r} cannot store latents alone: its posterior's width depends on "
-            "the picture, and bits that it takes could not be given back; use a photo-beta model"
+            "the image, and bits that it takes could not be given back; use a photo-beta model"
         )
 
 
 def analyse(images: np.ndarray, loaded: LoadedModel, high: bool = False) -> list[Coded]:
-    """The latents of pictures, (N, H, W, C) uint8 with C the model's channels, for all T steps.
+    """The latents of images, (N, H, W, C) uint8 with C the model's channels, for all T steps.
 
     Raises:
         ModelError: its posterior is not of constant width.
-        InputError: only the highest layer is asked for, and there is but one; or the pictures are
+        InputError: only the highest layer is asked for, and there is but one; or the images are
             too large.
     """
     check_model(loaded)
     if images.shape[1] * images.shape[2] > LARGEST:
-        raise InputError(f"a lossy file holds a picture of at most {LARGEST} pixels")
+        raise InputError(f"a lossy file holds an image of at most {LARGEST} pixels")
     if high and regions.layers_of(loaded.model) < 2:
         raise InputError(f"model {loaded.name!r} has one layer: there is no higher one to store")
     together = link_size(*images.shape[1:3])
@@ -122,10 +122,10 @@ def write(
     high: bool = False,
     bare: bool = False,
 ) -> Encoded:
-    """A lossy file of analysed pictures.
+    """A lossy file of analysed images.
 
     Args:
-        coded: of the pictures; one, if the file is not bare.
+        coded: of the images; one, if the file is not bare.
         shape: (H, W, C) of each.
         steps: how many are stored.
 
@@ -137,7 +137,7 @@ def write(
         raise InputError(f"model {loaded.name!r} has steps 1 to {most}, not {steps}")
     height, width, channels = shape
     first = regions.first_groups(loaded.model, steps, high)
-    promised = sum(float(picture.bits[:first].sum()) for picture in coded)
+    promised = sum(float(image.bits[:first].sum()) for image in coded)
     header = Header(
         model=model_bits(loaded.sha256),
         steps=steps,
@@ -145,7 +145,7 @@ def write(
         gray=channels < loaded.channels,
         height=height,
         width=width,
-        pictures=len(coded) if bare else None,
+        images=len(coded) if bare else None,
     ).with_heads_for(promised)
     message = stack.empty(header.heads)
     for link in reversed(list(header.links)):
@@ -153,7 +153,7 @@ def write(
         for area in reversed(range(len(some[0].rows))):
             for group in reversed(range(first)):
                 rows, columns = (
-                    np.stack([of(picture)[area][group] for picture in some])
+                    np.stack([of(image)[area][group] for image in some])
                     for of in (attrgetter("rows"), attrgetter("columns"))
                 )
                 stack.push(message, rows.astype(np.int64), columns)
@@ -165,14 +165,14 @@ def write(
 def encode(
     images: np.ndarray, loaded: LoadedModel, steps: int, high: bool = False, bare: bool = False
 ) -> Encoded:
-    """Store the latents of the first steps of a picture, or of a set of one size.
+    """Store the latents of the first steps of an image, or of a set of one size.
 
     Args:
         images: (N, H, W, C) uint8, C 1 or 3; N is 1 if the file is not bare.
         high: store the highest layer's latents only.
 
     Raises:
-        InputError: the pictures do not suit the model, or there are not so many steps.
+        InputError: the images do not suit the model, or there are not so many steps.
         ModelError: its latents cannot be stored alone.
     """
     coded = analyse(widened(images, loaded), loaded, high)
@@ -195,7 +195,7 @@ def write_within(
     if not rate > 0:
         raise InputError(f"a rate is more than 0 bits/dim, not {rate}")
     most = rate * len(coded) * int(np.prod(shape))
-    sums = np.cumsum(sum(picture.bits for picture in coded))
+    sums = np.cumsum(sum(image.bits for image in coded))
     steps = regions.steps_of(loaded)
     while steps > 1 and sums[regions.first_groups(loaded.model, steps, high) - 1] > most:
         steps -= 1
@@ -207,7 +207,7 @@ def write_within(
 
 
 def decode(data: bytes, loaded: LoadedModel, variance: float = 1.0, seed: int = 0) -> np.ndarray:
-    """The pictures of a lossy file, with the latents that it does not store generated.
+    """The images of a lossy file, with the latents that it does not store generated.
 
     Args:
         loaded: the model that wrote it.
@@ -257,14 +257,14 @@ def _decode(
 
 
 def widened(images: np.ndarray, loaded: LoadedModel) -> np.ndarray:
-    """Pictures with as many channels as the model has; gray ones repeat theirs.
+    """Images with as many channels as the model has; gray ones repeat theirs.
 
     Raises:
         InputError: they have more, or are not binary where the model is.
     """
     channels = images.shape[3]
     if channels > loaded.channels:
-        raise InputError(f"model {loaded.name!r} takes gray pictures only")
+        raise InputError(f"model {loaded.name!r} takes gray images only")
     if loaded.binary and images.max() > 1:
-        raise InputError(f"model {loaded.name!r} takes binary pictures only")
+        raise InputError(f"model {loaded.name!r} takes binary images only")
     return np.repeat(images, loaded.channels // channels, 3)

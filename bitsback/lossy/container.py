@@ -1,9 +1,9 @@
 """The lossy file, field by field.
 
-A picture, from the highest bit on:
+An image, from the highest bit on:
 
     3 bits  5
-    1       gray: its model has three channels, the picture one
+    1       gray: its model has three channels, the image one
     1       only the highest layer's latents are stored
     1       square
     6       steps that are stored, less one
@@ -11,17 +11,17 @@ A picture, from the highest bit on:
     LEB128  height, then, unless it is square, width
     rest    the stack (see bitsback.lossy.stack)
 
-A set of pictures of one size has 6 in the first 3 bits, and before the stack
+A set of images of one size has 6 in the first 3 bits, and before the stack
 
-    LEB128  number of pictures
+    LEB128  number of images
 
-If the pictures have 65,536 pixels or more in all, the last byte before the stack is
+If the images have 65,536 pixels or more in all, the last byte before the stack is
 
     1 byte  log2 of the number of the stack's heads, at most 12; they are one elsewhere
 
-On the stack, from its top: the pictures in links of min(64, 2**18 // (height * width)), but at
+On the stack, from its top: the images in links of min(64, 2**18 // (height * width)), but at
 least one; of a link one area after another (see bitsback.lossy.areas); of an area one group of
-latents after another, of all pictures of the link.
+latents after another, of all images of the link.
 
 There is no checksum: a stack that was altered or cut short does not end empty (but for one in some
 16 million).
@@ -35,7 +35,7 @@ from bitsback.format import varint
 
 MODEL_BITS = 12
 _PICTURE, _SET = 5, 6
-_MOST = 1 << 32  # pictures
+_MOST = 1 << 32  # images
 _LINK, _LINK_PIXELS = 64, 1 << 18
 _ONE_HEAD = 1 << 16  # pixels that have no byte for their heads are fewer
 _MOST_HEADS = 12  # their log2
@@ -52,8 +52,8 @@ class Header:
         model: the first 12 bits of the SHA-256 of the model's weights.
         steps: how many are stored.
         high: whether only the highest layer's latents are.
-        gray: whether the picture is gray but the model has three channels.
-        pictures: how many, if it is a set that shares this header; None for one picture.
+        gray: whether the image is gray but the model has three channels.
+        images: how many, if it is a set that shares this header; None for one image.
         log_heads: log2 of the number of the stack's heads; 0 where all have below 65,536 pixels.
     """
 
@@ -63,17 +63,17 @@ class Header:
     gray: bool
     height: int
     width: int
-    pictures: int | None = None
+    images: int | None = None
     log_heads: int = 0
 
     @property
     def count(self) -> int:
-        """Pictures in the file."""
-        return 1 if self.pictures is None else self.pictures
+        """Images in the file."""
+        return 1 if self.images is None else self.images
 
     @property
     def links(self) -> Iterator[range]:
-        """Numbers of the pictures whose latents are coded together."""
+        """Numbers of the images whose latents are coded together."""
         size = link_size(self.height, self.width)
         return (range(i, min(i + size, self.count)) for i in range(0, self.count, size))
 
@@ -94,7 +94,7 @@ class Header:
 
 
 def link_size(height: int, width: int) -> int:
-    """The most pictures of a size in a link."""
+    """The most images of a size in a link."""
     return min(_LINK, max(1, _LINK_PIXELS // (height * width)))
 
 
@@ -106,7 +106,7 @@ def model_bits(sha256: bytes) -> int:
 def pack(header: Header) -> bytes:
     """The bytes of a file before its stack."""
     square = header.height == header.width
-    bits = _PICTURE if header.pictures is None else _SET
+    bits = _PICTURE if header.images is None else _SET
     for value, size in (
         (header.gray, 1),
         (header.high, 1),
@@ -117,7 +117,7 @@ def pack(header: Header) -> bytes:
         bits = bits << size | value
     found = bits.to_bytes(3, "big") + varint.pack(header.height)
     found += b"" if square else varint.pack(header.width)
-    found += b"" if header.pictures is None else varint.pack(header.pictures)
+    found += b"" if header.images is None else varint.pack(header.images)
     return found + bytes([header.log_heads]) if header.large else found
 
 
@@ -137,12 +137,12 @@ def unpack(data: bytes) -> tuple[Header, bytes]:
         if width == height:
             raise FormatError(f"{_WHOSE} calls a square something else")
     if not 1 <= height * width <= LARGEST:
-        raise FormatError(f"{_WHOSE} tells a picture of {height} x {width} pixels")
-    pictures = None
+        raise FormatError(f"{_WHOSE} tells an image of {height} x {width} pixels")
+    images = None
     if bits >> 21 == _SET:
-        pictures, place = varint.unpack(data, place, _WHOSE)
-        if not 1 <= pictures < _MOST:
-            raise FormatError(f"{_WHOSE} tells {pictures} pictures")
+        images, place = varint.unpack(data, place, _WHOSE)
+        if not 1 <= images < _MOST:
+            raise FormatError(f"{_WHOSE} tells {images} images")
     header = Header(
         model=bits & (1 << MODEL_BITS) - 1,
         steps=(bits >> MODEL_BITS & 63) + 1,
@@ -150,7 +150,7 @@ def unpack(data: bytes) -> tuple[Header, bytes]:
         gray=bool(bits >> 20 & 1),
         height=height,
         width=width,
-        pictures=pictures,
+        images=images,
     )
     if not header.large:
         return header, data[place:]

@@ -1,4 +1,4 @@
-"""Pictures of the command line as lossy files, and back."""
+"""Images of the command line as lossy files, and back."""
 
 import functools
 from pathlib import Path
@@ -16,44 +16,44 @@ from . import choice, coder, container, regions
 
 
 def stacked(images: ImageSet, bare: bool) -> np.ndarray:
-    """Pictures of one size, (N, H, W, C) uint8, C the most that one of them has.
+    """Images of one size, (N, H, W, C) uint8, C the most that one of them has.
 
     Raises:
         InputError: they are of several sizes, or more than one and the file is not to be bare.
     """
-    if len(images.pictures) > 1 and not bare:
+    if len(images.pixels) > 1 and not bare:
         raise InputError(
-            "a lossy file holds one picture: give one, or store a set of one size with --bare"
+            "a lossy file holds one image: give one, or store a set of one size with --bare"
         )
     check_plain(images, "a lossy file")
-    sizes = {picture.shape[:2] for picture in images.pictures}
+    sizes = {image.shape[:2] for image in images.pixels}
     if len(sizes) > 1:
-        raise InputError("a bare set holds pictures of one size; encode these one by one")
-    channels = max(picture.shape[2] for picture in images.pictures)
-    return np.stack([np.repeat(p, channels // p.shape[2], 2) for p in images.pictures])
+        raise InputError("a bare set holds images of one size; encode these one by one")
+    channels = max(image.shape[2] for image in images.pixels)
+    return np.stack([np.repeat(p, channels // p.shape[2], 2) for p in images.pixels])
 
 
 def tiles(images: ImageSet, side: int | None, limit: int | None) -> np.ndarray:
-    """Pictures of one size, or squares cut from pictures of any, (N, H, W, C) uint8.
+    """Images of one size, or squares cut from images of any, (N, H, W, C) uint8.
 
     Args:
-        side: of the squares, from the top left on; None for the pictures themselves.
+        side: of the squares, from the top left on; None for the images themselves.
         limit: at most so many.
 
     Raises:
-        InputError: the pictures are of several sizes and no side is given, or too small for it.
+        InputError: the images are of several sizes and no side is given, or too small for it.
     """
     if side is None:
         return stacked(images, bare=True)[:limit]
     check_plain(images, "a lossy file")
     found = [
-        picture[top : top + side, left : left + side]
-        for picture in images.pictures
-        for top in range(0, picture.shape[0] - side + 1, side)
-        for left in range(0, picture.shape[1] - side + 1, side)
+        image[top : top + side, left : left + side]
+        for image in images.pixels
+        for top in range(0, image.shape[0] - side + 1, side)
+        for left in range(0, image.shape[1] - side + 1, side)
     ]
     if not found:
-        raise InputError(f"no picture has {side} x {side} pixels")
+        raise InputError(f"no image has {side} x {side} pixels")
     return np.stack(found[:limit])
 
 
@@ -74,7 +74,7 @@ def encode(
     """A lossy file of so many steps; of as many as a rate allows; or of all.
 
     Raises:
-        InputError: steps and a rate are both given, or the pictures do not suit.
+        InputError: steps and a rate are both given, or the images do not suit.
     """
     if steps is not None and rate is not None:
         raise InputError("give a number of steps or a rate, not both")
@@ -111,14 +111,14 @@ def default_model(rate: float | None, channels: int = 3) -> str:
     """The name of the model for a rate, or without one of the model with the smallest error.
 
     Args:
-        rate: bits/dim of pictures of so many channels; the table is of colour pictures.
+        rate: bits/dim of images of so many channels; the table is of colour images.
     """
     wanted = np.inf if rate is None else rate * channels / 3
     return choice.model_for(wanted, choice.points())
 
 
 def write(images: np.ndarray, output: Path) -> None:
-    """Write pictures, (N, H, W, C) uint8, as an image file, a .npy, or a folder of PNG files.
+    """Write images, (N, H, W, C) uint8, as an image file, a .npy, or a folder of PNG files.
 
     Raises:
         InputError: a single image file cannot hold them, or the output cannot be written.
@@ -128,14 +128,14 @@ def write(images: np.ndarray, output: Path) -> None:
         atomic_files.atomic_write(output, lambda file: np.save(file, images, allow_pickle=False))
     elif output.suffix:
         if len(images) > 1:
-            raise InputError(f"the file holds {len(images)} pictures: name a .npy or a folder")
+            raise InputError(f"the file holds {len(images)} images: name a .npy or a folder")
         image_file.check_suffix(output.suffix, mode)
         atomic_files.atomic_write(
-            output, lambda file: image_file.write_picture(file, images[0], mode, output.suffix)
+            output, lambda file: image_file.write_image(file, images[0], mode, output.suffix)
         )
     else:
         with atomic_files.atomic_folder(output) as folder:
             digits = len(str(len(images) - 1))
             for number, image in enumerate(images):
                 with (folder / f"{number:0{digits}d}.png").open("wb") as file:
-                    image_file.write_picture(file, image, mode, ".png")
+                    image_file.write_image(file, image, mode, ".png")

@@ -1,4 +1,4 @@
-"""JPEG, JPEG 2000, WebP and JPEG XL at the size that a picture is to have."""
+"""JPEG, JPEG 2000, WebP and JPEG XL at the size that an image is to have."""
 
 import dataclasses
 import io
@@ -19,7 +19,7 @@ class Peer:
     """A codec with one dial.
 
     Args:
-        encode: a picture (H, W, 3) uint8 at a setting.
+        encode: an image (H, W, 3) uint8 at a setting.
         worst, best: ends of the dial; sizes rise from the first to the second.
         whole: whether settings are whole numbers.
     """
@@ -66,7 +66,7 @@ def peers() -> list[Peer]:
         return bytes(imagecodecs.jpegxl_encode(image, distance=-setting, effort=7))
 
     def jpeg2000(image: np.ndarray, setting: float) -> bytes:
-        # A reduction in size: the codestream alone, with as few levels as the picture bears.
+        # A reduction in size: the codestream alone, with as few levels as the image bears.
         levels = min(6, max(1, int(np.log2(min(image.shape[:2]))) - 1))
         return _save(
             image, "JPEG2000", quality_mode="rates", quality_layers=[2.0**-setting],

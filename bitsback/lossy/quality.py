@@ -1,8 +1,8 @@
-"""How near a picture is to another: PSNR, MS-SSIM, and what eyes would say of it.
+"""How near an image is to another: PSNR, MS-SSIM, and what eyes would say of it.
 
 SSIMULACRA 2 stands for the eyes: its few dozen weights were fitted to people's ratings of
-compressed pictures and lie in its source, where LPIPS and DISTS need networks that would have to
-be downloaded; and it takes pictures from 8 x 8 pixels on, with fewer scales. 100 is no difference,
+compressed images and lie in its source, where LPIPS and DISTS need networks that would have to
+be downloaded; and it takes images from 8 x 8 pixels on, with fewer scales. 100 is no difference,
 70 high quality, 30 low; below, it goes to minus infinity.
 
 Source: Wang, Simoncelli and Bovik (2003), MS-SSIM; Sneyers (2022), SSIMULACRA 2.
@@ -23,11 +23,11 @@ LEAST_SIDE = 161  # of MS-SSIM: windows of 11 on five scales
 
 @dataclasses.dataclass(frozen=True)
 class Quality:
-    """Means over pictures, but for the PSNR.
+    """Means over images, but for the PSNR.
 
     Args:
-        psnr: of the mean squared error of all pictures, dB.
-        ms_ssim: up to 1; of pictures smaller than 161 pixels that of a mosaic of them; None where
+        psnr: of the mean squared error of all images, dB.
+        ms_ssim: up to 1; of images smaller than 161 pixels that of a mosaic of them; None where
             that is so small, too.
         ssimulacra2: up to 100.
     """
@@ -38,7 +38,7 @@ class Quality:
 
 
 def measure(originals: np.ndarray, others: np.ndarray) -> Quality:
-    """The quality of pictures, (N, H, W, C) uint8, beside originals of that shape.
+    """The quality of images, (N, H, W, C) uint8, beside originals of that shape.
 
     Raises:
         InputError: the metrics' libraries are not installed.

@@ -1,7 +1,7 @@
-"""The latents of a picture's areas: what the network has to do with a lossy file.
+"""The latents of an image's areas: what the network has to do with a lossy file.
 
-A picture is one area, but for large ones, whose memory would have no bound: these are cut into
-areas that are coded one after another, each as a picture of its own.
+An image is one area, but for large ones, whose memory would have no bound: these are cut into
+areas that are coded one after another, each as an image of its own.
 """
 
 import dataclasses
@@ -45,7 +45,7 @@ def first_groups(model: Model, steps: int, high: bool) -> int:
 
 
 def parts_of(height: int, width: int) -> list[tuple[slice, slice]]:
-    """Parts of a picture that are coded one after another: one, but for large pictures."""
+    """Parts of an image that are coded one after another: one, but for large images."""
     rows, columns = (
         [slice(begin, begin + SIDE) for begin in range(0, side, SIDE)] for side in (height, width)
     )
@@ -55,7 +55,7 @@ def parts_of(height: int, width: int) -> list[tuple[slice, slice]]:
 def analyse(
     images: np.ndarray, loaded: LoadedModel, high: bool, number: int
 ) -> tuple[list[tuple[np.ndarray, ...]], list[tuple[np.ndarray, ...]], np.ndarray]:
-    """Rows and columns of each picture's groups, and their bits, (N, groups), of one area."""
+    """Rows and columns of each image's groups, and their bits, (N, groups), of one area."""
     x = np.ascontiguousarray(_padded(images, loaded.multiple).transpose(0, 3, 1, 2))
     chosen = stored(loaded.model, high)
     link = _link(x.shape, chosen, number)
@@ -85,11 +85,11 @@ def decode(
     variance: float,
     seed: int,
 ) -> np.ndarray:
-    """The pictures of one area, (N, h, w, C) uint8, their latents popped and the others drawn.
+    """The images of one area, (N, h, w, C) uint8, their latents popped and the others drawn.
 
     Args:
         shape: (N, h, w, C) of the area.
-        number: of the area in its pictures.
+        number: of the area in its images.
         variance, seed: of the latents that are drawn.
 
     Raises:
@@ -111,7 +111,7 @@ def decode(
         freely = dataclasses.replace(link, variance=variance, drawn_seed=seed)
         known = {i: visits[i].latents.z(visits[i].k) for i in chosen}
         state = generated(loaded.model, freely, known)
-    return loaded.model.picture(state)[:, :, :height, :width].transpose(0, 2, 3, 1)
+    return loaded.model.image(state)[:, :, :height, :width].transpose(0, 2, 3, 1)
 
 
 def generated(model: Model, link: Link, known: dict[int, np.ndarray]) -> State:
@@ -135,13 +135,13 @@ def _link(shape: Sequence[int], chosen: Sequence[int], number: int) -> Link:
 
 
 def _padded(images: np.ndarray, multiple: int) -> np.ndarray:
-    """Pictures whose sides are multiples, their last rows and columns repeated."""
+    """Images whose sides are multiples, their last rows and columns repeated."""
     more = [(0, -side % multiple) for side in images.shape[1:3]]
     return np.pad(images, ((0, 0), *more, (0, 0)), "edge")
 
 
 def _bits(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """-log2 p of each picture's columns, (N,)."""
+    """-log2 p of each image's columns, (N,)."""
     places = rows * (tables.COLUMNS + 1) + columns
     flat = tables.prior_table().ravel()
     freqs = flat[places + 1].astype(np.float64) - flat[places]

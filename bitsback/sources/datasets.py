@@ -18,7 +18,7 @@ _COLUMNS = ("image", "img", "images")
 
 
 def read(source: Any) -> ImageSet:
-    """Images as the set of pictures that is compressed.
+    """Images as the set of images that is compressed.
 
     Args:
         source: the path of a .npy, .npz, tar (WebDataset), Zarr array, image file or folder, or a
@@ -47,7 +47,7 @@ def images_of(source: Any) -> np.ndarray:
     Args:
         source: an array; a torchvision-style data set, whose items are images or tuples that begin
             with one; a Hugging Face data set, whose items have a column "image", "img" or "images".
-            An image is a PIL picture or an array: (H, W), (H, W, C), or a tensor (C, H, W).
+            An image is a PIL image or an array: (H, W), (H, W, C), or a tensor (C, H, W).
 
     Returns:
         (N, H, W) or (N, H, W, C) uint8 or bool.

@@ -1,8 +1,8 @@
-"""Image files, in a folder or in a tar, as a set of pictures.
+"""Image files, in a folder or in a tar, as a set of images.
 
 All are read once before any is coded: what is wrong is told at once, not hours later. They are read
 again when they are coded, so that a set may be larger than the memory. Files that are no images
-travel along with the picture that comes after them, or with the last one.
+travel along with the image that comes after them, or with the last one.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -19,11 +19,11 @@ from bitsback.images.image_file import (
     Decoded,
     can_hold,
     check_beside,
-    decode_picture,
-    is_picture,
-    read_picture,
+    decode_image,
+    is_image,
+    read_image,
 )
-from bitsback.images.image_set import ImageSet, Picture
+from bitsback.images.image_set import ImageArray, ImageSet
 from bitsback.images.lazy import Lazy
 from bitsback.images.safe_names import is_safe
 
@@ -59,7 +59,7 @@ def read_file(path: Path) -> ImageSet:
     Raises:
         InputError: it is not an image, or of a kind that cannot be kept exactly.
     """
-    return _read("file", [path.name], lambda number: read_picture(path))
+    return _read("file", [path.name], lambda number: read_image(path))
 
 
 def read_files(paths: Sequence[Path], names: Sequence[str]) -> ImageSet:
@@ -68,7 +68,7 @@ def read_files(paths: Sequence[Path], names: Sequence[str]) -> ImageSet:
     Raises:
         InputError: one is not an image, or of a kind that cannot be kept exactly; names are unsafe.
     """
-    return _read("folder", names, lambda number: read_picture(paths[number]))
+    return _read("folder", names, lambda number: read_image(paths[number]))
 
 
 def read_entries(kind: str, entries: Iterable[Entry], title: str) -> ImageSet:
@@ -84,7 +84,7 @@ def read_entries(kind: str, entries: Iterable[Entry], title: str) -> ImageSet:
     found = _Found()
     for entry in entries:
         with entry.open() as file:
-            image = is_picture(file, entry.name)
+            image = is_image(file, entry.name)
         if image:
             found.images.append(entry)
             found.others.append([])
@@ -95,7 +95,7 @@ def read_entries(kind: str, entries: Iterable[Entry], title: str) -> ImageSet:
 
     def read(number: int) -> Decoded:
         with found.images[number].open() as file:
-            return decode_picture(file, found.images[number].title)
+            return decode_image(file, found.images[number].title)
 
     others = [entry.name for entries in found.others for entry in entries]
     return _read(kind, [entry.name for entry in found.images], read, found.around, others)
@@ -142,7 +142,7 @@ def _read(
         "shapes": [list(shape) for shape in shapes],
     }
 
-    def picture(number: int) -> Picture:
+    def image(number: int) -> ImageArray:
         found = read(number)
         if found.mode != modes[number] or found.pixels.shape != shapes[number]:
             raise InputError(f"{names[number]} changed while it was read")
@@ -151,9 +151,9 @@ def _read(
     def records(number: int) -> bytes:
         return sidecar.pack([*(around(number) if around else ()), *read(number).beside])
 
-    pictures = Lazy(len(names), lambda begin, end: list(map(picture, range(begin, end))))
+    images = Lazy(len(names), lambda begin, end: list(map(image, range(begin, end))))
     data = Lazy(len(names), lambda begin, end: list(map(records, range(begin, end))))
-    return ImageSet(pictures, binary, manifest, beside=None if lonely else data)
+    return ImageSet(images, binary, manifest, beside=None if lonely else data)
 
 
 def _written_name(name: str, mode: str, kinds: set[bytes], taken: set[str]) -> str:

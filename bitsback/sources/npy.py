@@ -174,7 +174,7 @@ def check_images(array: Array, source: str) -> None:
     """Raise InputError unless the array holds images.
 
     Args:
-        array: uint8 or bool; (N, H, W), (N, H, W, C) with C 1 to 4, or one picture as (H, W) or
+        array: uint8 or bool; (N, H, W), (N, H, W, C) with C 1 to 4, or one image as (H, W) or
             (H, W, 3).
         source: what to call it in the error.
     """
@@ -195,7 +195,7 @@ def check_images(array: Array, source: str) -> None:
 
 
 def stack_shape(shape: Sequence[int]) -> tuple[int, int, int, int]:
-    """Shape (N, H, W, C) of a stack of pictures that an array of images holds."""
+    """Shape (N, H, W, C) of a stack of images that an array of images holds."""
     match tuple(shape):
         case (n, height, width, channels):
             return n, height, width, channels

@@ -1,6 +1,6 @@
-"""INPUT of the command line: arrays, image files, folders and archives as sets of pictures.
+"""INPUT of the command line: arrays, image files, folders and archives as sets of images.
 
-Pictures of files, and of a .npy or Zarr array, are read again when they are coded, so that a set
+Images of files, and of a .npy or Zarr array, are read again when they are coded, so that a set
 may be larger than the memory; an .npz is read whole.
 """
 
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bitsback.errors import InputError
-from bitsback.images.image_set import ImageSet, Picture, array_manifest, stack_of
+from bitsback.images.image_set import ImageArray, ImageSet, array_manifest, stack_of
 from bitsback.images.lazy import Lazy
 
 from . import npy, tar
@@ -35,7 +35,7 @@ def read_images(paths: Sequence[Path]) -> ImageSet:
             with all below it in sorted order.
 
     Returns:
-        The pictures and how to write them again.
+        The images and how to write them again.
 
     Raises:
         InputError: missing, not images, of a kind that cannot be kept exactly, or empty.
@@ -70,7 +70,7 @@ def read_images(paths: Sequence[Path]) -> ImageSet:
 
 
 def from_zarr(array: Any, source: str) -> ImageSet:
-    """A Zarr array, or anything with a shape and a dtype of which ranges can be taken, as pictures.
+    """A Zarr array, or anything with a shape and a dtype of which ranges can be taken, as images.
 
     Args:
         source: what to call it in an error.
@@ -94,12 +94,12 @@ def _lazy_array(
     shape: tuple[int, ...],
     source: str,
 ) -> ImageSet:
-    """An array of pictures, of which ranges are read when they are asked for."""
+    """An array of images, of which ranges are read when they are asked for."""
     # An empty array of the shape tells what is wrong with it.
     npy.check_images(np.broadcast_to(np.zeros((), dtype), shape), source)
     n, *sides = npy.stack_shape(shape)
 
-    def stack(begin: int, end: int) -> list[Picture]:
+    def stack(begin: int, end: int) -> list[ImageArray]:
         return list(read(begin, end).astype(np.uint8, copy=False).reshape(-1, *sides))
 
     block = max(1, _SCAN_VALUES // int(np.prod(sides)))
@@ -113,13 +113,13 @@ def _read_npy(path: Path) -> ImageSet:
     dtype, shape, offset = npy.npy_layout(path)
     if offset is None:
         return stack_of(npy.load_npy(path), str(path))
-    # (H, W) and (H, W, 3) are one picture, which is read whole.
+    # (H, W) and (H, W, 3) are one image, which is read whole.
     size = int(np.prod(npy.stack_shape(shape)[1:])) if len(shape) in (2, 3, 4) else 1
     return _lazy_array(partial(_npy_range, path, offset, size), dtype, shape, str(path))
 
 
 def _npy_range(path: Path, offset: int, size: int, begin: int, end: int) -> NDArray[np.uint8]:
-    """Pictures of so many values each, of a .npy whose values begin at `offset`.
+    """Images of so many values each, of a .npy whose values begin at `offset`.
 
     Read, not mapped into memory: a mapping of the whole takes address space, and one of a file
     that is cut short under it kills the process.
@@ -161,9 +161,7 @@ def _read_npz(path: Path) -> ImageSet:
     images = stack_of(held[name], f"{path}: array {name!r}")
     others = {other: array for other, array in held.items() if other != name}
     facts = {"kind": "npz", "name": name, "names": list(held), "packed": packed}
-    return ImageSet(
-        images.pictures, images.binary, images.manifest | facts, npy.pack_arrays(others)
-    )
+    return ImageSet(images.pixels, images.binary, images.manifest | facts, npy.pack_arrays(others))
 
 
 def _read_tar(path: Path) -> ImageSet:

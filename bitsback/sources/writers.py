@@ -1,7 +1,7 @@
-"""OUTPUT of the command line: sets of pictures as the arrays, files and folders they came from.
+"""OUTPUT of the command line: sets of images as the arrays, files and folders they came from.
 
-Pictures come in parts, one for each chunk of a file, and are written as they come. A part may be
-lost to damage: its pictures are zero in an array and missing from a folder.
+Images come in parts, one for each chunk of a file, and are written as they come. A part may be
+lost to damage: its images are zero in an array and missing from a folder.
 """
 
 import io
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from bitsback.errors import FormatError, InputError
 from bitsback.format import sidecar
-from bitsback.images.image_file import check_suffix, write_picture
+from bitsback.images.image_file import check_suffix, write_image
 from bitsback.images.image_set import ImageSet, check_manifest, to_array
 from bitsback.images.safe_names import is_safe
 
@@ -28,9 +28,9 @@ _STRANGERS = "the file is damaged: its chunks do not belong together"
 
 @dataclass(frozen=True)
 class Lost:
-    """So many pictures that could not be decoded."""
+    """So many images that could not be decoded."""
 
-    pictures: int
+    images: int
 
 
 def write_images(parts: Iterable[ImageSet | Lost], count: int, output: Path) -> None:
@@ -38,12 +38,12 @@ def write_images(parts: Iterable[ImageSet | Lost], count: int, output: Path) -> 
 
     Args:
         parts: consecutive ranges of what was read, at least one of them not lost.
-        count: pictures in all parts.
+        count: images in all parts.
         output: a .npy, .npz, image file or folder, as the manifests' kind asks.
 
     Raises:
         InputError: output is of another kind, exists, or cannot be written.
-        FormatError: a manifest does not describe its pictures, or has unsafe names.
+        FormatError: a manifest does not describe its images, or has unsafe names.
     """
     first, parts = _peek(parts)
     manifest = first.manifest
@@ -56,13 +56,11 @@ def write_images(parts: Iterable[ImageSet | Lost], count: int, output: Path) -> 
             atomic_write(output, lambda file: _write_npz(file, first, parts, count))
         case "file":
             if output.is_dir():
-                raise InputError(f"{output} is a folder; the file holds one picture, name it *.png")
+                raise InputError(f"{output} is a folder; the file holds one image, name it *.png")
             mode = manifest["modes"][0]
             check_suffix(output.suffix, mode)
-            ((_, picture, data),) = _files(first)
-            atomic_write(
-                output, lambda file: write_picture(file, picture, mode, output.suffix, data)
-            )
+            ((_, image, data),) = _files(first)
+            atomic_write(output, lambda file: write_image(file, image, mode, output.suffix, data))
         case "tar":
             _want_suffix(output, ".tar", "a tar of images")
             atomic_write(output, lambda file: tar.write(file, _members(parts, kind)))
@@ -71,11 +69,11 @@ def write_images(parts: Iterable[ImageSet | Lost], count: int, output: Path) -> 
 
 
 def join(parts: Iterable[ImageSet | Lost], count: int) -> NDArray[Any]:
-    """The array whose parts these are; for files, their pictures stacked.
+    """The array whose parts these are; for files, their images stacked.
 
     Raises:
-        InputError: pictures of different sizes.
-        FormatError: a manifest does not describe its pictures.
+        InputError: images of different sizes.
+        FormatError: a manifest does not describe its images.
     """
     first, parts = _peek(parts)
     is_array = first.manifest["kind"] in ("array", "npz")
@@ -94,7 +92,7 @@ def join(parts: Iterable[ImageSet | Lost], count: int) -> NDArray[Any]:
             kind = values.shape[1:], values.dtype
             if not is_array and kind != (one.shape[1:], one.dtype):
                 raise InputError(
-                    "pictures of different sizes or kinds make no single array; decompress to a "
+                    "images of different sizes or kinds make no single array; decompress to a "
                     "folder, or take them one by one from bitsback.open"
                 )
             flat[place : place + values.size] = values.reshape(-1)
@@ -114,15 +112,15 @@ def _peek(parts: Iterable[ImageSet | Lost]) -> tuple[ImageSet, Iterator[ImageSet
 
 
 def _count(each: ImageSet | Lost) -> int:
-    return each.pictures if isinstance(each, Lost) else len(each.pictures)
+    return each.images if isinstance(each, Lost) else len(each.pixels)
 
 
 def _whole_shape(first: ImageSet, count: int) -> tuple[int, ...]:
     """Shape of the array that a part with this manifest comes from."""
     shape = tuple(int(side) for side in first.manifest["shape"])
-    if len(first.pictures) == count:
+    if len(first.pixels) == count:
         return shape
-    if shape[0] != len(first.pictures) or len(shape) < 3:
+    if shape[0] != len(first.pixels) or len(shape) < 3:
         raise FormatError(_STRANGERS)
     return (count, *shape[1:])
 
@@ -142,10 +140,10 @@ def _write_stack(
 ) -> None:
     shape, dtype = _whole_shape(first, count), np.dtype(first.manifest["dtype"])
     npy.write_npy_header(file, dtype, shape)
-    size = first.pictures[0].size * dtype.itemsize
+    size = first.pixels[0].size * dtype.itemsize
     for each in parts:
         if isinstance(each, Lost):
-            for _ in range(each.pictures):
+            for _ in range(each.images):
                 file.write(bytes(size))
         else:
             _check_kin(first, each)
@@ -177,7 +175,7 @@ def _write_npz(
 
 def _files(part: ImageSet) -> list[tuple[str, NDArray[np.uint8], bytes]]:
     """Name, pixels and what lies beside them, of every file."""
-    return list(zip(part.manifest["names"], part.pictures, part.each_beside, strict=True))
+    return list(zip(part.manifest["names"], part.pixels, part.each_beside, strict=True))
 
 
 def _checked(parts: Iterator[ImageSet | Lost], kind: str) -> Iterator[ImageSet]:
@@ -209,13 +207,13 @@ def _members(parts: Iterator[ImageSet | Lost], kind: str) -> Iterator[tuple[str,
             yield from _others(records[:place])
             _safe_parts(name.removeprefix("./"))
             file = io.BytesIO()
-            write_picture(file, pixels, mode, PurePosixPath(name).suffix, data)
+            write_image(file, pixels, mode, PurePosixPath(name).suffix, data)
             yield name, file.getvalue()
             yield from _others(records[place:])
 
 
 def _others(records: Iterable[sidecar.Record]) -> Iterator[tuple[str, bytes]]:
-    """Names and contents of files that are no pictures."""
+    """Names and contents of files that are no images."""
     for kind, data in records:
         if kind == sidecar.FILE:
             name, content = sidecar.unpack_file(data)

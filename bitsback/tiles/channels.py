@@ -1,4 +1,4 @@
-"""The channels of a picture as planes that a model codes: colour of three channels, gray of one.
+"""The channels of an image as planes that a model codes: colour of three channels, gray of one.
 
 1 gray              gray
 2 gray, alpha       gray, gray
@@ -13,24 +13,24 @@ from numpy.typing import NDArray
 
 Shape = tuple[int, int, int]
 
-#: channels of a picture, and those of its planes
+#: channels of an image, and those of its planes
 PLANES = {1: (1,), 2: (1, 1), 3: (3,), 4: (3, 1)}
 
 
-def split(picture: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
-    """The planes of a picture (H, W, C), C 1 to 4: (H, W, 3) and (H, W, 1) each."""
+def split(image: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
+    """The planes of an image (H, W, C), C 1 to 4: (H, W, 3) and (H, W, 1) each."""
     found, first = [], 0
-    for channels in PLANES[picture.shape[2]]:
-        found.append(picture[:, :, first : first + channels])
+    for channels in PLANES[image.shape[2]]:
+        found.append(image[:, :, first : first + channels])
         first += channels
     return found
 
 
-def shapes(pictures: Iterable[Shape], channels: int) -> list[Shape]:
-    """Shapes of those planes of pictures that have so many channels, in the pictures' order."""
+def shapes(images: Iterable[Shape], channels: int) -> list[Shape]:
+    """Shapes of those planes of images that have so many channels, in the images' order."""
     return [
         (height, width, channels)
-        for height, width, c in pictures
+        for height, width, c in images
         for plane in PLANES[c]
         if plane == channels
     ]

@@ -1,8 +1,8 @@
-"""Tiles that a picture does not fill: which of their pixels are coded, and what stands elsewhere.
+"""Tiles that an image does not fill: which of their pixels are coded, and what stands elsewhere.
 
-The pixels beyond a picture's edge cost nothing: they are not coded, and both sides put the same
+The pixels beyond an image's edge cost nothing: they are not coded, and both sides put the same
 there. In each pass they repeat the last pixel of their row and column that the pass has within
-the picture, so that they depend on nothing that is coded later.
+the image, so that they depend on nothing that is coded later.
 """
 
 import bisect
@@ -19,24 +19,22 @@ from bitsback.coding.model import Pixels
 from .tiles import grid
 
 Extent = tuple[int, int]
-"""Rows and columns of a tile, from its first ones, that lie in its picture."""
+"""Rows and columns of a tile, from its first ones, that lie in its image."""
 
-PictureRun = tuple[int, int, int]
-"""So many pictures, one after another, of this height and width."""
-
-
-def tiles_of(pictures: Sequence[PictureRun], height: int, width: int) -> int:
-    """Number of tiles that pictures are cut into."""
-    return sum(n * math.prod(grid(size, (height, width))) for n, *size in pictures)
+ImageRun = tuple[int, int, int]
+"""So many images, one after another, of this height and width."""
 
 
-def picture_runs(
-    sizes: Sequence[tuple[int, int]], height: int, width: int
-) -> tuple[PictureRun, ...]:
-    """Pictures as runs of equal ones; none if they all fill their tiles.
+def tiles_of(images: Sequence[ImageRun], height: int, width: int) -> int:
+    """Number of tiles that images are cut into."""
+    return sum(n * math.prod(grid(size, (height, width))) for n, *size in images)
+
+
+def image_runs(sizes: Sequence[tuple[int, int]], height: int, width: int) -> tuple[ImageRun, ...]:
+    """Images as runs of equal ones; none if they all fill their tiles.
 
     Args:
-        sizes: (H, W) of every picture, in order.
+        sizes: (H, W) of every image, in order.
         height, width: of a tile.
     """
     if all(h % height == 0 and w % width == 0 for h, w in sizes):
@@ -46,20 +44,20 @@ def picture_runs(
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """Pictures and the tiles of one size that they are cut into.
+    """Images and the tiles of one size that they are cut into.
 
     Args:
-        pictures: runs of them; none if they all fill their tiles.
+        images: runs of them; none if they all fill their tiles.
         height, width: of a tile.
     """
 
-    pictures: tuple[PictureRun, ...]
+    images: tuple[ImageRun, ...]
     height: int
     width: int
 
     def extents(self, numbers: Iterable[int]) -> tuple[Extent, ...] | None:
         """Extents of tiles by their numbers, None if they are all whole."""
-        if not self.pictures:
+        if not self.images:
             return None
         found = tuple(self._extent(number) for number in numbers)
         return None if all(e == (self.height, self.width) for e in found) else found
@@ -68,12 +66,12 @@ class Layout:
     def _ends(self) -> list[int]:
         """The number of the first tile after each run."""
         return list(
-            itertools.accumulate(tiles_of([r], self.height, self.width) for r in self.pictures)
+            itertools.accumulate(tiles_of([r], self.height, self.width) for r in self.images)
         )
 
     def _extent(self, number: int) -> Extent:
         run = bisect.bisect_right(self._ends, number)
-        _, h, w = self.pictures[run]
+        _, h, w = self.images[run]
         rows, columns = grid((h, w), (self.height, self.width))
         begin = self._ends[run - 1] if run else 0
         row, column = divmod((number - begin) % (rows * columns), columns)
@@ -81,7 +79,7 @@ class Layout:
 
 
 def known(extents: Sequence[Extent], shape: tuple[int, ...], where: Pixels) -> np.ndarray:
-    """Which pixels of a pass lie in the pictures, bool (B, H', W').
+    """Which pixels of a pass lie in the images, bool (B, H', W').
 
     Args:
         extents: of the tiles.
@@ -98,7 +96,7 @@ def known(extents: Sequence[Extent], shape: tuple[int, ...], where: Pixels) -> n
 def fill(part: np.ndarray, extents: Sequence[Extent], where: Pixels) -> None:
     """Put what both sides put beyond the edges into a pass, (B, C, H', W'), in place.
 
-    Where a pass has no pixel within the picture, all are 0.
+    Where a pass has no pixel within the image, all are 0.
     """
     for tile, extent in zip(part, extents, strict=True):
         rows, columns = _within(extent, where)

@@ -1,4 +1,4 @@
-"""Pictures of any size as equal tiles, and back."""
+"""Images of any size as equal tiles, and back."""
 
 from collections.abc import Sequence
 
@@ -9,10 +9,10 @@ from bitsback.errors import FormatError, InputError
 
 
 def count(shapes: Sequence[tuple[int, int, int]], tile: tuple[int, int]) -> int:
-    """Number of tiles that pictures need: the sum of ceil(H / th) * ceil(W / tw).
+    """Number of tiles that images need: the sum of ceil(H / th) * ceil(W / tw).
 
     Args:
-        shapes: (H, W, C) of each picture, in pixels.
+        shapes: (H, W, C) of each image, in pixels.
         tile: (th, tw), in pixels.
 
     Returns:
@@ -21,34 +21,34 @@ def count(shapes: Sequence[tuple[int, int, int]], tile: tuple[int, int]) -> int:
     return sum(rows * cols for rows, cols in (grid(shape, tile) for shape in shapes))
 
 
-def cut(pictures: Sequence[NDArray[np.uint8]], tile: tuple[int, int]) -> NDArray[np.uint8]:
-    """Cut pictures into tiles: picture by picture, row-major.
+def cut(images: Sequence[NDArray[np.uint8]], tile: tuple[int, int]) -> NDArray[np.uint8]:
+    """Cut images into tiles: image by image, row-major.
 
     Edges that do not fill a tile are padded at the right and bottom by repeating the last pixel.
 
     Args:
-        pictures: (H, W, C) uint8 each, all with the same C; at least one.
+        images: (H, W, C) uint8 each, all with the same C; at least one.
         tile: (th, tw), in pixels.
 
     Returns:
         (N, th, tw, C) uint8.
 
     Raises:
-        InputError: no pictures, or pictures that differ in channels.
+        InputError: no images, or images that differ in channels.
     """
-    if not pictures:
-        raise InputError("there are no pictures to cut into tiles")
-    channels = pictures[0].shape[2]
-    if any(picture.shape[2] != channels for picture in pictures):
-        raise InputError("pictures cut together must have equally many channels")
+    if not images:
+        raise InputError("there are no images to cut into tiles")
+    channels = images[0].shape[2]
+    if any(image.shape[2] != channels for image in images):
+        raise InputError("images cut together must have equally many channels")
     height, width = tile
-    shapes = [_shape(picture) for picture in pictures]
+    shapes = [_shape(image) for image in images]
     tiles = np.empty((count(shapes, tile), height, width, channels), np.uint8)
     first = 0
-    for picture, shape in zip(pictures, shapes, strict=True):
+    for image, shape in zip(images, shapes, strict=True):
         rows, cols = grid(shape, tile)
         missing = (rows * height - shape[0], cols * width - shape[1])
-        padded = np.pad(picture, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="edge")
+        padded = np.pad(image, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="edge")
         split = padded.reshape(rows, height, cols, width, channels).swapaxes(1, 2)
         last = first + rows * cols
         tiles[first:last] = split.reshape(rows * cols, height, width, channels)
@@ -63,36 +63,36 @@ def join(
 
     Args:
         tiles: (N, th, tw, C) uint8.
-        shapes: (H, W, C) of each picture, in pixels.
+        shapes: (H, W, C) of each image, in pixels.
 
     Returns:
-        The pictures, (H, W, C) uint8 each.
+        The images, (H, W, C) uint8 each.
 
     Raises:
-        FormatError: the tiles are not those of pictures with these shapes.
+        FormatError: the tiles are not those of images with these shapes.
     """
     height, width, channels = tiles.shape[1:]
     if count(shapes, (height, width)) != len(tiles):
-        raise FormatError("the number of tiles does not fit the pictures' sizes")
+        raise FormatError("the number of tiles does not fit the images' sizes")
     if any(shape[2] != channels for shape in shapes):
-        raise FormatError("the tiles' channels do not fit the pictures'")
-    pictures = []
+        raise FormatError("the tiles' channels do not fit the images'")
+    images = []
     first = 0
     for shape in shapes:
         rows, cols = grid(shape, (height, width))
         part = tiles[first : first + rows * cols]
         split = part.reshape(rows, cols, height, width, channels).swapaxes(1, 2)
         whole = split.reshape(rows * height, cols * width, channels)
-        pictures.append(np.ascontiguousarray(whole[: shape[0], : shape[1]]))
+        images.append(np.ascontiguousarray(whole[: shape[0], : shape[1]]))
         first += rows * cols
-    return pictures
+    return images
 
 
 def values(shapes: Sequence[tuple[int, int, int]], tile: tuple[int, int]) -> NDArray[np.int64]:
-    """How many values of the pictures every tile of `cut` holds, its padding left out.
+    """How many values of the images every tile of `cut` holds, its padding left out.
 
     Args:
-        shapes: (H, W, C) of each picture, in pixels.
+        shapes: (H, W, C) of each image, in pixels.
         tile: (th, tw), in pixels.
 
     Returns:
@@ -109,10 +109,10 @@ def values(shapes: Sequence[tuple[int, int, int]], tile: tuple[int, int]) -> NDA
 
 
 def grid(shape: Sequence[int], tile: tuple[int, int]) -> tuple[int, int]:
-    """Rows and columns of tiles that a picture of shape (H, W, ...) needs."""
+    """Rows and columns of tiles that an image of shape (H, W, ...) needs."""
     return -(-shape[0] // tile[0]), -(-shape[1] // tile[1])
 
 
-def _shape(picture: NDArray[np.uint8]) -> tuple[int, int, int]:
-    height, width, channels = picture.shape
+def _shape(image: NDArray[np.uint8]) -> tuple[int, int, int]:
+    height, width, channels = image.shape
     return height, width, channels

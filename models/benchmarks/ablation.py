@@ -77,24 +77,24 @@ def ablate(
     """Train the configuration and every change of it, one after another.
 
     Raises:
-        InputError: the pictures are too few to hold some out, or a change is none.
+        InputError: the images are too few to hold some out, or a change is none.
         ModelError: a configuration is impossible.
     """
     base = read_config(config)
     wanted = [(change, *changed(*base, change)) for change in ["", *changes]]
     for change, model, plan in wanted:
-        pictures, held = data.load(inputs, model).parts()
+        images, held = data.load(inputs, model).parts()
         if held is None:
-            raise InputError("an ablation needs at least 50 pictures, to hold some out")
+            raise InputError("an ablation needs at least 50 images, to hold some out")
         where = str(engine.device_of(device))
-        probe = Trainer(model, plan, pictures, where)
+        probe = Trainer(model, plan, images, where)
         for _ in range(2):
             probe.one_update()
         began = time.monotonic()
         for _ in range(_FIRST):
             probe.one_update()
         updates = max(1, int(seconds * _FIRST / (time.monotonic() - began)))
-        trainer = Trainer(model, dataclasses.replace(plan, updates=updates), pictures, where, held)
+        trainer = Trainer(model, dataclasses.replace(plan, updates=updates), images, where, held)
         *_, last = trainer.run(log_every=max(1, updates // _POINTS))
         assert last.held_out is not None  # a run ends with it
         parameters = sum(p.numel() for p in trainer.params)

@@ -73,7 +73,7 @@ def check(name: str, device: torch.device) -> dict[str, dict[str, bool | None]]:
     home = DrawModel(config, IntegerOps(config, tensors, torch.device("cpu")), log_widths)
     high = 2 if config.likelihood == "bernoulli" else 256
     random = np.random.default_rng(0)
-    pictures = [
+    images = [
         random.integers(0, high, (IMAGES, config.channels, side, side)).astype(np.uint8)
         for side in config.tiles
     ]
@@ -84,8 +84,8 @@ def check(name: str, device: torch.device) -> dict[str, dict[str, bool | None]]:
         exact = store.known_answer(config, ops) == fields["known_answer"]
         found[carrier] = {
             "known_answer": exact,
-            "cpu_to_device": all(crosses(home, away, x) for x in pictures) if exact else None,
-            "device_to_cpu": all(crosses(away, home, x) for x in pictures) if exact else None,
+            "cpu_to_device": all(crosses(home, away, x) for x in images) if exact else None,
+            "device_to_cpu": all(crosses(away, home, x) for x in images) if exact else None,
         }
     return found
 

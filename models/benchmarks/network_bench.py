@@ -3,10 +3,10 @@
     python -m bitsback.models.network_bench --model photo
 
 The float peer is the network of `floats.py` as an evaluation of the bound runs it: float32, no
-gradients, the same pictures and batch, in whichever memory layout is faster. The integer network
+gradients, the same images and batch, in whichever memory layout is faster. The integer network
 is timed through the coder's own protocol: conversions from and to NumPy and the parameters of
 the pixels are its own. In the table of parts, the squashing of floats is in the LSTMs' cells.
-Given pictures, it also tells the rate of both.
+Given images, it also tells the rate of both.
 """
 
 import argparse
@@ -157,7 +157,7 @@ def bench(name: str, x: np.ndarray) -> Found:
 
     Args:
         name: of a shipped model, or a folder.
-        x: the pictures, uint8 (B, C, H, W).
+        x: the images, uint8 (B, C, H, W).
 
     Raises:
         ModelError: as `store.load`.
@@ -185,19 +185,18 @@ def bench(name: str, x: np.ndarray) -> Found:
     return Found(seconds[layout] / len(x), seconds["integers"] / len(x), layout, *per_image)
 
 
-def rates(name: str, pictures: data.Pictures) -> tuple[float, float]:
+def rates(name: str, images: data.TrainingImages) -> tuple[float, float]:
     """KL-based bits/dim of a model's float network, and of the same on the integer grids."""
     config, tensors = store.read(store.folder_of(name))[:2]
     params = export.restore(config, tensors)
     floats, integers = (
-        validation.bits_per_dim(config, params, quantised, pictures, 0)
-        for quantised in (False, True)
+        validation.bits_per_dim(config, params, quantised, images, 0) for quantised in (False, True)
     )
     return floats, integers
 
 
 def shapes(config: DrawConfig, x: np.ndarray) -> list[tuple[int, ...]]:
-    """Shapes of the groups of latents of pictures (B, C, H, W)."""
+    """Shapes of the groups of latents of images (B, C, H, W)."""
     found: list[tuple[int, ...]] = []
     for group in equations.groups(config):
         side = config.stride * (config.stride2 if group.layer == 2 else 1)
@@ -210,7 +209,7 @@ def report(found: Found, shape: tuple[int, ...]) -> str:
     """What was measured, as lines of text."""
     batch, channels, height, width = shape
     lines = [
-        f"{batch} pictures of {channels} x {height} x {width} at once, {ROUNDS} rounds, the best",
+        f"{batch} images of {channels} x {height} x {width} at once, {ROUNDS} rounds, the best",
         f"float network, {found.layout}: {1 / found.floats:.1f} images/s",
         f"integer network: {1 / found.integers:.1f} images/s",
         f"ratio: {found.ratio:.3f}",
@@ -226,23 +225,23 @@ def main() -> None:
     """Print images a second of both networks, their ratio, and where the time goes."""
     parser = argparse.ArgumentParser(prog="python -m bitsback.models.network_bench")
     parser.add_argument("--model", default="photo")
-    parser.add_argument("--data", type=Path, help="pictures as for training; noise without")
-    parser.add_argument("--batch", type=int, help="pictures at once; the model's own if left out")
+    parser.add_argument("--data", type=Path, help="images as for training; noise without")
+    parser.add_argument("--batch", type=int, help="images at once; the model's own if left out")
     given = parser.parse_args()
     torch.set_num_threads(1)
     try:
         config = store.read(store.folder_of(given.model))[0]
         batch = given.batch or config.batch
-        pictures = data.load([given.data], config) if given.data else None
-        if pictures:
-            x = pictures.batch(batch, 0, 0).numpy()
+        images = data.load([given.data], config) if given.data else None
+        if images:
+            x = images.batch(batch, 0, 0).numpy()
         else:
             high = 2 if config.likelihood == "bernoulli" else 256
             shape = (batch, config.channels, config.tile, config.tile)
             x = np.random.default_rng(0).integers(0, high, shape).astype(np.uint8)
         print(report(bench(given.model, x), x.shape))
-        if pictures:
-            floats, integers = rates(given.model, pictures)
+        if images:
+            floats, integers = rates(given.model, images)
             print(f"bits/dim of {validation.COUNT} crops: float network {floats:.5f}")
             print(
                 f"on the same noise: integer network {integers:.5f}, {integers / floats - 1:+.3%}"

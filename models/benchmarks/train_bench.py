@@ -32,13 +32,13 @@ class Speed:
 
     Args:
         seconds: an update.
-        pictures: a second, of the smallest size.
+        images: a second, of the smallest size.
         flops: of an update.
         peak: floating-point operations a second of a large product of matrices.
     """
 
     seconds: float
-    pictures: float
+    images: float
     flops: float
     peak: float
 
@@ -97,7 +97,7 @@ def main() -> None:
         print(f"bitsback: {error}", file=sys.stderr)
         sys.exit(2)
     print(
-        f"{found.seconds:.3f} s an update, {found.pictures:.0f} pictures/s, "
+        f"{found.seconds:.3f} s an update, {found.images:.0f} images/s, "
         f"{found.flops / found.seconds / 1e9:.0f} GFLOP/s: {100 * found.share:.0f} % of "
         f"{found.peak / 1e9:.0f} ({torch.get_num_threads()} threads)"
     )

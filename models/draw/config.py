@@ -19,7 +19,7 @@ class DrawConfig:
     """Architecture of a one- or two-layer convolutional DRAW.
 
     Args:
-        channels: colour channels of a picture, 1 or 3.
+        channels: colour channels of an image, 1 or 3.
         likelihood: "bernoulli" (binary pixels), "gaussian" (the paper's eq. 8-10) or "logistic"
             (a mixture of discretised logistics, later channels conditioned on earlier ones).
         mixtures: components of the logistic mixture (1 for the other likelihoods).
@@ -34,7 +34,7 @@ class DrawConfig:
         stride2: first-layer positions per second-layer position, along each side.
         posterior: "gaussian", or "constant" for a learned width that depends on nothing, neither
             the input nor the prior (the paper's section 3, first scheme).
-        tile: side in pixels of the pictures that it is trained on.
+        tile: side in pixels of the images that it is trained on.
         batch: tiles per link of the chain by default, if they are of the largest size: more are
             faster, until what they fill no longer fits the processor's caches.
         passes: 1, or 4: the pixels of every 2x2 block are coded one after another, each given
@@ -43,7 +43,7 @@ class DrawConfig:
         pass_maps: feature maps of the passes' LSTMs; 0: as many as `maps`, and each level of passes
             begins with the decoder's own maps.
         blocks: residual blocks after each pass's LSTM.
-        doublings: how often the side of a tile may be doubled to code larger pictures: the
+        doublings: how often the side of a tile may be doubled to code larger images: the
             network is convolutional, and larger tiles have fewer edges.
     """
 
@@ -100,7 +100,7 @@ class DrawConfig:
 
     @property
     def multiple(self) -> int:
-        """A picture's sides, in pixels, are multiples of this."""
+        """An image's sides, in pixels, are multiples of this."""
         return max(self.stride * (self.stride2 if self.layers == 2 else 1), 1 << self.levels)
 
     @property

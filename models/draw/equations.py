@@ -101,7 +101,7 @@ def conv(ops: Ops, layer: str, sources: list[Array]) -> Array:
 
 
 def start(ops: Ops, config: DrawConfig, batch: int, height: int, width: int) -> State:
-    """The learned state before step 1, for `batch` pictures of height x width pixels."""
+    """The learned state before step 1, for `batch` images of height x width pixels."""
     h, w = height // config.stride, width // config.stride
     canvas = ops.initial("r", batch, height, width)
     hd1, cd1 = ops.initial("hd1", batch, h, w), ops.zeros(config.maps, batch, h, w)
@@ -241,7 +241,7 @@ def _shown(config: DrawConfig, state: State) -> Array:
 
 
 def _joined(ops: Ops, phases: tuple[Array, ...]) -> Array:
-    """The picture (B, C, 2h, 2w) of its four phases (B, C, h, w), in the order of `PHASES`."""
+    """The image (B, C, 2h, 2w) of its four phases (B, C, h, w), in the order of `PHASES`."""
     channels = range(phases[0].shape[1])
     order = [phases[PHASES.index(i)] for i in range(len(PHASES))]
     return ops.up(ops.join([x[:, c : c + 1] for c in channels for x in order]), 2)

@@ -129,7 +129,7 @@ class FloatOps:
 
     Args:
         dropout: share of the LSTMs' outputs that are nil, the others being larger in return.
-        part: which part of a larger batch the pictures are.
+        part: which part of a larger batch the images are.
     """
 
     def __init__(

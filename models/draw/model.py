@@ -73,7 +73,7 @@ class DrawModel:
         canvas = self.ops.array(equations.pixels(self.ops, self.config, state))
         return likelihood(self.config, canvas.astype(np.int64), gray)
 
-    def picture(self, state: equations.State) -> np.ndarray:
+    def image(self, state: equations.State) -> np.ndarray:
         """The canvas's means as levels; of a binary model, its probabilities of ink."""
         means = self.ops.array(self.ops.means(state.r)).astype(np.int64)
         if self.config.likelihood == "bernoulli":

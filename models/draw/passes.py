@@ -1,6 +1,6 @@
 """Which pixels are coded together, and in which order: passes over blocks of 2x2.
 
-Level 1 has the blocks of neighbouring pixels. The first pixels of its blocks are a picture of half
+Level 1 has the blocks of neighbouring pixels. The first pixels of its blocks are an image of half
 the size, whose blocks are level 2, and so on; the coarsest level comes first:
 
     two levels (7 passes)    0 5 2 5      a row of pixels, each with the number of its pass

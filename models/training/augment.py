@@ -1,6 +1,6 @@
-"""Variations of training pictures, for what they lack.
+"""Variations of training images, for what they lack.
 
-A drawing (one channel) is turned, scaled and shifted a little. Colour pictures that were reduced to
+A drawing (one channel) is turned, scaled and shifted a little. Colour images that were reduced to
 hide a camera's or JPEG's traces are sharper and less noisy than photographs at their full size, and
 less colourful than some: a crop is now and then enlarged and given a little noise, or its colours
 are moved away from its gray.

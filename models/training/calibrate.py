@@ -1,4 +1,4 @@
-"""Choosing the latent grids on training pictures, with the very network that will code."""
+"""Choosing the latent grids on training images, with the very network that will code."""
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from bitsback.models.draw.grids import LOG_SCALE_BITS
 from bitsback.models.draw.model import DrawModel, IntegerArithmetic
 from bitsback.tables import latent_grid
 
-from .data import Pictures
+from .data import TrainingImages
 from .losses import LOG2_UNIFORM
 
 # 16 log2(delta / sigma_q): one sigma. Measured on q = N(.5, .5**2), p = N(0, 1): the grid costs
@@ -20,7 +20,9 @@ DIAL = 0
 NIL_BITS = 1e-3
 
 
-def calibrate(config: DrawConfig, ops: IntegerArithmetic, pictures: Pictures) -> list[np.ndarray]:
+def calibrate(
+    config: DrawConfig, ops: IntegerArithmetic, images: TrainingImages
+) -> list[np.ndarray]:
     """Grid widths of every group and channel, 16 log2(delta), for `DrawModel`.
 
     A channel's width is the narrow (lower decile) posterior's, in units of the prior's
@@ -34,7 +36,7 @@ def calibrate(config: DrawConfig, ops: IntegerArithmetic, pictures: Pictures) ->
     model = DrawModel(config, ops, fine)
     ratios: list[list[np.ndarray]] = [[] for _ in sizes]
     costs: list[list[np.ndarray]] = [[] for _ in sizes]
-    x = pictures.batch(64, 0, 2**40).numpy()
+    x = images.batch(64, 0, 2**40).numpy()
     recorder = _Recorder(model, ratios, costs)
     link = Link(len(x), x.shape[2], x.shape[3], 0, 0)
     encode(Message.random(128, 2_000_000, 0), recorder, link, x)
@@ -64,7 +66,7 @@ class _Recorder:
         self.groups, self.passes = model.groups, model.passes
         self.start, self.observe, self.prior = model.start, model.observe, model.prior
         self.step, self.likelihood, self.reveal = model.step, model.likelihood, model.reveal
-        self.picture = model.picture
+        self.image = model.image
 
     def posterior(
         self, index: int, memory: Memory, state: State, p: latent_grid.Gaussian

@@ -1,4 +1,4 @@
-"""Training pictures: uint8 arrays in memory, batches drawn by a counter, so that runs resume."""
+"""Training images: uint8 arrays in memory, batches drawn by a counter, so that runs resume."""
 
 import dataclasses
 import math
@@ -17,7 +17,7 @@ from .augment import varied_crop, varied_drawing, window
 
 
 @dataclasses.dataclass(frozen=True)
-class Pictures:
+class TrainingImages:
     """A source of training batches.
 
     Args:
@@ -39,7 +39,7 @@ class Pictures:
         """Dimensions of one crop."""
         return self.crop * self.crop * int(self.arrays[0].shape[-1])
 
-    def parts(self) -> "tuple[Pictures, Pictures | None]":
+    def parts(self) -> "tuple[TrainingImages, TrainingImages | None]":
         """What to train on, and the last fiftieth of each array, held out; None if that is nil."""
         sizes = [len(array) // 50 for array in self.arrays]
         train = [array[: len(array) - n] for array, n in zip(self.arrays, sizes, strict=True)]
@@ -60,14 +60,14 @@ class Pictures:
             (count_of(size, scale), C, crop * scale, crop * scale) uint8.
 
         Raises:
-            InputError: no picture is so large.
+            InputError: no image is so large.
         """
         random = np.random.default_rng([seed, index])
         side = self.crop * scale
         arrays = [a for a in self.arrays if min(a.shape[1:3]) >= side]
         if not arrays:
-            raise InputError(f"no training picture of at least {side} x {side} pixels")
-        # Between pictures and pixels, so that small and reduced pictures are seen often enough.
+            raise InputError(f"no training image of at least {side} x {side} pixels")
+        # Between images and pixels, so that small and reduced images are seen often enough.
         weights = np.array([a.shape[0] * math.sqrt(a.shape[1] * a.shape[2]) for a in arrays])
         which = random.choice(len(arrays), count_of(size, scale), p=weights / weights.sum())
         varied = varied_drawing if self.arrays[0].shape[-1] == 1 else varied_crop
@@ -94,10 +94,10 @@ def halved(images: np.ndarray) -> np.ndarray:
     return ((even.astype(np.uint16).sum((2, 4)) + 2) // 4).astype(np.uint8)
 
 
-def load(paths: list[Path], config: DrawConfig) -> Pictures:
-    """Training pictures of .npy and .npz files and folders of PNG files.
+def load(paths: list[Path], config: DrawConfig) -> TrainingImages:
+    """Training images of .npy and .npz files and folders of PNG files.
 
-    An .npz gives its array `train`, else `train_images`, else `images`. Colour pictures are also
+    An .npz gives its array `train`, else `train_images`, else `images`. Colour images are also
     used at half size, and mirrored. Grey levels train a Bernoulli model as probabilities of ink.
 
     Raises:
@@ -111,7 +111,7 @@ def load(paths: list[Path], config: DrawConfig) -> Pictures:
         images = array[..., None] if array.ndim == 3 else array
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != config.channels:
             raise InputError(
-                f"training needs uint8 pictures of {config.channels} channels, "
+                f"training needs uint8 images of {config.channels} channels, "
                 f"not {array.dtype} of shape {array.shape}"
             )
         usable.append(images)
@@ -119,11 +119,11 @@ def load(paths: list[Path], config: DrawConfig) -> Pictures:
             usable.append(halved(images))
     usable = [a for a in usable if min(a.shape[1:3]) >= config.tile and len(a)]
     if not usable:
-        raise InputError(f"no training picture of at least {config.tile} x {config.tile} pixels")
+        raise InputError(f"no training image of at least {config.tile} x {config.tile} pixels")
     binary = config.likelihood == "bernoulli"
     if binary and max(int(a.max()) for a in usable) <= 1:
         usable = [a * np.uint8(255) for a in usable]
-    return Pictures(tuple(usable), config.tile, sample=binary, flip=config.channels == 3)
+    return TrainingImages(tuple(usable), config.tile, sample=binary, flip=config.channels == 3)
 
 
 # What NumPy and Pillow raise on damaged files; Pillow's broken PNG is a SyntaxError.
@@ -139,7 +139,7 @@ def _read(path: Path) -> list[np.ndarray]:
     try:
         found = _pngs(path) if path.is_dir() else _arrays(path)
     except _DAMAGED as error:
-        raise InputError(f"{path}: not a readable array or picture: {error}") from error
+        raise InputError(f"{path}: not a readable array or image: {error}") from error
     if not found:
         what = "PNG file in this folder" if path.is_dir() else f"array named {', '.join(_NAMES)}"
         raise InputError(f"{path}: no {what}")

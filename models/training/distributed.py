@@ -43,7 +43,7 @@ class Part:
     def drawn(self, draw: Callable[[Tensor], Tensor], like: Tensor) -> Tensor:
         """`draw(like)`, (B, ...), as part of the draw for the whole batch, (size * B, ...).
 
-        So each picture gets the numbers that one process with all pictures would give it, whose
+        So each image gets the numbers that one process with all images would give it, whose
         memory layout the whole has; the other parts' numbers are thrown away.
         """
         if self.size == 1:

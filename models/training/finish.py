@@ -23,7 +23,7 @@ def finish(trainer: Trainer, folder: Path) -> None:
     config = trainer.model
     tensors = export(config, trainer.averaged())
     ops = IntegerOps(config, tensors, torch.device("cpu"))
-    store.save(folder, config, tensors, calibrate(config, ops, trainer.pictures))
+    store.save(folder, config, tensors, calibrate(config, ops, trainer.images))
     log = {
         "updates": trainer.update,
         "seconds": round(trainer.seconds, 1),

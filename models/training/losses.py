@@ -24,7 +24,7 @@ SCALES = (-6.0, 3.0)  # of the prior, in octaves of the grid's width, as the tab
 
 @dataclasses.dataclass(frozen=True)
 class Losses:
-    """Nats per picture: likelihood (B,), and KL of every group of latents (groups, B)."""
+    """Nats per image: likelihood (B,), and KL of every group of latents (groups, B)."""
 
     likelihood: Tensor
     kl: Tensor
@@ -56,7 +56,7 @@ def dithered(q: equations.Gaussians, p: equations.Gaussians, part: Part) -> tupl
 
 
 def losses(ops: FloatOps, config: DrawConfig, levels: Tensor) -> Losses:
-    """One pass over pictures, latents drawn from q.
+    """One pass over images, latents drawn from q.
 
     Args:
         levels: (B, C, H, W) float pixel levels, 0..255, or 0/1 for the Bernoulli likelihood.
@@ -115,7 +115,7 @@ def to_network(config: DrawConfig, levels: Tensor) -> Tensor:
 
 
 def likelihood_nats(ops: FloatOps, config: DrawConfig, r: Tensor, levels: Tensor) -> Tensor:
-    """-log p(x | r) in nats per picture, as the mass of each pixel's own bin.
+    """-log p(x | r) in nats per image, as the mass of each pixel's own bin.
 
     Source: eq. 8-10; for mixtures, PixelCNN++ (Salimans et al., 2017), eq. 1-3.
     """

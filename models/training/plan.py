@@ -16,7 +16,7 @@ class TrainConfig:
 
     Args:
         updates: optimiser steps in all.
-        batch: pictures per step, for each process that trains.
+        batch: images per step, for each process that trains.
         learning_rate: Adam's, after warm-up, before the cosine decay to a twentieth.
         warmup: steps of linear warm-up.
         beta: weight of the likelihood in the objective (eq. 11).

@@ -27,7 +27,7 @@ def run(
 
     Args:
         config: TOML with [model] and [training].
-        inputs: training pictures (see `data.load`).
+        inputs: training images (see `data.load`).
         output: the model folder; its `checkpoint` holds the state and metrics of the run, and is
             continued from if it is there.
         device: "auto", "cpu" or "cuda".
@@ -36,7 +36,7 @@ def run(
         seconds: stop after this long, and export what has been reached; a later run goes on.
 
     Raises:
-        InputError: the configuration or the pictures cannot be read.
+        InputError: the configuration or the images cannot be read.
         ModelError: the configuration is impossible, also for so many processes, or the checkpoint
             is not its own.
     """
@@ -44,9 +44,9 @@ def run(
 
     def prepare() -> Trainer:
         model, schedule = plan.read_config(config)
-        pictures, held = data.load(inputs, model).parts()
+        images, held = data.load(inputs, model).parts()
         where = distributed.own(engine.device_of(device), part)
-        trainer = Trainer(model, schedule, pictures, str(where), held, part)
+        trainer = Trainer(model, schedule, images, str(where), held, part)
         if checkpoint.exists(folder):
             checkpoint.load(trainer, folder)
         elif start is not None:

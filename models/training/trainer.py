@@ -21,7 +21,7 @@ from bitsback.models.draw.config import DrawConfig
 from bitsback.models.draw.floats import DrawNetwork
 
 from . import distributed, losses, validation, weight_norm
-from .data import Pictures, count_of
+from .data import TrainingImages, count_of
 from .distributed import WHOLE, Part
 from .plan import TrainConfig
 
@@ -32,7 +32,7 @@ VALIDATE_EVERY = 500
 class Progress:
     """What the trainer reports: where it is, and how well it codes.
 
-    held_out: bits/dim of the averaged parameters on pictures that are not trained on, every
+    held_out: bits/dim of the averaged parameters on images that are not trained on, every
         `VALIDATE_EVERY` updates and at the end.
     """
 
@@ -40,7 +40,7 @@ class Progress:
     updates: int
     bits_per_dim: float
     kl_bits_per_dim: float
-    pictures_per_second: float
+    images_per_second: float
     seconds_left: float
     held_out: float | None = None
 
@@ -56,8 +56,8 @@ class Trainer:
 
     Args:
         device: of this process.
-        held: pictures that are not trained on, to validate with.
-        part: which part this process takes of batches of `part.size * train.batch` pictures; the
+        held: images that are not trained on, to validate with.
+        part: which part this process takes of batches of `part.size * train.batch` images; the
             trainers of all parts hold the same state after every update, and what they report is
             of the whole batch.
 
@@ -69,14 +69,14 @@ class Trainer:
         self,
         model: DrawConfig,
         train: TrainConfig,
-        pictures: Pictures,
+        images: TrainingImages,
         device: str,
-        held: Pictures | None = None,
+        held: TrainingImages | None = None,
         part: Part = WHOLE,
     ) -> None:
         self.model, self.train, self.held, self.part = model, train, held, part
         self.batch = _whole_batch(train, part)
-        self.pictures = dataclasses.replace(pictures, vary=train.vary)
+        self.images = dataclasses.replace(images, vary=train.vary)
         self.device = torch.device(device)
         torch.manual_seed(train.seed)
         self.network = DrawNetwork(model, train.seed, train.weight_norm).to(self.device)
@@ -134,11 +134,11 @@ class Trainer:
         )
 
     def one_update(self) -> tuple[float, float]:
-        """One optimiser step; returns nats per picture, in all and of the latents alone."""
+        """One optimiser step; returns nats per image, in all and of the latents alone."""
         train = self.train
         quantised = self.quantised()
         scale = 1 << self.update % train.sizes
-        whole = self.pictures.batch(self.batch, train.seed, self.update, scale)
+        whole = self.images.batch(self.batch, train.seed, self.update, scale)
         levels = self.part.of(whole).to(self.device)
         autocast = torch.autocast(
             self.device.type, torch.bfloat16, enabled=train.bf16 and not quantised
@@ -149,7 +149,7 @@ class Trainer:
         kl = found.kl.sum(0).mean() / scale**2  # per crop of the smallest size
         likelihood = found.likelihood.mean() / scale**2
         rising = min(1.0, (self.update + 1) / max(1, train.kl_warmup))
-        total = (train.beta * likelihood + rising * kl) / self.pictures.dims
+        total = (train.beta * likelihood + rising * kl) / self.images.dims
         self.adam.zero_grad(set_to_none=True)
         total.backward()  # type: ignore[no-untyped-call]
         norm = float(torch.nn.utils.clip_grad_norm_(self.params, train.clip))
@@ -211,7 +211,7 @@ class Trainer:
         """
         began, first, before = time.monotonic(), self.update, self.seconds
         nats: list[tuple[float, float]] = []
-        to_bits = 1 / math.log(2) / self.pictures.dims
+        to_bits = 1 / math.log(2) / self.images.dims
         while self.update < self.train.updates:
             found = self.one_update()
             if math.isfinite(found[0]):
@@ -251,7 +251,7 @@ class Trainer:
                 break
 
     def validate(self) -> float | None:
-        """Bits/dim of the averaged parameters on the held-out pictures, if there are any."""
+        """Bits/dim of the averaged parameters on the held-out images, if there are any."""
         if self.held is None:
             return None
         params = weight_norm.joined(dict(zip(self.network.named(), self.average, strict=True)))
@@ -270,7 +270,7 @@ class Trainer:
 
 
 def _whole_batch(train: TrainConfig, part: Part) -> int:
-    """Pictures that all processes take together.
+    """TrainingImages that all processes take together.
 
     Raises:
         ModelError: of some size of crops there is no equal number for each process.
@@ -280,7 +280,7 @@ def _whole_batch(train: TrainConfig, part: Part) -> int:
         crops = count_of(whole, scale)
         if crops % part.size:
             raise ModelError(
-                f"{part.size} processes cannot share the {whole} pictures of their batches evenly "
+                f"{part.size} processes cannot share the {whole} images of their batches evenly "
                 f"at {scale} times the side ({crops} of them): let 'batch' be a multiple of "
                 f"{4 ** (train.sizes - 1)}"
             )

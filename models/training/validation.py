@@ -1,4 +1,4 @@
-"""How well a training run codes pictures that no update has seen."""
+"""How well a training run codes images that no update has seen."""
 
 import math
 
@@ -9,7 +9,7 @@ from bitsback.models.draw.config import DrawConfig
 from bitsback.models.draw.floats import FloatOps
 
 from . import losses
-from .data import Pictures
+from .data import TrainingImages
 
 COUNT = 256
 _AT_ONCE = 32
@@ -17,7 +17,7 @@ _AT_ONCE = 32
 
 @torch.no_grad()
 def bits_per_dim(
-    config: DrawConfig, params: dict[str, Tensor], quantised: bool, held: Pictures, seed: int
+    config: DrawConfig, params: dict[str, Tensor], quantised: bool, held: TrainingImages, seed: int
 ) -> float:
     """KL-based bits/dim of 256 held-out crops: the same ones, with the same noise, on every call.
 

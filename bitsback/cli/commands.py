@@ -226,7 +226,7 @@ def info(file: File, as_json: Json = False) -> None:
         header = reader.header
         container.check_size(header, file.stat().st_size)
         fields: dict[str, Any] = dataclasses.asdict(header)
-        fields |= {"file_bytes": header.file_size, "images": header.pictures}
+        fields |= {"file_bytes": header.file_size, "images": header.images}
         fields["chunks"] = [
             dataclasses.asdict(entry) | dataclasses.asdict(reader.head(number))
             for number, entry in enumerate(header.chunks)
@@ -331,7 +331,7 @@ def sample(
     device: Device = "auto",
     engine: Engine = "torch",
 ) -> None:
-    """Draw images from a model, by decoding random bits, into one picture."""
+    """Draw images from a model, by decoding random bits, into one image."""
     from bitsback.api import load_model
     from bitsback.coding import sampling
     from bitsback.images import image_file
@@ -344,7 +344,7 @@ def sample(
         drawn = sampling.sample(loaded, count, seed, progress)
     sheet = sampling.contact_sheet(drawn, loaded.binary)
     atomic_files.atomic_write(
-        output, lambda file: image_file.write_picture(file, sheet, mode, output.suffix)
+        output, lambda file: image_file.write_image(file, sheet, mode, output.suffix)
     )
 
 
