@@ -28,7 +28,7 @@ def load_model(
     Args:
         device: "auto", "cpu" or "cuda".
         engine: "torch", or "numpy": needs no torch, gives the same bits, and is slow.
-        micro_batch: the most images that the network is given at once, however many a link of
+        micro_batch: the most images that the network is given at once, however many a batch of
             the chain holds: less memory, the same bits.
         sha256: of a shipped model, which of the weights that have shipped under its name, by its
             first bytes; today's if there are none such.
@@ -63,7 +63,7 @@ def compress(
             anything that `bitsback.data.read` takes: paths, Zarr arrays, data sets.
         model: name, folder, or what `load_model` gave.
         payload: bytes that lie at the bottom of the stack and come back from `payload_of`.
-        batch: images per link of the chain; the model's default if None.
+        batch: images per batch of the chain; the model's default if None.
         seed: of the dither.
         chunk: images per chunk, each decodable alone; if None about 4 MiB of pixels, 16 MiB of
             binary ones.

@@ -197,7 +197,7 @@ def load(
         name_or_folder, sha256: as of `folder_of`.
         device: "auto", "cpu" or "cuda", for torch.
         engine: "torch", or "numpy": the int64 reference, slow, for machines without torch.
-        micro_batch: the most images that the network is given at once, however many a link of
+        micro_batch: the most images that the network is given at once, however many a batch of
             the file holds; None for all of them.
 
     Raises:

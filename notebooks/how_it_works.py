@@ -21,7 +21,7 @@ from matplotlib.ticker import StrMethodFormatter
 import bitsback
 from bitsback.ans.message import DEFAULT_HEADS, Message
 from bitsback.coding import bits_back, rates
-from bitsback.coding.batch import Link
+from bitsback.coding.batch import Batch
 from bitsback.coding.latents import pop_prior
 from bitsback.coding.model import LoadedModel
 from bitsback.models.draw import model as coding
@@ -66,7 +66,7 @@ def real_images(count: int) -> tuple[str, np.ndarray]:
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """What encoding one link did.
+    """What encoding one batch did.
 
     Args:
         x: the images, (B, 1, H, W).
@@ -75,12 +75,12 @@ class Run:
     """
 
     x: np.ndarray
-    cost: bits_back.LinkCost
+    cost: bits_back.BatchCost
     canvases: list[np.ndarray]
 
     @property
     def kl_bits(self) -> float:
-        """The rate that the KL promises for this link."""
+        """The rate that the KL promises for this batch."""
         groups = sum(rates.group_kl_bits(group) for group in self.cost.groups)
         return groups + self.cost.expected_likelihood
 
@@ -93,18 +93,18 @@ class Run:
 
 
 def encode(loaded: LoadedModel, images: np.ndarray) -> Run:
-    """Encode images (B, H, W) as one link, and decode them again to see the canvases."""
+    """Encode images (B, H, W) as one batch, and decode them again to see the canvases."""
     x = images[:, None]
     batch, _, height, width = x.shape
     assert isinstance(loaded.model, coding.DrawModel)
-    model, link = loaded.model, Link(batch, height, width, seed=0, index=0)
+    model, batch = loaded.model, Batch(batch, height, width, seed=0, index=0)
     message = Message.random(DEFAULT_HEADS, 1 << 16, seed=0)
     before = message.copy()
-    cost = bits_back.encode(message, model, link, x)
+    cost = bits_back.encode(message, model, batch, x)
     # The first half of decoding finds the same latents, hence the same canvases.
     copy = message.copy()
     visits, end = bits_back.walk(
-        model, link, lambda index, state, latents: pop_prior(copy, latents)
+        model, batch, lambda index, state, latents: pop_prior(copy, latents)
     )
     states = [visit.state for visit in visits] + [end]
     canvases = []
@@ -114,7 +114,7 @@ def encode(loaded: LoadedModel, images: np.ndarray) -> Run:
         likelihood = coding.likelihood(model.config, r, gray=False)
         assert isinstance(likelihood, pixels.Bernoulli)
         canvases.append(1 / (1 + np.exp(-likelihood.logits / LOGIT_UNIT)))
-    assert np.array_equal(bits_back.decode(message, model, link), x)
+    assert np.array_equal(bits_back.decode(message, model, batch), x)
     assert message == before
     return Run(x, cost, canvases)
 

@@ -261,15 +261,15 @@ def index(source: Source, random: Random) -> Case:
     entry = entries[number]
     match random.randrange(4):
         case 0:
-            entries[number] = container.Entry(
+            entries[number] = container.ChunkEntry(
                 max(1, entry.images + random.choice([-1, 1])), entry.size
             )
         case 1:
             shift = random.choice([-4, -1, 1, 4])
-            entries[number] = container.Entry(entry.images, max(0, entry.size + shift))
+            entries[number] = container.ChunkEntry(entry.images, max(0, entry.size + shift))
             if number + 1 < len(entries):
                 after = entries[number + 1]
-                entries[number + 1] = container.Entry(after.images, max(0, after.size - shift))
+                entries[number + 1] = container.ChunkEntry(after.images, max(0, after.size - shift))
         case 2 if len(entries) > 1:
             del entries[number]
         case _:
@@ -570,7 +570,7 @@ def around(source: Source, random: Random) -> Case:
     """What lies beside images damaged, or of strange kinds, lengths and names."""
     number = random.randrange(len(source.sets))
     held = source.sets[number]
-    of_images = [sidecar.unpack(data) for data in held.beside or []]
+    of_images = [sidecar.unpack(data) for data in held.sidecars or []]
     packed = held.packed
     if random.random() < 0.3:
         packed = damage(packed, random)

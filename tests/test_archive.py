@@ -99,7 +99,7 @@ def test_reports_of_chunks_add_up(loaded, images):
     assert report.file_bits == pytest.approx(8 * len(packed.data))
     assert report.images == 40
     assert report.dims == images.size
-    assert report.chained_images == sum(link.images for link in report.links)
+    assert report.chained_images == sum(batch.images for batch in report.batches)
     latents = sum(group.net_bits for group in report.steps)
     assert report.net_bits == pytest.approx(latents + report.likelihood_bits)
     assert len(report.steps) == 2
@@ -129,7 +129,7 @@ def test_few_images_have_no_latents_where_that_is_least(loaded, images):
     assert np.array_equal(bitsback.decompress(forced.data, loaded), images[:1])
 
 
-def test_a_link_that_finds_too_few_bits_is_tried_again_with_more(loaded, images, monkeypatch):
+def test_a_batch_that_finds_too_few_bits_is_tried_again_with_more(loaded, images, monkeypatch):
     sample = Job.sample
 
     def careless(job):

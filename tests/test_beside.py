@@ -386,7 +386,7 @@ def test_a_comparison_is_of_pixels_alone(tmp_path, colour):
     for name, options in (("a.png", {}), ("b.png", {"icc_profile": RNG.bytes(999)})):
         Image.fromarray(values).save(tmp_path / name, **options)
         images = read_images([tmp_path / name])
-        assert (images.beside is None) == (not options)
+        assert (images.sidecars is None) == (not options)
         sizes.append(benches.run(images, colour).rows[0].size)
     assert sizes[0] == sizes[1]
 

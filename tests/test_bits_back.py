@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from bitsback.ans.message import Message
 from bitsback.coding import bits_back, latents
-from bitsback.coding.batch import Link
+from bitsback.coding.batch import Batch
 from bitsback.coding.model import Group
 from bitsback.coding.rates import Tally
 from bitsback.models.draw import equations
@@ -49,7 +49,7 @@ def cases(draw_):
     last = len(equations.groups(config)) - 1
     height, width = (config.multiple * draw_(st.integers(1, 3)) for _ in range(2))
     gray = config.channels == 3 and draw_(st.booleans())
-    link = Link(
+    batch = Batch(
         draw_(st.integers(1, 5)),
         height,
         width,
@@ -59,29 +59,29 @@ def cases(draw_):
         draw_(st.one_of(st.none(), st.frozensets(st.integers(0, last)))),
         variance=draw_(st.sampled_from([0.0, 0.5, 1.0])),
     )
-    return config, link, draw_(st.booleans()), draw_(st.integers(0, 99))
+    return config, batch, draw_(st.booleans()), draw_(st.integers(0, 99))
 
 
 @settings(max_examples=40, deadline=None)
 @given(cases())
 def test_decoding_undoes_encoding(case):
-    config, link, nil, seed = case
+    config, batch, nil, seed = case
     model = model_of(config, seed, nil)
     high = 2 if config.likelihood == "bernoulli" else 256
-    channels = 1 if link.gray else config.channels
+    channels = 1 if batch.gray else config.channels
     random = np.random.default_rng(seed)
-    x = random.integers(0, high, (link.batch, channels, link.height, link.width)).astype(np.uint8)
-    x = np.repeat(x, 3, 1) if link.gray else x
+    x = random.integers(0, high, (batch.size, channels, batch.height, batch.width)).astype(np.uint8)
+    x = np.repeat(x, 3, 1) if batch.gray else x
     message = Message.random(8, 20_000, seed)
     before = message.copy()
-    bits_back.encode(message, model, link, x)
+    bits_back.encode(message, model, batch, x)
     assert message != before
-    assert np.array_equal(bits_back.decode(message, model, link), x)
+    assert np.array_equal(bits_back.decode(message, model, batch), x)
     assert message == before
 
 
 @pytest.mark.parametrize("nil", [False, True])
-def test_a_link_of_some_groups_takes_what_they_pop_and_no_more(nil):
+def test_a_batch_of_some_groups_takes_what_they_pop_and_no_more(nil):
     config = dataclasses.replace(SMALL, steps=3)
     model, taken = model_of(config, nil=nil), []
     x = (np.random.default_rng(1).random((3, 1, 8, 8)) < 0.3).astype(np.uint8)
@@ -89,7 +89,7 @@ def test_a_link_of_some_groups_takes_what_they_pop_and_no_more(nil):
         message = Message.random(8, 20_000, 0)
         message.track_low_water()
         some = None if coded is None else frozenset(range(coded))
-        cost = bits_back.encode(message, model, Link(3, 8, 8, 0, 0, coded=some), x)
+        cost = bits_back.encode(message, model, Batch(3, 8, 8, 0, 0, coded=some), x)
         taken.append(20_000 - message.lowest_words)
         popped = [group.popped for group in cost.groups]
         assert all(bits > 0 for bits in popped[:coded])
@@ -103,7 +103,7 @@ def test_a_link_of_some_groups_takes_what_they_pop_and_no_more(nil):
 def test_the_latents_that_are_not_coded_are_the_means_of_their_priors():
     model = model_of(SMALL)
     visits, _ = bits_back.walk(
-        model, Link(2, 8, 8, 0, 0, coded=frozenset()), lambda *_: np.zeros((2, 0, 4, 4))
+        model, Batch(2, 8, 8, 0, 0, coded=frozenset()), lambda *_: np.zeros((2, 0, 4, 4))
     )
     for visit in visits:
         distance = visit.latents.z(visit.k) * 4 - visit.latents.p.mean
@@ -114,25 +114,25 @@ def test_the_latents_that_are_not_coded_are_the_means_of_their_priors():
 @pytest.mark.parametrize("variance", [1.0, 0.25])
 def test_other_latents_are_drawn_from_their_priors_with_the_variance_asked_for(variance):
     model = model_of(dataclasses.replace(SMALL, latents=3, posterior="constant"))
-    link = Link(64, 8, 8, 0, 0, coded=frozenset({0}), variance=variance)
-    visits, _ = bits_back.walk(model, link, lambda i, *_: np.zeros((64, 3 if i == 0 else 0, 4, 4)))
+    batch = Batch(64, 8, 8, 0, 0, coded=frozenset({0}), variance=variance)
+    visits, _ = bits_back.walk(model, batch, lambda i, *_: np.zeros((64, 3 if i == 0 else 0, 4, 4)))
     drawn = visits[1].latents
     distance = drawn.z(visits[1].k) / 64 - drawn.p.mean / 256
     ratio = distance / 2.0 ** (drawn.p.log_scale / 64)
     assert abs(ratio.mean()) < 4 * math.sqrt(variance / ratio.size)
     assert ratio.var() == pytest.approx(variance, rel=0.08)
-    again, _ = bits_back.walk(model, link, lambda i, *_: np.zeros((64, 3 if i == 0 else 0, 4, 4)))
+    again, _ = bits_back.walk(model, batch, lambda i, *_: np.zeros((64, 3 if i == 0 else 0, 4, 4)))
     assert np.array_equal(again[1].latents.z(again[1].k), drawn.z(visits[1].k))
 
 
 def test_a_constant_posterior_costs_little_where_its_prior_is_much_narrower():
-    group = Group(1, 1, np.array([0, 0]), certain=True)
+    group = Group(1, 1, np.array([0, 0]), constant_width=True)
     shape = (1, 2, 40, 40)
     scales = np.stack([np.full((1, 40, 40), -6 * 64), np.full((1, 40, 40), 64)], 1)
     p = latent_grid.Gaussian(np.zeros(shape, np.int64), scales)
-    found = latents.prepare(Link(1, 80, 80, 0, 0), 0, group, p)
+    found = latents.prepare(Batch(1, 80, 80, 0, 0), 0, group, p)
     q = latents.Posterior(found.prior_rows, found.prior_rows, p, found)  # at the prior's mean
-    k = q.certain
+    k = q.nearest
     message = Message.empty(8)
     before = message.bits
     latents.push_prior(message, found, k)
@@ -170,12 +170,12 @@ def test_posteriors_that_no_coded_latent_needs_are_not_computed(monkeypatch, cod
     )
     monkeypatch.setattr(DrawModel, "observe", lambda *given: observed.append(1) or observe(*given))
     x = np.ones((1, 1, 8, 8), np.uint8)
-    message, link = Message.random(8, 20_000, 0), Link(1, 8, 8, 0, 0, coded=coded)
-    cost = bits_back.encode(message, model, link, x)
+    message, batch = Message.random(8, 20_000, 0), Batch(1, 8, 8, 0, 0, coded=coded)
+    cost = bits_back.encode(message, model, batch, x)
     assert seen == asked
     popping = set(asked) & (coded or {0, 1})
     assert [group.popped > 0 for group in cost.groups] == [i in popping for i in range(3)]
-    assert np.array_equal(bits_back.decode(message, model, link), x)
+    assert np.array_equal(bits_back.decode(message, model, batch), x)
     assert seen == 2 * asked
     assert len(observed) == 2 * bool(asked)
 
@@ -186,7 +186,7 @@ def chain_check(model, monkey=None):
     message, tally = Message.random(16, 20_000, 0), Tally()
     for index in range(60):
         x = (random.random((2, 1, 8, 8)) < 0.3).astype(np.uint8)
-        cost = bits_back.encode(message, model, Link(2, 8, 8, 0, index), x)
+        cost = bits_back.encode(message, model, Batch(2, 8, 8, 0, index), x)
         tally.add(cost, x.size)
     return tally.report(
         images=120,

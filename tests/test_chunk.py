@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as hnp
 from bitsback.errors import ChecksumError, FormatError
 from bitsback.format import chunk
 from bitsback.format.chunk import pack_chunk, pixel_checksum
-from bitsback.format.chunk_head import MAX_LINK_VALUES, ChunkHead, Segment, link_values
+from bitsback.format.chunk_head import MAX_BATCH_VALUES, ChunkHead, Segment, batch_values
 from bitsback.format.header import VERSION
 from bitsback.tiles.padding import tiles_of
 
@@ -61,7 +61,7 @@ def segments(draw):
 @st.composite
 def heads(draw):
     found = draw(st.lists(segments(), min_size=1, max_size=5).map(tuple))
-    most = min(MAX_LINK_VALUES // link_values(1, segment) for segment in found)
+    most = min(MAX_BATCH_VALUES // batch_values(1, segment) for segment in found)
     return ChunkHead(
         segments=found,
         batch=draw(st.integers(1, max(1, min(most, 2**16 - 1)))),

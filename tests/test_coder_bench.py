@@ -78,7 +78,7 @@ def test_json_has_every_row(constriction, no_craystack, small, capsys):
     assert [row["work"] for row in rows] == [work for work in WORKS for _ in range(3)]
     assert {row["coder"] for row in rows} == {"constriction", "bitsback"}
     assert all(row["push_ratio"] > 0 and row["pop_ratio"] > 0 for row in rows)
-    assert [(link["model"], link["action"]) for link in found["links"]] == [
+    assert [(batch["model"], batch["action"]) for batch in found["batches"]] == [
         ("omniglot", "encode"),
         ("omniglot", "decode"),
     ]

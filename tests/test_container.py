@@ -10,14 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bitsback.errors import ChecksumError, FormatError
-from bitsback.format.header import Entry, Header, check_size, pack_header, read_header
+from bitsback.format.header import ChunkEntry, Header, check_size, pack_header, read_header
 
 HEADER = Header(
     model="photo",
     model_sha256=bytes(range(8)),
     tables_sha256=b"tabl",
     seed=2**64 - 1,
-    chunks=(Entry(7, 300), Entry(2, 100)),
+    chunks=(ChunkEntry(7, 300), ChunkEntry(2, 100)),
 )
 
 headers = st.builds(
@@ -27,7 +27,7 @@ headers = st.builds(
     tables_sha256=st.binary(min_size=4, max_size=4),
     seed=st.integers(0, 2**64 - 1),
     chunks=st.lists(
-        st.builds(Entry, st.integers(1, 2**32 - 1), st.integers(0, 2**40 - 1)),
+        st.builds(ChunkEntry, st.integers(1, 2**32 - 1), st.integers(0, 2**40 - 1)),
         min_size=1,
         max_size=9,
     ).map(tuple),
@@ -132,9 +132,9 @@ def test_another_version_is_named():
     "change",
     [
         {"chunks": ()},
-        {"chunks": (Entry(0, 5),)},
-        {"chunks": (Entry(2**32, 5),)},
-        {"chunks": (Entry(1, 2**40),)},
+        {"chunks": (ChunkEntry(0, 5),)},
+        {"chunks": (ChunkEntry(2**32, 5),)},
+        {"chunks": (ChunkEntry(1, 2**40),)},
         {"seed": -1},
         {"model": "\u00e9" * 128},
         {"model_sha256": b"short"},

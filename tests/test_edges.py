@@ -11,7 +11,7 @@ from test_bits_back import model_of
 
 from bitsback.ans.message import Message
 from bitsback.coding import bits_back
-from bitsback.coding.batch import Link
+from bitsback.coding.batch import Batch
 from bitsback.models.draw.passes import passes
 from bitsback.tiles import padding, tiles
 
@@ -65,7 +65,7 @@ def test_what_stands_beyond_follows_from_the_pass_within(count, rows, columns, s
 
 @settings(deadline=None, max_examples=30)
 @given(st.data())
-def test_a_link_of_cut_images_gives_back_what_lies_within(data):
+def test_a_batch_of_cut_images_gives_back_what_lies_within(data):
     likelihood = data.draw(st.sampled_from(["bernoulli", "gaussian", "logistic"]))
     config = dataclasses.replace(
         SMALL,
@@ -76,23 +76,23 @@ def test_a_link_of_cut_images_gives_back_what_lies_within(data):
     gray = config.channels == 3 and data.draw(st.booleans())
     extent = st.tuples(st.integers(1, 8), st.integers(1, 8))
     extents = tuple(data.draw(st.lists(extent, min_size=1, max_size=4)))
-    link = Link(len(extents), 8, 8, data.draw(st.integers(0, 99)), 3, gray, extents=extents)
-    random = np.random.default_rng(link.seed)
+    batch = Batch(len(extents), 8, 8, data.draw(st.integers(0, 99)), 3, gray, extents=extents)
+    random = np.random.default_rng(batch.seed)
     high = 2 if likelihood == "bernoulli" else 256
-    x = random.integers(0, high, (link.batch, config.channels, 8, 8)).astype(np.uint8)
+    x = random.integers(0, high, (batch.size, config.channels, 8, 8)).astype(np.uint8)
     x = np.repeat(x[:, :1], 3, 1) if gray else x
     model, message = model_of(config), Message.random(8, 20_000, 1)
     before = message.copy()
-    bits_back.encode(message, model, link, x)
+    bits_back.encode(message, model, batch, x)
     coded = message.copy()
-    found = bits_back.decode(message, model, link)
+    found = bits_back.decode(message, model, batch)
     assert message == before
     for image, given_image, (rows, columns) in zip(found, x, extents, strict=True):
         assert np.array_equal(image[:, :rows, :columns], given_image[:, :rows, :columns])
     # What stands beyond does not matter to the encoder, either.
     padding.fill_passes(x, extents, model.passes)
     assert np.array_equal(found, x)
-    bits_back.encode(message, model, link, found)
+    bits_back.encode(message, model, batch, found)
     assert message == coded
 
 
@@ -101,7 +101,7 @@ def test_pixels_beyond_the_edge_cost_nothing():
     model = model_of(config)
     x = np.random.default_rng(0).integers(0, 256, (4, 1, 8, 8)).astype(np.uint8)
     whole, part = (
-        bits_back.encode(Message.random(8, 20_000, 1), model, Link(4, 8, 8, 0, 0, extents=e), x)
+        bits_back.encode(Message.random(8, 20_000, 1), model, Batch(4, 8, 8, 0, 0, extents=e), x)
         for e in (None, ((8, 8), (8, 3), (1, 1), (2, 8)))
     )
     # An untrained model spends nearly the same on every pixel.

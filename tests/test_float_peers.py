@@ -10,7 +10,7 @@ import torch
 
 from bitsback.ans.message import Message
 from bitsback.coding import bits_back
-from bitsback.coding.batch import Link
+from bitsback.coding.batch import Batch
 from bitsback.coding.micro_batches import MicroBatches
 from bitsback.errors import BitsbackError
 from bitsback.models import store
@@ -23,7 +23,7 @@ from bitsback.models.draw.model import DrawModel
 from bitsback.models.training import export
 from bitsback.tables import latent_grid
 
-BATCH, LINKS = 8, 12
+BATCH, BATCHES = 8, 12
 
 
 class FloatModel(DrawModel):
@@ -69,19 +69,19 @@ def setting():
     """A shipped model, and noisy ramps for it."""
     config, tensors, widths, _ = store.read(store.folder_of("mnist"))
     random = np.random.default_rng(0)
-    ramps = np.multiply.outer(random.random((LINKS, BATCH)) * 8, np.arange(28))
-    levels = ramps[:, :, None, None] + random.integers(0, 30, (LINKS, BATCH, 1, 28, 28))
+    ramps = np.multiply.outer(random.random((BATCHES, BATCH)) * 8, np.arange(28))
+    levels = ramps[:, :, None, None] + random.integers(0, 30, (BATCHES, BATCH, 1, 28, 28))
     return config, tensors, widths, levels.astype(np.uint8)
 
 
 def decoded_by_another(writer, reader, images):
     """Whether a chain of the writer's is given back by the reader."""
     message = Message.random(64, 1 << 16, 0)
-    links = [Link(BATCH, 28, 28, 0, index) for index in range(LINKS)]
-    for link, x in zip(links, images, strict=True):
-        bits_back.encode(message, writer, link, x)
+    batches = [Batch(BATCH, 28, 28, 0, index) for index in range(BATCHES)]
+    for batch, x in zip(batches, images, strict=True):
+        bits_back.encode(message, writer, batch, x)
     try:
-        found = [bits_back.decode(message, reader, link) for link in reversed(links)]
+        found = [bits_back.decode(message, reader, batch) for batch in reversed(batches)]
     except (BitsbackError, ValueError, IndexError):
         return False
     return np.array_equal(np.stack(found[::-1]), images)

@@ -38,7 +38,7 @@ def write() -> None:
         high = 2 if loaded.binary else 256
         random = np.random.default_rng(1)
         drawn = sampling.sample(loaded, 2, seed=1)
-        # Noise fills the message, so that links of few groups and of all follow one another.
+        # Noise fills the message, so that batches of few groups and of all follow one another.
         noise = random.integers(0, high, (5, *drawn.shape[1:])).astype(np.uint8)
         # Not all of a tile, so that they have edges.
         pixels = np.concatenate([noise[:4], drawn, noise[4:]])[:, :-3, :-5]
@@ -64,7 +64,7 @@ def write_lossy() -> None:
     for name in store.names():
         loaded = bitsback.load_model(name, "cpu")
         key = f"{name}-{loaded.sha256[:4].hex()}"
-        if key in golden or not loaded.certain:
+        if key in golden or not loaded.constant_width:
             continue
         data = bitsback.lossy_encode(image, loaded, steps=3)
         (FOLDER / f"{key}-lossy.bb").write_bytes(data)

@@ -50,8 +50,8 @@ def through_a_file(images):
     assert image_shapes(manifest, len(shapes)) == shapes
     pixels_of = [pixels.copy() for pixels in images.pixels]
     if "modes" in manifest:
-        beside = unpack_all(extra, len(pixels_of))
-        return ImageSet(pixels_of, images.binary, manifest, beside=beside)
+        sidecars = unpack_all(extra, len(pixels_of))
+        return ImageSet(pixels_of, images.binary, manifest, sidecars=sidecars)
     return ImageSet(pixels_of, images.binary, manifest, extra)
 
 

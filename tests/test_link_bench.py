@@ -1,4 +1,4 @@
-"""The parts of a link's time are all of it, and only a link that comes back is timed."""
+"""The parts of a batch's time are all of it, and only a batch that comes back is timed."""
 
 import numpy as np
 import pytest
@@ -69,7 +69,7 @@ def test_images_are_cut_to_tiles(build_model, tmp_path):
         batch.images(build_model(), tmp_path / "a.png")
 
 
-def test_a_link_that_does_not_come_back_is_not_timed(build_model, monkeypatch):
+def test_a_batch_that_does_not_come_back_is_not_timed(build_model, monkeypatch):
     loaded = build_model()
     x = batch.images(loaded, None)
     decode = bits_back.decode

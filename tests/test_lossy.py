@@ -14,7 +14,7 @@ import bitsback
 from bitsback.ans import compiled
 from bitsback.ans.message import Message
 from bitsback.coding import bits_back
-from bitsback.coding.batch import Link
+from bitsback.coding.batch import Batch
 from bitsback.coding.model import LoadedModel
 from bitsback.errors import BitsbackError, FormatError, InputError, ModelError
 from bitsback.lossy import coder, container, regions, stack
@@ -87,16 +87,16 @@ def test_a_set_comes_back_as_its_images_do_alone(case, count):
 
 
 @pytest.mark.parametrize("config", [CONSTANT, TWO])
-def test_large_images_are_coded_area_by_area(monkeypatch, config):
+def test_large_images_are_coded_region_by_region(monkeypatch, config):
     model, images = loaded(config), random_images(2, 40, 23, 3)
     monkeypatch.setattr(regions, "SIDE", 16)
     made = coder.encode(images, model, 2, bare=True)
     back = coder.decode(made.data, model, 0.0)
     for top, left in itertools.product((0, 16, 32), (0, 16)):
-        area = (slice(None), slice(top, top + 16), slice(left, left + 16))
+        region = (slice(None), slice(top, top + 16), slice(left, left + 16))
         if top == left == 0:  # the others have another dither
-            alone = coder.encode(images[area], model, 2, bare=True)
-            assert np.array_equal(coder.decode(alone.data, model, 0.0), back[area])
+            alone = coder.encode(images[region], model, 2, bare=True)
+            assert np.array_equal(coder.decode(alone.data, model, 0.0), back[region])
     assert 8 * len(made.data) <= 1.001 * made.promised_bits + 8 * 20
     for place in range(0, len(made.data), 7):
         with pytest.raises(BitsbackError):
@@ -144,11 +144,11 @@ def test_all_steps_give_the_canvas_of_the_lossless_chain(config):
     model, images = loaded(config), random_images(1, 16, 16, 3)
     message = Message.random(8, 20_000, 0)
     x = images.transpose(0, 3, 1, 2)
-    link = Link(1, 16, 16, 0, 0)
-    bits_back.encode(message, model.model, link, x)
+    batch = Batch(1, 16, 16, 0, 0)
+    bits_back.encode(message, model.model, batch, x)
     _, state = bits_back.walk(
         model.model,
-        link,
+        batch,
         lambda _, __, latents: bits_back.pop_prior(message, latents),
     )
     data = coder.encode(images, model, 3).data
@@ -206,7 +206,7 @@ def test_files_that_were_cut_or_altered_are_refused(side):
 @settings(max_examples=60, deadline=None)
 @given(
     st.builds(
-        container.Header,
+        container.LossyHeader,
         model=st.integers(0, 4095),
         steps=st.integers(1, 64),
         high=st.booleans(),
@@ -228,11 +228,11 @@ def test_headers_come_back_and_are_small(header, code):
 
 
 @given(st.integers(1, 3000), st.integers(1, 700), st.integers(1, 700))
-def test_links_hold_every_image_once_and_not_too_many_pixels(count, height, width):
-    header = container.Header(1, 1, False, False, height, width, count).with_heads_for(1e6)
-    links = list(header.links)
-    assert [n for link in links for n in link] == list(range(count))
-    assert all(len(link) == 1 or len(link) * height * width <= 2**18 for link in links)
+def test_batches_hold_every_image_once_and_not_too_many_pixels(count, height, width):
+    header = container.LossyHeader(1, 1, False, False, height, width, count).with_heads_for(1e6)
+    batches = list(header.batches)
+    assert [n for batch in batches for n in batch] == list(range(count))
+    assert all(len(batch) == 1 or len(batch) * height * width <= 2**18 for batch in batches)
     assert header.heads == (128 if count * height * width >= 65536 else 1)
     assert container.unpack(container.pack(header) + b"code") == (header, b"code")
     assert header.with_heads_for(8000.0).heads == 1

@@ -9,7 +9,7 @@ from conftest import SMALL, random_model
 
 from bitsback.ans.message import Message
 from bitsback.coding import bits_back
-from bitsback.coding.batch import Link
+from bitsback.coding.batch import Batch
 from bitsback.coding.micro_batches import MicroBatches
 from bitsback.errors import ModelError
 from bitsback.models import store
@@ -64,14 +64,14 @@ def outputs(model, x):
 
 
 def coded(writer, reader, x):
-    """The message after two links of x, and what another reads from it."""
-    links = [Link(len(x), *x.shape[2:], seed=5, index=index) for index in range(2)]
+    """The message after two batches of x, and what another reads from it."""
+    batches = [Batch(len(x), *x.shape[2:], seed=5, index=index) for index in range(2)]
     message = Message.random(16, 100_000, 0)
     before = message.copy()
-    for link in links:
-        bits_back.encode(message, writer, link, x)
+    for batch in batches:
+        bits_back.encode(message, writer, batch, x)
     written = message.copy()
-    found = [bits_back.decode(message, reader, link) for link in reversed(links)]
+    found = [bits_back.decode(message, reader, batch) for batch in reversed(batches)]
     assert message == before
     return written, found
 

@@ -98,7 +98,7 @@ def test_a_trained_model_codes_exactly_and_its_rates_match(trained, tmp_path, ca
     wide = random_images(run.model, 3, 21, 2)
     assert np.array_equal(bitsback.decompress(bitsback.compress(wide, model), model), wide)
     report = bitsback.rate(images, model)
-    # The first images have links of few groups, whose bits the chain starts with.
+    # The first images have batches of few groups, whose bits the chain starts with.
     assert 20 <= report.chained_images <= 60
     assert report.check().passed, str(report.check())
     # The training's promise, on other images: the grid and fewer updates cost a little.

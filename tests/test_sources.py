@@ -165,7 +165,7 @@ def test_no_stored_name_leads_out_of_a_tar(tmp_path, where):
     manifest = {"kind": "tar", "modes": ["L"], "shapes": [[8, 8, 1]]}
     manifest["names"] = [evil if where == "names" else "x.png"]
     records = [sidecar.pack_file(evil, b"x")] if where == "beside" else []
-    images = ImageSet([IMAGES[0][..., None]], False, manifest, beside=[sidecar.pack(records)])
+    images = ImageSet([IMAGES[0][..., None]], False, manifest, sidecars=[sidecar.pack(records)])
     with pytest.raises(FormatError, match="unsafe"):
         write_images([images], 1, tmp_path / "out.tar")
     assert [path.name for path in tmp_path.iterdir()] == ["model"]

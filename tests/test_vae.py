@@ -23,8 +23,8 @@ def strokes(count, side, seed):
     return images
 
 
-def places(count, height, width, batch):
-    """The links of so many images."""
+def steps(count, height, width, batch):
+    """The batches of so many images."""
     return Chain((Segment(count, height, width, 1, gray=False, classical=0),), batch, seed=5)
 
 
@@ -33,9 +33,9 @@ def chain(model, images, batch=4) -> tuple[Message, Message, RateReport]:
     message, tally = Message.random(16, 5_000, 0), Tally()
     before = message.copy()
     height, width = images.shape[1:]
-    for place in places(len(images), height, width, batch):
-        x = images[place.where][:, None]
-        tally.add(bits_back.encode(message, model, place.link, x), x.size)
+    for step in steps(len(images), height, width, batch):
+        x = images[step.where][:, None]
+        tally.add(bits_back.encode(message, model, step.batch, x), x.size)
     report = tally.report(
         images=len(images),
         dims=images.size,
@@ -51,8 +51,8 @@ def chain(model, images, batch=4) -> tuple[Message, Message, RateReport]:
 
 def unchain(message, model, count, height, width, batch=4):
     found = [
-        bits_back.decode(message, model, place.link)[:, 0]
-        for place in list(places(count, height, width, batch))[::-1]
+        bits_back.decode(message, model, step.batch)[:, 0]
+        for step in list(steps(count, height, width, batch))[::-1]
     ]
     return np.concatenate(found[::-1])
 
@@ -86,7 +86,7 @@ class Certain:
 
     def __init__(self, model):
         self.model = model
-        self.groups = tuple(dataclasses.replace(g, certain=True) for g in model.groups)
+        self.groups = tuple(dataclasses.replace(g, constant_width=True) for g in model.groups)
 
     def __getattr__(self, name):
         return getattr(self.model, name)
@@ -96,8 +96,8 @@ def test_the_first_scheme_pops_nothing_and_needs_no_initial_bits():
     model = Certain(vae.fit(strokes(500, 8, 0), hidden=32, latents=4, updates=100))
     images = strokes(60, 8, 1)
     message = Message.empty(1)
-    for place in places(len(images), 8, 8, 4):
-        cost = bits_back.encode(message, model, place.link, images[place.where][:, None])
+    for step in steps(len(images), 8, 8, 4):
+        cost = bits_back.encode(message, model, step.batch, images[step.where][:, None])
         assert cost.groups[0].popped == 0
         assert cost.groups[0].pushed > 0
     assert np.array_equal(unchain(message, model, len(images), 8, 8), images)

@@ -27,7 +27,7 @@ class Estimate:
     Args:
         images, sampled: images of the set, and of the sample.
         size: of the file, bytes.
-        error: standard error of the size, bytes, from the scatter over the sample's links; None
+        error: standard error of the size, bytes, from the scatter over the sample's batches; None
             where a classical code was smaller than the model's.
         seconds: of compressing on this machine, as busy as it is now.
     """
@@ -78,12 +78,12 @@ def estimate(
     share = values / int(sizes[numbers].sum())
     chunks, sampled = (len(writer.bounds_of(each, chunk)) for each in (images, some))
     own = report.overhead_bits / sampled * chunks
-    beside = pack_payload({}, some.packed, b"") if some.beside is not None else b""
+    beside = pack_payload({}, some.packed, b"") if some.sidecars is not None else b""
     names = 8 * (
         len(pack_payload(images.manifest, images.extra, b"")) + len(beside) * count / len(numbers)
     )
     pixels = (report.file_bits - report.overhead_bits - report.payload_bits) * share
-    rates = np.array([link.net_bits / link.images for link in report.links])
+    rates = np.array([batch.net_bits / batch.images for batch in report.batches])
     error = None
     if len(rates) > 1:
         error = float(rates.std()) / math.sqrt(len(rates)) * len(numbers) * share / 8

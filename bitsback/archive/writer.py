@@ -18,7 +18,7 @@ from bitsback.coding.model import LoadedModel
 from bitsback.coding.rates import RateReport
 from bitsback.errors import InputError
 from bitsback.format import header as container
-from bitsback.format.header import Entry, Header, pack_header
+from bitsback.format.header import ChunkEntry, Header, pack_header
 from bitsback.images.image_set import ImageSet, image_sizes, part
 from bitsback.progress import Progress
 from bitsback.tables import tables
@@ -70,7 +70,7 @@ def compress_to(
         model_sha256=coding.loaded.sha256[: container.MODEL_BYTES],
         tables_sha256=bytes.fromhex(tables.TABLES_SHA256)[: container.TABLES_BYTES],
         seed=coding.seed,
-        chunks=tuple(Entry(end - begin, 0) for begin, end in bounds),
+        chunks=tuple(ChunkEntry(end - begin, 0) for begin, end in bounds),
     )
     # The header's size is known before the chunks', so it is written over these bytes in the end.
     start = file.tell()

@@ -1,6 +1,6 @@
-"""Where the time of a link goes: the network, the tables, and the ANS steps.
+"""Where the time of a batch goes: the network, the tables, and the ANS steps.
 
-The whole encode and decode of one link of a model, on one thread. Network: all that is asked of
+The whole encode and decode of one batch of a model, on one thread. Network: all that is asked of
 the model. ANS: what changes the message, and in compiled loops the search of popped symbols, which
 is part of their steps. Tables: everything else, such as posterior rows, dither, masks, mixtures
 and the costs that a report tells.
@@ -22,7 +22,7 @@ from rich.table import Table
 from bitsback.ans import compiled as fast
 from bitsback.ans.message import DEFAULT_HEADS, U64, Interval, Locate, Message
 from bitsback.coding import bits_back
-from bitsback.coding.batch import Link
+from bitsback.coding.batch import Batch
 from bitsback.coding.model import LoadedModel
 from bitsback.coding.rates import Tally
 from bitsback.errors import BitsbackError, InputError
@@ -35,7 +35,7 @@ _SEED = 0
 
 @dataclasses.dataclass(frozen=True)
 class LinkTime:
-    """Seconds of this thread's processor time that a link took.
+    """Seconds of this thread's processor time that a batch took.
 
     Args:
         model: its name.
@@ -119,7 +119,7 @@ class _TimedMessage(Message):
 
 
 def images(loaded: LoadedModel, data: Path | None) -> np.ndarray:
-    """A link's images, (B, C, H, W) uint8: of a file or folder, or made up.
+    """A batch's images, (B, C, H, W) uint8: of a file or folder, or made up.
 
     Raises:
         InputError: the data have no image with the model's number of channels, or other
@@ -151,8 +151,8 @@ def measure(loaded: LoadedModel, x: np.ndarray, repeats: int) -> list[LinkTime]:
     Raises:
         BitsbackError: decoding did not give back the images or the message.
     """
-    batch, _, height, width = x.shape
-    link = Link(batch, height, width, _SEED, 0)
+    count, _, height, width = x.shape
+    batch = Batch(count, height, width, _SEED, 0)
     best: dict[str, _Clock] = {}
     start = Message.random(DEFAULT_HEADS, _WORDS, _SEED)
     message = start.copy()
@@ -162,9 +162,9 @@ def measure(loaded: LoadedModel, x: np.ndarray, repeats: int) -> list[LinkTime]:
             timed, model = _TimedMessage(message.heads, message.tail), _Network(loaded.model, clock)
             timed.clock = clock
             if action == "encode":
-                Tally().add(bits_back.encode(timed, model, link, x), x.size)
+                Tally().add(bits_back.encode(timed, model, batch, x), x.size)
             else:
-                back = bits_back.decode(timed, model, link)
+                back = bits_back.decode(timed, model, batch)
             clock.switch("tables")
             if repeat and (action not in best or _total(clock) < _total(best[action])):
                 best[action] = clock
@@ -184,7 +184,7 @@ def _total(clock: _Clock) -> float:
 def print_times(times: list[LinkTime], console: Console) -> None:
     """The times as a table, with their percentages."""
     parts = ("network", "tables", "ans")
-    table = Table("model", "a link")
+    table = Table("model", "a batch")
     for title in ("network", "tables", "ANS"):
         table.add_column(f"{title}, s", justify="right")
         table.add_column("%", justify="right")
@@ -195,6 +195,6 @@ def print_times(times: list[LinkTime], console: Console) -> None:
     console.print(table)
     shape, loops = times[0].shape, "compiled loops" if times[0].compiled else "NumPy alone"
     console.print(
-        f"seconds of one thread for a link of {' x '.join(map(str, shape))} values, with {loops}; "
+        f"seconds of one thread for a batch of {' x '.join(map(str, shape))} values, with {loops}; "
         "compiled loops search for a popped symbol within ANS, NumPy within tables"
     )

@@ -1,6 +1,6 @@
 """`python -m bitsback.coder_bench`: symbols a second of the coder and of its peers, in one run.
 
-After them, where the time of a model's link goes: see `link_bench`.
+After them, where the time of a model's batch goes: see `batch_bench`.
 
 All coders take the same symbols on one thread, and what each one pops is compared with what it
 was given. A coder's time covers all that it does with a symbol's parameters: the choice of table
@@ -172,8 +172,8 @@ def main(arguments: Sequence[str]) -> int:
     """Measure, and print tables or JSON; 2 if the arguments are wrong."""
     parser = argparse.ArgumentParser("python -m bitsback.coder_bench")
     parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.add_argument("--model", default=DEFAULT_MODEL, help="whose link is timed")
-    parser.add_argument("--data", type=Path, help="images of that link, else made up")
+    parser.add_argument("--model", default=DEFAULT_MODEL, help="whose batch is timed")
+    parser.add_argument("--data", type=Path, help="images of that batch, else made up")
     try:
         given = parser.parse_args(arguments)
     except SystemExit as stop:
@@ -185,8 +185,8 @@ def main(arguments: Sequence[str]) -> int:
         print(error, file=sys.stderr)
         return 1
     if given.json:
-        coders, links = ([dataclasses.asdict(row) for row in part] for part in (rows, times))
-        print(json.dumps({"coders": coders, "links": links}))
+        coders, batches = ([dataclasses.asdict(row) for row in part] for part in (rows, times))
+        print(json.dumps({"coders": coders, "batches": batches}))
     else:
         console = Console(highlight=False)
         print_rows(rows, console)

@@ -124,7 +124,7 @@ def run(
     """
     check_plain(images, "a comparison with other codecs")
     # Pixels are compared: none of the others is given metadata.
-    images = dataclasses.replace(images, pixels=list(images.pixels), beside=None)
+    images = dataclasses.replace(images, pixels=list(images.pixels), sidecars=None)
     peers = peers_of(images)
     timed = TimedModel(loaded.model)
     measured = dataclasses.replace(loaded, model=cast(Model, timed))

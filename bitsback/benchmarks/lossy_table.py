@@ -45,7 +45,7 @@ def storing(names: list[str]) -> list[LoadedModel]:
         InputError: none can.
     """
     loaded = [store.load(name) for name in names]
-    found = [each for each in loaded if each.certain]
+    found = [each for each in loaded if each.constant_width]
     if not found:
         raise InputError("no model that ships has a posterior of constant width")
     return found

@@ -8,7 +8,7 @@ import numpy as np
 from bitsback.ans.heads import fold, unfold
 from bitsback.ans.message import unflatten
 from bitsback.coding import bits_back, initial_bits
-from bitsback.coding.chain import Chain, Place
+from bitsback.coding.chain import Chain, ChainStep
 from bitsback.coding.model import LoadedModel
 from bitsback.errors import ChecksumError, EmptyMessageError, FormatError
 from bitsback.format.chunk import pixel_checksum, unpack_chunk
@@ -63,11 +63,11 @@ def decode_chunk(
     ]
     total, done = sum(s.count for s in segments), 0
 
-    def put(place: Place, x: np.ndarray) -> None:
+    def put(step: ChainStep, x: np.ndarray) -> None:
         nonlocal done
-        channels = segments[place.segment].channels
-        runs[place.segment].tiles[place.where] = x.transpose(0, 2, 3, 1)[..., :channels]
-        done += place.link.batch
+        channels = segments[step.segment].channels
+        runs[step.segment].tiles[step.where] = x.transpose(0, 2, 3, 1)[..., :channels]
+        done += step.batch.size
         if progress is not None:
             progress(done, total)
 
@@ -75,11 +75,11 @@ def decode_chunk(
     try:
         if chain.begins < len(chain):
             message = unfold(message, head.heads)
-            for place in chain.places(range(chain.begins, len(chain))[::-1]):
-                put(place, bits_back.decode(message, loaded.model, place.link))
+            for step in chain.steps(range(chain.begins, len(chain))[::-1]):
+                put(step, bits_back.decode(message, loaded.model, step.batch))
             message = fold(message)
-        for place in chain.places(range(chain.begins)[::-1]):
-            put(place, bits_back.decode(message, loaded.model, place.link))
+        for step in chain.steps(range(chain.begins)[::-1]):
+            put(step, bits_back.decode(message, loaded.model, step.batch))
     except EmptyMessageError as error:
         raise FormatError("its message is too short") from error
     except ValueError as error:
@@ -119,7 +119,7 @@ def _restore(runs: list[Run], payload: bytes, count: int) -> Restored:
     found = [np.concatenate([next(joined[c]) for c in each], 2) for each in wanted]
     binary = bool(manifest.pop("binary", False))
     if "modes" in manifest:
-        images = ImageSet(found, binary, manifest, beside=unpack_all(extra, count))
+        images = ImageSet(found, binary, manifest, sidecars=unpack_all(extra, count))
     else:
         images = ImageSet(found, binary, manifest, extra)
     check_manifest(images)

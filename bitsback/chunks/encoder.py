@@ -1,7 +1,7 @@
 """Images to a chunk: tiles, segments, initial bits, chain.
 
-A segment is a run of equal tiles of one kind (colour, or gray); its links are coded in order, and
-segments one after another, on one message. See `bits_back` for a link, `chunk` for the bytes.
+A segment is a run of equal tiles of one kind (colour, or gray); its batches are coded in order, and
+segments one after another, on one message. See `bits_back` for a batch, `chunk` for the bytes.
 """
 
 import dataclasses
@@ -21,7 +21,7 @@ _FEWEST_HEADS, _MOST_HEADS = 8, 512
 # More heads are faster, but each takes about 52 bits off the message before the first pop. Initial
 # bits are worth less than they cost by a third or so: at 16,000 bits of chain a head, 0.1 %.
 _CHAIN_BITS_PER_HEAD = 16000
-# Links grow as the message does, with a little to spare for tiles that add less to it than others.
+# Batches grow as the message does, with a little to spare for tiles that add less than others.
 _RAMP_MARGIN, _MOST_RAMP = 1.25, 65535
 # A classical code of all tiles is tried unless a sample makes it so much larger than net; where it
 # is so much smaller than the model's code, the chain is not even tried.
@@ -34,7 +34,7 @@ class Coding:
 
     Args:
         loaded: the model.
-        batch: the most tiles per link; if None the model's default, in pixels, of the largest tile.
+        batch: the most tiles per batch; if None the model's default, in pixels of its largest tile.
         seed: of the file's dither.
         heads: of the stack; 8 to 512 by the length of the chain if None.
         always_chain: code through the model even where a classical code is smaller, to
@@ -59,7 +59,7 @@ def encode_chunk(
 ) -> Chunk:
     """Compress images to the bytes of a chunk.
 
-    The initial bits are the payload and what the first links add, which code the latents of few
+    The initial bits are the payload and what the first batches add, which code the latents of few
     groups; a classical code takes the place of everything where it is smaller.
 
     Args:
@@ -99,7 +99,7 @@ def encode_chunk(
         heads=coding.heads or heads_for(modelled * job.count),
     )
     chained = job.chained(filled=False)
-    if not chained.report.links:
+    if not chained.report.batches:
         filled = job.chained(filled=True)
         if coding.always_chain:
             return filled

@@ -9,18 +9,18 @@ import numpy as np
 from bitsback.ans.heads import fold, unfold
 from bitsback.ans.message import Message, flatten
 from bitsback.coding import bits_back, initial_bits
-from bitsback.coding.batch import Link
+from bitsback.coding.batch import Batch
 from bitsback.coding.chain import Chain
 from bitsback.coding.model import LoadedModel
 from bitsback.coding.rates import RateReport, Tally
 from bitsback.errors import EmptyMessageError, InputError
 from bitsback.format.chunk import pack_chunk, pixel_checksum
 from bitsback.format.chunk_head import (
-    MAX_LINK_VALUES,
+    MAX_BATCH_VALUES,
     ChunkHead,
     Segment,
+    batch_values,
     fewest_bytes,
-    link_values,
 )
 from bitsback.images.image_set import ImageSet
 from bitsback.progress import Progress
@@ -28,7 +28,7 @@ from bitsback.tiles import channels, tiles
 from bitsback.tiles.padding import Layout
 from bitsback.tiles.segments import Run, with_edges
 
-# Each link starts on so many times the bits that a tile takes on average, and some.
+# Each batch starts on so many times the bits that a tile takes on average, and some.
 _CAUTION, _SPARE_BITS = 1.15, 64
 _BITS_OF_HEAD = 52  # that unfolding takes, on average
 _SAMPLE_VALUES = 1 << 18  # that a classical code is tried on
@@ -74,10 +74,10 @@ class Job:
         return sum(len(run.tiles) for run in self.runs)
 
     def check_batch(self) -> None:
-        """Raise InputError if a link would be larger than a decoder allows."""
+        """Raise InputError if a batch would be larger than a decoder allows."""
         for segment in self.segments([0] * len(self.runs)):
-            if self.batch > 1 and link_values(self.batch, segment) > MAX_LINK_VALUES:
-                most = MAX_LINK_VALUES // link_values(1, segment)
+            if self.batch > 1 and batch_values(self.batch, segment) > MAX_BATCH_VALUES:
+                most = MAX_BATCH_VALUES // batch_values(1, segment)
                 raise InputError(f"the batch must be at most {most} for tiles of this size")
 
     def split(self, count: int) -> list[int]:
@@ -115,17 +115,17 @@ class Job:
     def sample(self) -> tuple[float, tuple[float, ...]]:
         """Bits per tile of the model, and those that its first 0, 1, 2, ... groups pop.
 
-        From a link of tiles that are spread over the longest run, on an ample message.
+        From a batch of tiles that are spread over the longest run, on an ample message.
         """
         run = max(self.runs, key=lambda r: len(r.tiles))
         few = np.arange(0, len(run.tiles), max(1, len(run.tiles) // self.batch))[: self.batch]
         extents = Layout(run.images, self.side, self.side).extents(few)
-        link = Link(len(few), self.side, self.side, self.seed, 0, run.gray, extents=extents)
+        batch = Batch(len(few), self.side, self.side, self.seed, 0, run.gray, extents=extents)
         words = 1 << 18
         while True:
             try:
                 message = Message.random(self.heads, words, 0)
-                cost = bits_back.encode(message, self.loaded.model, link, run.batch(few))
+                cost = bits_back.encode(message, self.loaded.model, batch, run.batch(few))
             except EmptyMessageError:
                 words *= 4
                 continue
@@ -152,7 +152,7 @@ class Job:
         """All tiles in a chain.
 
         Args:
-            filled: whether filler is put below the first link, so that it codes all groups.
+            filled: whether filler is put below the first batch, so that it codes all groups.
         """
         more = 1.0
         while True:
@@ -162,7 +162,7 @@ class Job:
                 more *= _CAUTION
 
     def chain(self, filled: bool, more: float) -> Chunk:
-        """`chained`, with so many times the usual bits before the first links.
+        """`chained`, with so many times the usual bits before the first batches.
 
         Raises:
             EmptyMessageError: it was not enough.
@@ -174,34 +174,34 @@ class Job:
         partial, first_bits = self.begin(message, more)
         first = sum(partial)
         tally, done = Tally(), first
-        chain = self.links(partial)
+        chain = self.batches(partial)
         if first < self.count:
             message = unfold(message, self.heads)
-        for place in chain.places(range(first, len(chain))):
-            x = self.runs[place.segment].batch(place.where)
-            cost = bits_back.encode(message, self.loaded.model, place.link, x)
-            tally.add(cost, self.runs[place.segment].tiles[place.where].size)
-            done += place.link.batch
+        for step in chain.steps(range(first, len(chain))):
+            x = self.runs[step.segment].batch(step.where)
+            cost = bits_back.encode(message, self.loaded.model, step.batch, x)
+            tally.add(cost, self.runs[step.segment].tiles[step.where].size)
+            done += step.batch.size
             self.tell(done)
         runs = [with_edges(run, self.loaded.model.passes) for run in self.runs]
         coded = dataclasses.replace(self, runs=runs)
         return coded.packed(fold(message), start, partial, first, first_bits, tally)
 
     def begin(self, message: Message, more: float) -> tuple[list[int], float]:
-        """Code the partial links: how many of each number of groups, and the bits they add."""
+        """Code the partial batches: how many of each number of groups, and the bits they add."""
         partial, bits = [0] * len(self.loaded.model.groups), 0.0
-        for place in self.links([self.count]):
+        for step in self.batches([self.count]):
             coded = self.affordable(message.bits, more, partial)
             if coded is None:
                 break
-            link = dataclasses.replace(place.link, coded=frozenset(range(coded)))
-            x = self.runs[place.segment].batch(place.where)
-            bits += bits_back.encode(message, self.loaded.model, link, x).net
+            batch = dataclasses.replace(step.batch, coded=frozenset(range(coded)))
+            x = self.runs[step.segment].batch(step.where)
+            bits += bits_back.encode(message, self.loaded.model, batch, x).net
             partial[coded] += 1
             self.tell(sum(partial))
         return partial, bits
 
-    def links(self, partial: list[int]) -> Chain:
+    def batches(self, partial: list[int]) -> Chain:
         """The chain of all tiles."""
         segments = self.segments([0] * len(self.runs))
         return Chain(segments, self.batch, self.seed, self.number, self.ramp, tuple(partial))
@@ -212,7 +212,7 @@ class Job:
             self.progress(done, self.count)
 
     def needed(self, coded: int | None, more: float) -> float:
-        """Bits before a tile's link of so many groups, None for all; `more` times as usual."""
+        """Bits before a tile's batch of so many groups, None for all; `more` times as usual."""
         if coded == 0:
             return 0.0
         if coded is None:
@@ -221,13 +221,13 @@ class Job:
         return more * (_SPARE_BITS + _CAUTION * self.popped[coded])
 
     def affordable(self, bits: float, more: float, partial: list[int]) -> int | None:
-        """Groups that a tile's link may code on a message of so many bits, None for all.
+        """Groups that a tile's batch may code on a message of so many bits, None for all.
 
-        No fewer than the links before it, which `partial` counts.
+        No fewer than the batches before it, which `partial` counts.
         """
         if self.needed(None, more) <= bits:
             return None
-        least = max((coded for coded, links in enumerate(partial) if links), default=0)
+        least = max((coded for coded, batches in enumerate(partial) if batches), default=0)
         larger = range(least + 1, len(partial))
         good = (coded for coded in larger if self.needed(coded, more) <= bits)
         return max(good, default=least)
@@ -245,7 +245,7 @@ class Job:
 
         Args:
             message: on one head.
-            partial: links by the groups that they code, without those that code all.
+            partial: batches by the groups that they code, without those that code all.
             first, first_bits: tiles that are initial bits, and how many bits.
         """
         words = flatten(message)
@@ -265,7 +265,7 @@ class Job:
         )
         data = pack_chunk(head, words)
         payload_bits, filler_bits = 8 * len(start.payload), 8 * start.filler
-        net = sum(link.net_bits for link in tally.links)
+        net = sum(batch.net_bits for batch in tally.batches)
         report = tally.report(
             images=len(self.images.pixels),
             dims=sum(p.size for p in self.images.pixels),

@@ -14,7 +14,7 @@ from rich.table import Table
 from bitsback.api import DEFAULT_MODEL
 from bitsback.errors import BitsbackError, FormatError, InputError
 
-from .console import bar, errors, print_bench, print_report, progress_bar
+from .console import bar, console, print_bench, print_report, progress_bar
 from .figure import figure
 from .lossy import app as lossy
 from .options import (
@@ -150,7 +150,7 @@ def compress(
             progress=progress,
             encode=encode,
         )
-    errors.print(
+    console.print(
         f"{report.images} images, {report.file_bits / 8:.0f} bytes, "
         f"{report.file_bits / report.dims:.4f} bits/dim"
     )
@@ -189,7 +189,7 @@ def decompress(
         if payload is not None:
             atomic_files.atomic_write(payload, extra)
     for each in damage:
-        errors.print(f"bitsback: lost {each}")
+        console.print(f"bitsback: lost {each}")
     if damage:
         raise typer.Exit(1)
 
@@ -318,8 +318,8 @@ def train(
             progress.update(
                 task, description=report.rate, completed=report.update, total=report.updates
             )
-            if not errors.is_terminal:
-                errors.print(f"update {report.update} of {report.updates}: {report.rate}")
+            if not console.is_terminal:
+                console.print(f"update {report.update} of {report.updates}: {report.rate}")
 
 
 @app.command()
@@ -359,7 +359,7 @@ def download(
 
     arrays = downloads.download(name, output, cache)
     for key, array in arrays.items():
-        errors.print(f"{key}: {array.dtype} {array.shape}")
+        console.print(f"{key}: {array.dtype} {array.shape}")
 
 
 @app.command()

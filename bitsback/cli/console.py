@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from bitsback.benchmarks.files import Bench
     from bitsback.coding.rates import RateReport
 
-errors = Console(stderr=True, highlight=False, soft_wrap=True)
+console = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 @contextlib.contextmanager
@@ -44,8 +44,8 @@ def progress_bar() -> Progress:
         BarColumn(),
         TextColumn("{task.completed}/{task.total}"),
         TimeRemainingColumn(),
-        console=errors,
-        disable=not errors.is_terminal,
+        console=console,
+        disable=not console.is_terminal,
         transient=True,
     )
 

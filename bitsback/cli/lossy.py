@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from .console import errors
+from .console import console
 from .options import Device, Engine, Inputs, Json, Limit, OwnModel, read_limited
 
 RATES = (0.05, 0.1, 0.15, 0.2, 0.4, 0.8)
@@ -39,7 +39,7 @@ def encode(
     loaded = load_model(model or lossy.default_model(bits_per_dim, images.shape[3]), device, engine)
     made = lossy.encode(images, loaded, steps, bits_per_dim, layers == 2, bare)
     atomic_files.atomic_write(output, made.data)
-    errors.print(
+    console.print(
         f"{len(made.data)} bytes, {made.bits_per_dim:.4f} bits/dim: {made.steps} of "
         f"{regions.steps_of(loaded)} steps of {loaded.name}, whose KL is "
         f"{made.promised_bits / 8:.1f} bytes: {'match' if made.matches else 'DO NOT MATCH'}"
@@ -47,7 +47,9 @@ def encode(
     if not made.matches:
         raise typer.Exit(1)
     if bits_per_dim is not None and made.bits_per_dim > bits_per_dim:
-        errors.print(f"bitsback: the least that can be stored is more than {bits_per_dim} bits/dim")
+        console.print(
+            f"bitsback: the least that can be stored is more than {bits_per_dim} bits/dim"
+        )
         raise typer.Exit(1)
 
 

@@ -1,8 +1,8 @@
-"""A link of a chain: images that are coded side by side.
+"""A batch of a chain: images that are coded side by side.
 
-A link may code the latents of some groups only: those of the others lie at the means of their
+A batch may code the latents of some groups only: those of the others lie at the means of their
 priors, or are drawn from them. It costs what they would have told, but takes no bits off the
-message: so the first links of a chain are coded, when there is little on it yet, and so a lossy
+message: so the first batches of a chain are coded, when there is little on it yet, and so a lossy
 file leaves away what it does not keep.
 """
 
@@ -12,22 +12,24 @@ from bitsback.tiles.padding import Extent
 
 
 @dataclasses.dataclass(frozen=True)
-class Link:
-    """What both sides know of a link: its place in the chain and the shape of its images.
+class Batch:
+    """What both sides know of a batch: its place in the chain and the shape of its images.
 
     Args:
-        batch, height, width: of the images.
+        size: images in the batch.
+        height, width: of the images.
         seed: of the file's dither and of the latents that are never coded.
-        index: number of the link in the file.
+        index: number of the batch in the file.
         gray: whether the images are gray but the model has three channels.
         coded: numbers of the groups whose latents are coded; None for all.
         variance: of the latents of the other groups, in units of their priors'.
         drawn_seed: of these latents.
-        alike: whether all images have the first one's dither, and so do not depend on one another.
+        shared_dither: whether all images have the first one's dither, so that none depends on
+            another.
         extents: rows and columns of each image that are coded (see `edges`); None for all.
     """
 
-    batch: int
+    size: int
     height: int
     width: int
     seed: int
@@ -37,4 +39,4 @@ class Link:
     extents: tuple[Extent, ...] | None = None
     variance: float = 0.0
     drawn_seed: int = 0
-    alike: bool = False
+    shared_dither: bool = False

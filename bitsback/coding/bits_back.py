@@ -1,4 +1,4 @@
-"""Bits-back coding of one link of a chain: a batch of images through a latent variable model.
+"""Bits-back coding of one batch of a chain: a batch of images through a latent variable model.
 
 Encoding pops every latent under its posterior, forwards, pushes the images under the
 likelihood, its passes backwards, and pushes the latents under their priors, backwards; decoding
@@ -17,7 +17,7 @@ from bitsback.ans.message import Message
 from bitsback.tables import latent_grid, pixels
 from bitsback.tiles import padding
 
-from .batch import Link
+from .batch import Batch
 from .latents import Latents, Posterior, masks_of, pop_prior, posteriors, prepare, push_prior
 from .model import Group, Likelihood, Model, Pixels, State
 
@@ -36,7 +36,7 @@ class Visit:
 
 @dataclasses.dataclass(frozen=True)
 class GroupCost:
-    """Bits of one group in one link.
+    """Bits of one group in one batch.
 
     Args:
         popped: bits that the message lost to the posterior.
@@ -53,8 +53,8 @@ class GroupCost:
 
 
 @dataclasses.dataclass(frozen=True)
-class LinkCost:
-    """Bits of one link: the message's real growth, and what it consists of.
+class BatchCost:
+    """Bits of one batch: the message's real growth, and what it consists of.
 
     Args:
         net: bits that the message grew by.
@@ -70,24 +70,24 @@ class LinkCost:
     groups: tuple[GroupCost, ...]
 
 
-def walk(model: Model, link: Link, choose: Choose) -> tuple[list[Visit], State]:
+def walk(model: Model, batch: Batch, choose: Choose) -> tuple[list[Visit], State]:
     """Go through the model's groups in their order; `choose` says each group's k."""
-    state = model.start(link.batch, link.height, link.width)
+    state = model.start(batch.size, batch.height, batch.width)
     visits = []
     for index, group in enumerate(model.groups):
-        latents = prepare(link, index, group, model.prior(index, state))
+        latents = prepare(batch, index, group, model.prior(index, state))
         k = choose(index, state, latents)
         visits.append(Visit(index, state, latents, k))
         state = model.step(index, state, latents.z(k))
     return visits, state
 
 
-def encode(message: Message, model: Model, link: Link, x: np.ndarray) -> LinkCost:
+def encode(message: Message, model: Model, batch: Batch, x: np.ndarray) -> BatchCost:
     """Push a batch of images onto the message.
 
     Args:
         message: holds the bits that the posteriors take; changed in place.
-        x: (B, C, H, W) uint8; what stands beyond the link's extents is ignored.
+        x: (B, C, H, W) uint8; what stands beyond the batch's extents is ignored.
 
     Returns:
         The bits it cost, measured on the message.
@@ -95,10 +95,10 @@ def encode(message: Message, model: Model, link: Link, x: np.ndarray) -> LinkCos
     Raises:
         EmptyMessageError: the message held too few bits; it is then of no further use.
     """
-    if link.extents is not None:
+    if batch.extents is not None:
         x = x.copy()
-        padding.fill_passes(x, link.extents, model.passes)
-    ask = posteriors(model, link, x)
+        padding.fill_passes(x, batch.extents, model.passes)
+    ask = posteriors(model, batch, x)
     asked: list[Posterior] = []
     popped: list[float] = []
     before = message.bits
@@ -106,14 +106,14 @@ def encode(message: Message, model: Model, link: Link, x: np.ndarray) -> LinkCos
     def choose(index: int, state: State, latents: Latents) -> np.ndarray:
         q = ask(index, state, latents)
         held = message.bits
-        k = q.pop(message, masks_of(link, index))
+        k = q.pop(message, masks_of(batch, index))
         asked.append(q)
         popped.append(held - message.bits)
         return k
 
-    visits, state = walk(model, link, choose)
+    visits, state = walk(model, batch, choose)
     held = message.bits
-    expected = _push_images(message, model, link, state, x)
+    expected = _push_images(message, model, batch, state, x)
     likelihood_bits = message.bits - held
     costs = []
     for visit, q, lost in zip(*(reversed(v) for v in (visits, asked, popped)), strict=True):
@@ -122,49 +122,51 @@ def encode(message: Message, model: Model, link: Link, x: np.ndarray) -> LinkCos
         gained = message.bits - held
         costs.append(_cost(visit, q, lost, gained))
     net = message.bits - before
-    return LinkCost(link.batch, net, likelihood_bits, expected, tuple(reversed(costs)))
+    return BatchCost(batch.size, net, likelihood_bits, expected, tuple(reversed(costs)))
 
 
-def _push_images(message: Message, model: Model, link: Link, state: State, x: np.ndarray) -> float:
+def _push_images(
+    message: Message, model: Model, batch: Batch, state: State, x: np.ndarray
+) -> float:
     """Push images given all latents; their code length under the tables, bits."""
     coded: list[tuple[Likelihood, np.ndarray]] = []
     for number, where in enumerate(model.passes):
         part = x[:, :, *where]
-        likelihood = model.likelihood(state, link.gray)
-        if link.extents is None:
+        likelihood = model.likelihood(state, batch.gray)
+        if batch.extents is None:
             coded.append((likelihood, part))
         else:
-            known = padding.known(link.extents, part.shape, where)
+            known = padding.known(batch.extents, part.shape, where)
             coded.append((likelihood.only(known), pixels.picked(part, known)))
         if number + 1 < len(model.passes):
             state = model.reveal(state, part)
     return sum(float(likelihood.push(message, part).sum()) for likelihood, part in coded[::-1])
 
 
-def _pop_images(message: Message, model: Model, link: Link, state: State) -> np.ndarray:
+def _pop_images(message: Message, model: Model, batch: Batch, state: State) -> np.ndarray:
     """Inverse of `_push_images`: (B, C, H, W) uint8."""
     parts: list[np.ndarray] = []
     for number, where in enumerate(model.passes):
-        parts.append(_pop_pass(message, model.likelihood(state, link.gray), link, where))
+        parts.append(_pop_pass(message, model.likelihood(state, batch.gray), batch, where))
         if number + 1 < len(model.passes):
             state = model.reveal(state, parts[-1])
-    x = np.empty((link.batch, parts[0].shape[1], link.height, link.width), np.uint8)
+    x = np.empty((batch.size, parts[0].shape[1], batch.height, batch.width), np.uint8)
     for where, part in zip(model.passes, parts, strict=True):
         x[:, :, *where] = part
     return x
 
 
-def _pop_pass(message: Message, likelihood: Likelihood, link: Link, where: Pixels) -> np.ndarray:
+def _pop_pass(message: Message, likelihood: Likelihood, batch: Batch, where: Pixels) -> np.ndarray:
     """The pixels of a pass, (B, C, H', W') uint8, with what stands beyond the extents."""
-    if link.extents is None:
+    if batch.extents is None:
         return likelihood.pop(message)
-    plane = np.empty((link.batch, link.height, link.width))[:, *where]
-    known = padding.known(link.extents, plane.shape, where)
+    plane = np.empty((batch.size, batch.height, batch.width))[:, *where]
+    known = padding.known(batch.extents, plane.shape, where)
     found = likelihood.only(known).pop(message)[0, :, 0]
     part = np.empty((len(found), *plane.shape), np.uint8)
     part[:, known] = found
     part = np.moveaxis(part, 0, 1)
-    padding.fill(part, link.extents, where)
+    padding.fill(part, batch.extents, where)
     return part
 
 
@@ -174,7 +176,7 @@ def _cost(visit: Visit, q: Posterior, lost: float, gained: float) -> GroupCost:
     return GroupCost(visit.latents.group, lost, gained, rows, kl)
 
 
-def draw(message: Message, model: Model, link: Link) -> tuple[list[Visit], np.ndarray]:
+def draw(message: Message, model: Model, batch: Batch) -> tuple[list[Visit], np.ndarray]:
     """Pop latents under their priors and images under the likelihood, without giving bits back.
 
     The first half of decoding; on a random message, sampling from the model.
@@ -182,19 +184,19 @@ def draw(message: Message, model: Model, link: Link) -> tuple[list[Visit], np.nd
     Returns:
         The groups as they were walked through, and (B, C, H, W) uint8.
     """
-    visits, state = walk(model, link, lambda index, state, latents: pop_prior(message, latents))
-    return visits, _pop_images(message, model, link, state)
+    visits, state = walk(model, batch, lambda index, state, latents: pop_prior(message, latents))
+    return visits, _pop_images(message, model, batch, state)
 
 
-def decode(message: Message, model: Model, link: Link) -> np.ndarray:
+def decode(message: Message, model: Model, batch: Batch) -> np.ndarray:
     """Pop a batch of images off the message, which is then as before they were pushed.
 
     Returns:
         (B, C, H, W) uint8.
     """
-    visits, x = draw(message, model, link)
-    ask = posteriors(model, link, x)
+    visits, x = draw(message, model, batch)
+    ask = posteriors(model, batch, x)
     asked = [ask(v.index, v.state, v.latents) for v in visits]
     for visit, q in zip(reversed(visits), reversed(asked), strict=True):
-        q.push(message, visit.k, masks_of(link, visit.index))
+        q.push(message, visit.k, masks_of(batch, visit.index))
     return x

@@ -1,8 +1,8 @@
-"""The links of a chunk, in the order of encoding: the segments' tiles, a batch at a time.
+"""The batches of a chunk, in the order of encoding: the segments' tiles, a batch at a time.
 
-The latents of a link must lie on the message before its first pop, those of n tiles n times those
-of one. So a chain may begin with links of one tile, and let them grow as the message does. Its
-first links may code the latents of the first groups only, from none to all as the message grows:
+The latents of a batch must lie on the message before its first pop, those of n tiles n times those
+of one. So a chain may begin with batches of one tile, and let them grow as the message does. Its
+first batches may code the latents of the first groups only, from none to all as the message grows:
 they are the initial bits of the others.
 
 Places are computed when they are asked for, so that a forged number of tiles costs nothing.
@@ -15,30 +15,30 @@ from collections.abc import Iterator
 
 from bitsback.format.chunk_head import Segment
 
-from .batch import Link
+from .batch import Batch
 
 
 @dataclasses.dataclass(frozen=True)
-class Place:
-    """A link, and the tiles of a segment that it codes."""
+class ChainStep:
+    """A batch, and the tiles of a segment that it codes."""
 
     segment: int
     where: slice
-    link: Link
+    batch: Batch
 
 
 @dataclasses.dataclass(frozen=True)
 class Chain:
-    """All links of a chunk; tiles in a classical code have none.
+    """All batches of a chunk; tiles in a classical code have none.
 
     Args:
         segments: runs of equal tiles.
-        batch: the most tiles per link; the last link of a segment may have fewer.
+        batch: the most tiles per batch; the last batch of a segment may have fewer.
         seed: of the file's dither.
         chunk: number of the chunk in the file, so that no two share their dither.
-        ramp: n tiles after the partial links a link has at most 1 + n // ramp; 0 for `batch` from
-            the first one.
-        partial: how many links, of one tile each, code the latents of 0, 1, 2, ... groups; they
+        ramp: n tiles after the partial batches, a batch has at most 1 + n // ramp; 0 for `batch`
+            from the first one.
+        partial: how many batches, of one tile each, code the latents of 0, 1, 2, ... groups; they
             come before those of all groups.
     """
 
@@ -52,21 +52,21 @@ class Chain:
     def __len__(self) -> int:
         return self.begins + len(self._growing) + sum(self._lengths)
 
-    def __iter__(self) -> Iterator[Place]:
-        return self.places(range(len(self)))
+    def __iter__(self) -> Iterator[ChainStep]:
+        return self.steps(range(len(self)))
 
-    def places(self, numbers: range) -> Iterator[Place]:
-        """The links of these numbers."""
-        return (self._place(number) for number in numbers)
+    def steps(self, numbers: range) -> Iterator[ChainStep]:
+        """The batches of these numbers."""
+        return (self._step(number) for number in numbers)
 
     @functools.cached_property
     def begins(self) -> int:
-        """Number of the first link that codes the latents of all groups."""
+        """Number of the first batch that codes the latents of all groups."""
         return sum(self._partial)
 
     @functools.cached_property
     def _partial(self) -> list[int]:
-        """Tiles of each segment that are in partial links."""
+        """Tiles of each segment that are in partial batches."""
         found, left = [], sum(self.partial)
         for run in self.segments:
             found.append(min(left, run.count - run.classical))
@@ -75,13 +75,13 @@ class Chain:
 
     @functools.cached_property
     def _after(self) -> list[int]:
-        """The first tile of each segment that is in no partial link."""
+        """The first tile of each segment that is in no partial batch."""
         pairs = zip(self.segments, self._partial, strict=True)
         return [run.classical + tiles for run, tiles in pairs]
 
     @functools.cached_property
     def _growing(self) -> list[tuple[int, int, int]]:
-        """Segment, first tile and end of the links between the partial and the whole ones."""
+        """Segment, first tile and end of the batches between the partial and the whole ones."""
         found: list[tuple[int, int, int]] = []
         done = 0
         for segment, (run, begin) in enumerate(zip(self.segments, self._after, strict=True)):
@@ -97,7 +97,7 @@ class Chain:
 
     @functools.cached_property
     def _whole(self) -> list[int]:
-        """The first tile of each segment that lies in a link of a whole batch."""
+        """The first tile of each segment that lies in a batch of a whole batch."""
         found = list(self._after)
         for segment, _, end in self._growing:
             found[segment] = end
@@ -105,11 +105,11 @@ class Chain:
 
     @functools.cached_property
     def _lengths(self) -> list[int]:
-        """Links of a whole batch in each segment."""
+        """Batches of a whole batch in each segment."""
         pairs = zip(self.segments, self._whole, strict=True)
         return [-(-(run.count - begin) // self.batch) for run, begin in pairs]
 
-    def _place(self, number: int) -> Place:
+    def _step(self, number: int) -> ChainStep:
         coded = None
         if number < self.begins:
             ends = itertools.accumulate(self.partial)
@@ -126,8 +126,10 @@ class Chain:
         run = self.segments[segment]
         index = (self.chunk << 32) + number
         extents = run.layout.extents(range(begin, end))
-        link = Link(end - begin, run.height, run.width, self.seed, index, run.gray, coded, extents)
-        return Place(segment, slice(begin, end), link)
+        batch = Batch(
+            end - begin, run.height, run.width, self.seed, index, run.gray, coded, extents
+        )
+        return ChainStep(segment, slice(begin, end), batch)
 
 
 def _locate(lengths: list[int], number: int) -> tuple[int, int]:

@@ -2,7 +2,7 @@
 
 From the bottom: the payload, then all tiles if a classical lossless code makes them smallest (in
 files of version 2 as many first ones as a chain needs), then, only where nothing useful is left,
-pseudo-random filler; links of few groups may follow (see `chain`). All of it is whitened with the
+pseudo-random filler; batches of few groups may follow (see `chain`). All of it is whitened with the
 file's seed: q must find bits that look uniform, or the latents would not follow it.
 """
 

@@ -1,4 +1,4 @@
-"""The latents of a link, group by group: their grid, their codecs under prior and posterior.
+"""The latents of a batch, group by group: their grid, their codecs under prior and posterior.
 
 Where q has a width of its own that does not depend on x, the grid has that width, in units of 1,
 wherever p is wide or narrow; a prior much narrower than the grid then tells k for next to nothing.
@@ -15,7 +15,7 @@ from bitsback.ans import codecs
 from bitsback.ans.message import Message
 from bitsback.tables import latent_grid, tables
 
-from .batch import Link
+from .batch import Batch
 from .model import Group, Model, State
 
 _FINE = -48  # 16 log2 of an eighth
@@ -71,29 +71,29 @@ class Latents:
         return latent_grid.latent(self.origin, self.log_width, self.complete(k), self.dither)
 
 
-def prepare(link: Link, index: int, group: Group, p: latent_grid.Gaussian) -> Latents:
+def prepare(batch: Batch, index: int, group: Group, p: latent_grid.Gaussian) -> Latents:
     """The grid of a group: dither and latents that are not coded come from the seed."""
-    shape, origin, width, seed = p.mean.shape, p, 0, link.seed
-    noise = (1 if link.alike else shape[0], *shape[1:])
+    shape, origin, width, seed = p.mean.shape, p, 0, batch.seed
+    noise = (1 if batch.shared_dither else shape[0], *shape[1:])
     coded = group.log_width != latent_grid.NIL
-    if link.coded is not None and index not in link.coded:
+    if batch.coded is not None and index not in batch.coded:
         coded = np.zeros(shape[1], np.bool_)
-        if link.variance == 0:
+        if batch.variance == 0:
             middle = np.full(shape, latent_grid.MIDDLE)
             return Latents(group, p, p, middle, coded, np.zeros(shape, np.int64))
-        narrower = math.floor(latent_grid.STEPS / 2 * math.log2(link.variance) + 0.5)
+        narrower = math.floor(latent_grid.STEPS / 2 * math.log2(batch.variance) + 0.5)
         # Fine, as the dither adds a twelfth of the grid's width squared to the variance.
-        width, seed = _FINE, link.drawn_seed
+        width, seed = _FINE, batch.drawn_seed
         origin = latent_grid.Gaussian(
             p.mean, p.log_scale + narrower + latent_grid.PER_WIDTH * width
         )
-    elif group.certain:
+    elif group.constant_width:
         origin = latent_grid.Gaussian(p.mean, np.where(coded[:, None, None], 0, p.log_scale))
-    dither = latent_grid.dither(seed, link.index, index, noise)
+    dither = latent_grid.dither(seed, batch.index, index, noise)
     if coded.all():
         drawn = np.empty((shape[0], 0, *shape[2:]), np.int64)
     else:
-        cf = latent_grid.nil_cf(seed, link.index, index, noise)[:, ~coded]
+        cf = latent_grid.nil_cf(seed, batch.index, index, noise)[:, ~coded]
         rows = latent_grid.prior_rows(np.full((1, 1, 1), width), dither[:, ~coded])
         found = tables.find(tables.prior_table(), rows, cf) + tables.FIRST
         drawn = np.broadcast_to(found, (shape[0], *found.shape[1:]))
@@ -110,21 +110,21 @@ class Posterior:
     latents: Latents
 
     @property
-    def certain(self) -> np.ndarray:
+    def nearest(self) -> np.ndarray:
         """k where q is uniform of the grid's width."""
         on = self.latents
         return on.of_coded(latent_grid.nearest(self.q, on.origin, on.log_width, on.dither))
 
     def pop(self, message: Message, masks: np.random.Philox) -> np.ndarray:
         """Take k off the message."""
-        if self.latents.group.certain:
-            return self.certain
+        if self.latents.group.constant_width:
+            return self.nearest
         column: np.ndarray = self._codec(message, masks).pop(message)[1]
         return self.base + column + tables.FIRST
 
     def push(self, message: Message, k: np.ndarray, masks: np.random.Philox) -> None:
         """Give k's bits back to the message."""
-        if self.latents.group.certain:
+        if self.latents.group.constant_width:
             return
         self._codec(message, masks).push(message, k - self.base - tables.FIRST)
 
@@ -139,13 +139,13 @@ class Posterior:
         return codecs.categorical(tables.posterior_table(), self.rows, tables.PRECISION, mask)
 
 
-def masks_of(link: Link, index: int) -> np.random.Philox:
-    """The seed's stream of masks for a group of a link."""
-    return np.random.Philox(key=link.seed, counter=[0, 2, index, link.index])
+def masks_of(batch: Batch, index: int) -> np.random.Philox:
+    """The seed's stream of masks for a group of a batch."""
+    return np.random.Philox(key=batch.seed, counter=[0, 2, index, batch.index])
 
 
 def posteriors(
-    model: Model, link: Link, x: np.ndarray
+    model: Model, batch: Batch, x: np.ndarray
 ) -> Callable[[int, State, Latents], Posterior]:
     """The posteriors of the groups, given images x, to be asked for in their order.
 
@@ -156,7 +156,7 @@ def posteriors(
         index
         for index, group in enumerate(model.groups)
         if (group.log_width != latent_grid.NIL).any()
-        and (link.coded is None or index in link.coded)
+        and (batch.coded is None or index in batch.coded)
     ]
     needed = max(coded, default=-1) + 1
     memory = model.observe(x) if needed else None
@@ -166,7 +166,7 @@ def posteriors(
         if index >= needed:
             return Posterior(latents.nothing, latents.nothing, latents.p, latents)
         q, memory = model.posterior(index, memory, state, latents.p)
-        if latents.group.certain:
+        if latents.group.constant_width:
             return Posterior(latents.nothing, latents.nothing, q, latents)
         rows, base = latent_grid.posterior_rows(q, latents.p, latents.log_width, latents.dither)
         return Posterior(latents.of_coded(rows), latents.of_coded(base), q, latents)

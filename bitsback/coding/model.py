@@ -28,15 +28,16 @@ class Group:
     """Latents coded together: step t (from 1), layer (from 1), and their grid.
 
     Args:
-        log_width: (C,) int, 16 log2(delta) of every channel, or `grid.NIL` where it is not coded.
-        certain: whether q is uniform of the grid's width, so that nothing is popped under it; delta
-            is then in units of 1, not of the prior's sigma.
+        log_width: (C,) int, 16 log2(delta) of every channel, or `latent_grid.NIL` where it is not
+            coded.
+        constant_width: whether q is uniform of the grid's width, so that nothing is popped under
+            it; delta is then in units of 1, not of the prior's sigma.
     """
 
     step: int
     layer: int
     log_width: np.ndarray
-    certain: bool = False
+    constant_width: bool = False
 
 
 class Likelihood(Protocol):
@@ -109,7 +110,7 @@ class LoadedModel:
         channels: colour channels of its images, 1 or 3.
         binary: whether its pixels are 0 or 1.
         tiles: sides of the square tiles that it codes, in pixels, the smallest first.
-        batch: tiles per link of the chain, by default, if they are of the largest size.
+        batch: tiles per batch of the chain, by default, if they are of the largest size.
         multiple: the network takes images whose sides are multiples of this.
     """
 
@@ -123,9 +124,9 @@ class LoadedModel:
     multiple: int
 
     @property
-    def certain(self) -> bool:
+    def constant_width(self) -> bool:
         """Whether its posteriors' widths are constants: its latents can be stored alone."""
-        return all(group.certain for group in self.model.groups)
+        return all(group.constant_width for group in self.model.groups)
 
 
 def check_weights(loaded: LoadedModel, sha256: bytes, who: str, name: str | None = None) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 
 from bitsback.tables import latent_grid
 
-from .bits_back import GroupCost, LinkCost
+from .bits_back import BatchCost, GroupCost
 
 LN2 = math.log(2.0)
 
@@ -54,8 +54,8 @@ class GroupRate:
 
 
 @dataclasses.dataclass(frozen=True)
-class LinkRate:
-    """One link of the chain: its images, net and KL-based bits, and what rounding may add."""
+class BatchRate:
+    """One batch of the chain: its images, net and KL-based bits, and what rounding may add."""
 
     images: int
     net_bits: float
@@ -70,7 +70,7 @@ class Check:
     Args:
         passed: |mean difference| <= Z_LIMIT standard errors + bound.
         difference_bits: mean of net minus KL-based, bits per tile of the chain.
-        standard_error_bits: of that mean, from the scatter over links.
+        standard_error_bits: of that mean, from the scatter over batches.
         bound_bits: what rounding may add, bits per tile of the chain.
         z: the difference beyond the bound in standard errors.
     """
@@ -101,9 +101,9 @@ class RateReport:
         chained_dims: values of the images in those tiles.
         likelihood_bits: what pushing the images added to the message.
         steps: the latents' bits by step and layer.
-        links: by link of the chain.
+        batches: by batch of the chain.
         payload_bits, first_bits, filler_bits: what the initial bits consist of; first_bits are
-            those of links that do not code all groups, or of tiles in a classical code.
+            those of batches that do not code all groups, or of tiles in a classical code.
         header_bits: of the headers and checksums of file and chunks.
         head_bits: of the stacks' last heads and of rounding to whole words.
     """
@@ -114,7 +114,7 @@ class RateReport:
     chained_dims: int
     likelihood_bits: float
     steps: tuple[GroupRate, ...]
-    links: tuple[LinkRate, ...]
+    batches: tuple[BatchRate, ...]
     payload_bits: int
     first_bits: float
     filler_bits: int
@@ -124,12 +124,12 @@ class RateReport:
     @property
     def net_bits(self) -> float:
         """Bits that the message grew by, over the whole chain."""
-        return sum(link.net_bits for link in self.links)
+        return sum(batch.net_bits for batch in self.batches)
 
     @property
     def kl_bits(self) -> float:
         """KL-based bits of the whole chain, latents and likelihood."""
-        return sum(link.kl_bits for link in self.links)
+        return sum(batch.kl_bits for batch in self.batches)
 
     @property
     def initial_bits(self) -> float:
@@ -155,19 +155,19 @@ class RateReport:
         return self.bits_per_dim(bits) * LN2 * self.dims / self.images
 
     def check(self) -> Check:
-        """Compare net with KL-based bits: a z-test over the links, plus the rounding bound.
+        """Compare net with KL-based bits: a z-test over the batches, plus the rounding bound.
 
-        A chain of few links gives the test little power; one of 100 images shows an error of a
+        A chain of few batches gives the test little power; one of 100 images shows an error of a
         fraction of a percent.
         """
-        if not self.links:
+        if not self.batches:
             return Check(True, 0.0, 0.0, 0.0, 0.0)
         count = self.chained_images
-        differences = np.array([link.net_bits - link.kl_bits for link in self.links])
+        differences = np.array([batch.net_bits - batch.kl_bits for batch in self.batches])
         mean = float(differences.sum()) / count
         error = math.sqrt(float((differences**2).sum())) / count
-        bound = sum(link.rounding_bits for link in self.links) / count
-        if len(self.links) > 1:
+        bound = sum(batch.rounding_bits for batch in self.batches) / count
+        if len(self.batches) > 1:
             centred = differences - differences.mean()
             scatter = float((centred**2).sum()) * len(centred) / (len(centred) - 1)
             error = math.sqrt(scatter) / count
@@ -227,7 +227,7 @@ class RateReport:
 
 def group_kl_bits(cost: GroupCost) -> float:
     """KL(q || p) of a group on its grid, bits; where q is certain, the cost of its one k."""
-    if cost.group.certain:
+    if cost.group.constant_width:
         return cost.pushed
     return float(latent_grid.kl_bits(*cost.rows).sum())
 
@@ -250,7 +250,7 @@ def join(reports: Sequence[RateReport], header_bits: int) -> RateReport:
         chained_dims=sum(r.chained_dims for r in reports),
         likelihood_bits=sum(r.likelihood_bits for r in reports),
         steps=tuple(groups.values()),
-        links=tuple(link for r in reports for link in r.links),
+        batches=tuple(batch for r in reports for batch in r.batches),
         payload_bits=sum(r.payload_bits for r in reports),
         first_bits=sum(r.first_bits for r in reports),
         filler_bits=sum(r.filler_bits for r in reports),
@@ -272,15 +272,15 @@ def _add_group(groups: dict[tuple[int, int], GroupRate], more: GroupRate) -> Non
 
 
 class Tally:
-    """Adds up the costs of links as they are coded."""
+    """Adds up the costs of batches as they are coded."""
 
     def __init__(self) -> None:
-        self.links: list[LinkRate] = []
+        self.batches: list[BatchRate] = []
         self.likelihood_bits = 0.0
         self.groups: dict[tuple[int, int], GroupRate] = {}
 
-    def add(self, cost: LinkCost, dims: int) -> None:
-        """Count a link whose images have `dims` values in all."""
+    def add(self, cost: BatchCost, dims: int) -> None:
+        """Count a batch whose images have `dims` values in all."""
         kl = cost.expected_likelihood
         rounding = rounding_bits(dims, cost.expected_likelihood)
         for group in cost.groups:
@@ -293,14 +293,14 @@ class Tally:
                 GroupRate(*key, group.popped, group.pushed, on_grid, group.continuous_kl),
             )
         self.likelihood_bits += cost.likelihood
-        self.links.append(LinkRate(cost.images, cost.net, kl, rounding))
+        self.batches.append(BatchRate(cost.images, cost.net, kl, rounding))
 
     def report(self, **known: Any) -> RateReport:
         """The report, given the fields that only the file's writer knows."""
         return RateReport(
-            chained_images=sum(link.images for link in self.links),
+            chained_images=sum(batch.images for batch in self.batches),
             likelihood_bits=self.likelihood_bits,
             steps=tuple(self.groups.values()),
-            links=tuple(self.links),
+            batches=tuple(self.batches),
             **known,
         )

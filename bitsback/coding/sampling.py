@@ -14,7 +14,7 @@ from bitsback.images.classical import mosaic
 from bitsback.progress import Progress
 
 from . import bits_back
-from .batch import Link
+from .batch import Batch
 from .chain import Chain
 from .model import LoadedModel
 
@@ -42,19 +42,19 @@ def sample(
         raise InputError(f"the number of samples must lie between 1 and {LARGEST}")
     side, found = loaded.tiles[0], []
     run = Segment(count, side, side, loaded.channels, gray=False, classical=0)
-    for place in Chain((run,), loaded.batch, seed):
-        found.append(_draw(loaded, place.link, seed, place.where.start))
+    for step in Chain((run,), loaded.batch, seed):
+        found.append(_draw(loaded, step.batch, seed, step.where.start))
         if progress is not None:
-            progress(place.where.stop, count)
+            progress(step.where.stop, count)
     return np.concatenate(found).transpose(0, 2, 3, 1)
 
 
-def _draw(loaded: LoadedModel, link: Link, seed: int, first: int) -> np.ndarray:
+def _draw(loaded: LoadedModel, batch: Batch, seed: int, first: int) -> np.ndarray:
     words = 1 << 14
     while True:
         message = Message.random(DEFAULT_HEADS, words, seed + (first << 32))
         try:
-            return bits_back.draw(message, loaded.model, link)[1]
+            return bits_back.draw(message, loaded.model, batch)[1]
         except EmptyMessageError:
             words *= 4
 

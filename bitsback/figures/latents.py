@@ -6,7 +6,7 @@ import numpy as np
 
 from bitsback.ans.message import DEFAULT_HEADS, Message
 from bitsback.coding import sampling
-from bitsback.coding.batch import Link
+from bitsback.coding.batch import Batch
 from bitsback.coding.bits_back import encode, walk
 from bitsback.coding.latents import Latents, masks_of, posteriors
 from bitsback.coding.model import LoadedModel, State
@@ -46,14 +46,14 @@ def from_first(
     model = loaded.model
     chosen = frozenset(i for i, group in enumerate(model.groups) if group.step <= steps)
     count, _, height, width = x.shape
-    link = Link(count, height, width, seed, 0, coded=chosen, variance=variance, drawn_seed=seed)
-    ask = posteriors(model, link, x)
+    batch = Batch(count, height, width, seed, 0, coded=chosen, variance=variance, drawn_seed=seed)
+    ask = posteriors(model, batch, x)
     message = Message.random(DEFAULT_HEADS, _WORDS, seed)
 
     def choose(index: int, state: State, latents: Latents) -> np.ndarray:
-        return ask(index, state, latents).pop(message, masks_of(link, index))
+        return ask(index, state, latents).pop(message, masks_of(batch, index))
 
-    _, state = walk(model, link, choose)
+    _, state = walk(model, batch, choose)
     return model.image(state).transpose(0, 2, 3, 1)
 
 
@@ -67,8 +67,8 @@ def samples(loaded: LoadedModel, count: int, seed: int = 0) -> np.ndarray:
         drawn = sampling.sample(loaded, count, seed)
         return drawn * np.uint8(255) if loaded.binary else drawn
     side = loaded.tiles[0]
-    link = Link(count, side, side, seed, 0, coded=frozenset(), variance=1.0, drawn_seed=seed)
-    state = regions.generated(loaded.model, link, {})
+    batch = Batch(count, side, side, seed, 0, coded=frozenset(), variance=1.0, drawn_seed=seed)
+    state = regions.generated(loaded.model, batch, {})
     return loaded.model.image(state).transpose(0, 2, 3, 1)
 
 
@@ -91,7 +91,7 @@ def information(images: np.ndarray, loaded: LoadedModel) -> Information:
     x = np.ascontiguousarray(coder.widened(images, loaded).transpose(0, 3, 1, 2))
     count, _, height, width = x.shape
     message = Message.random(DEFAULT_HEADS, _WORDS, 0)
-    cost = encode(message, loaded.model, Link(count, height, width, 0, 0), x)
+    cost = encode(message, loaded.model, Batch(count, height, width, 0, 0), x)
     groups = loaded.model.groups
     return Information(
         tuple(group.step for group in groups),

@@ -12,7 +12,7 @@ The head; numbers are LEB128 unless a size is given:
     payload_bytes: bytes of the payload at the bottom of the stack
     classical_bytes: bytes of tiles in a classical code, which lie above it
     filler_bytes: bytes of pseudo-random filler above that
-    n, then n numbers: links of the chain that code the latents of 0, 1, 2, ... groups; they come
+    n, then n numbers: batches of the chain that code the latents of 0, 1, 2, ... groups; they come
         first, on one head
     BLAKE2b, 8-byte digest, of all decoded tiles' bytes in coding order, then of the payload
     the number of segments, then for each segment, in coding order:

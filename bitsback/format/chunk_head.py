@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from bitsback.errors import FormatError
 from bitsback.tiles.padding import ImageRun, Layout, tiles_of
 
-# What a link's values may come to, so that a forged batch cannot fill the memory; a batch of one
+# What a batch's values may come to, so that a forged batch cannot fill the memory; a batch of one
 # tile is always allowed.
-MAX_LINK_VALUES = 1 << 20
+MAX_BATCH_VALUES = 1 << 20
 
 # Pixels that any chunk may have, and how many more for every byte of its message: a short file
 # must not fill the memory. Where a code is smaller still, filler makes up for it.
@@ -55,7 +55,7 @@ class ChunkHead:
         payload_bytes: at the bottom of the stack.
         classical_bytes: of tiles in a classical code, above that.
         filler_bytes: of pseudo-random filler above that.
-        partial: links of the chain that code the latents of 0, 1, 2, ... groups and lie on one
+        partial: batches of the chain that code the latents of 0, 1, 2, ... groups and lie on one
             head, before those of all groups.
         pixels_checksum: BLAKE2b of all decoded tiles' bytes in coding order, then of the payload.
     """
@@ -71,8 +71,8 @@ class ChunkHead:
     pixels_checksum: bytes
 
 
-def link_values(batch: int, segment: Segment) -> int:
-    """Values that a link of `batch` tiles has in the network: gray tiles are taken as colour."""
+def batch_values(batch: int, segment: Segment) -> int:
+    """Values that a batch of `batch` tiles has in the network: gray tiles are taken as colour."""
     values = segment.height * segment.width * segment.channels * (3 if segment.gray else 1)
     return min(batch, segment.count) * values
 
@@ -93,8 +93,8 @@ def check_limits(head: ChunkHead, message_bytes: int) -> None:
         raise FormatError("it has an empty batch or no heads, or too many")
     if not head.segments:
         raise FormatError("it has no tiles")
-    if any(not 0 <= links < 2**32 for links in head.partial):
-        raise FormatError("it has too many links of few groups")
+    if any(not 0 <= batches < 2**32 for batches in head.partial):
+        raise FormatError("it has too many batches of few groups")
     for s in head.segments:
         sizes = s.count < 2**32 and max(s.height, s.width) < 2**16 and s.channels < 2**7
         if min(s.count, s.height, s.width, s.channels) < 1 or not sizes:
@@ -105,7 +105,7 @@ def check_limits(head: ChunkHead, message_bytes: int) -> None:
             raise FormatError("it has images without pixels, or with too many")
         if s.images and tiles_of(s.images, s.height, s.width) != s.count:
             raise FormatError("it has other tiles than its images need")
-        if head.batch > 1 and link_values(head.batch, s) > MAX_LINK_VALUES:
+        if head.batch > 1 and batch_values(head.batch, s) > MAX_BATCH_VALUES:
             raise FormatError("it has more tiles side by side than are allowed")
     if message_bytes < fewest_bytes(head.segments):
         raise FormatError("it promises more pixels than it can hold")

@@ -43,7 +43,7 @@ _WHOSE = "the file's header"
 
 
 @dataclass(frozen=True)
-class Entry:
+class ChunkEntry:
     """A chunk in the index: its images, and its size in bytes."""
 
     images: int
@@ -65,7 +65,7 @@ class Header:
     model_sha256: bytes
     tables_sha256: bytes
     seed: int
-    chunks: tuple[Entry, ...]
+    chunks: tuple[ChunkEntry, ...]
     format_version: int = VERSION
 
     @property
@@ -176,7 +176,7 @@ def _read_body(body: bytes) -> Header:
             f"{version2.VERSION} to {VERSION}"
         )
     name, model_sha, tables_sha, seed, entries = fields
-    chunks = tuple(itertools.starmap(Entry, entries))
+    chunks = tuple(itertools.starmap(ChunkEntry, entries))
     return Header(name, model_sha, tables_sha, seed, chunks, version)
 
 

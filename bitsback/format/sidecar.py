@@ -22,10 +22,10 @@ from bitsback.errors import FormatError
 from . import varint
 
 LOW, EXIF, ICC, XMP = b"LOW_", b"EXIF", b"ICCP", b"XMP_"
-PIXELS, PICTURE, FILE = b"IDAT", b"PIC_", b"FILE"
+PIXELS, IMAGE, FILE = b"IDAT", b"PIC_", b"FILE"
 
 Record = tuple[bytes, bytes]
-_WHOSE = "what lies beside the images"
+_WHOSE = "the images' sidecars"
 
 
 def pack(records: Iterable[Record]) -> bytes:
@@ -69,7 +69,7 @@ def unpack_file(data: bytes) -> tuple[str, bytes]:
 
 
 def pack_all(of_images: Sequence[bytes]) -> bytes:
-    """What lies beside all images; b"" where nothing does."""
+    """All sidecars; b"" where nothing does."""
     if not any(of_images):
         return b""
     return b"".join(varint.pack(len(data)) + data for data in of_images)

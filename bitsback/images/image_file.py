@@ -133,7 +133,7 @@ def full_depth(pixels: NDArray[np.uint8], mode: str, data: bytes) -> NDArray[Any
     """The levels of an image: (H, W, 1) uint16 of mode `DEEP`, the pixels themselves otherwise.
 
     Args:
-        data: what lies beside it.
+        data: its sidecar.
 
     Raises:
         FormatError: it lacks its low bits, or they are damaged.
@@ -156,11 +156,11 @@ def write_image(
         pixels: (H, W, C) uint8; for mode "1" any value but 0 is a 1.
         mode: a key of `CHANNELS`.
         suffix: of the file's name; it says which format to write.
-        data: what lies beside it, as bytes.
+        data: its sidecar, as bytes.
 
     Raises:
         InputError: the suffix is of no format that keeps these pixels, this mode, or the rest.
-        FormatError: what lies beside it is damaged.
+        FormatError: its sidecar is damaged.
     """
     check_suffix(suffix, mode)
     kind, _, options = _WRITE[suffix.lower()]
@@ -169,7 +169,7 @@ def write_image(
         image = Image.fromarray(values[:, :, 0] != 0)
     else:
         image = Image.fromarray(values[:, :, 0] if values.shape[2] == 1 else values)
-    others = (sidecar.LOW, sidecar.PICTURE, sidecar.FILE)
+    others = (sidecar.LOW, sidecar.IMAGE, sidecar.FILE)
     records = [record for record in sidecar.unpack(data) if record[0] not in others]
     if not can_hold(suffix, mode, {record[0] for record in records}):
         raise InputError(
@@ -195,7 +195,7 @@ def write_image(
 
 
 def check_beside(image: Decoded, suffix: str) -> None:
-    """Raise InputError unless what lies beside an image can be written again.
+    """Raise InputError unless an image's sidecar can be written again.
 
     Args:
         suffix: of the file that is to hold it.

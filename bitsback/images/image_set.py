@@ -49,7 +49,7 @@ class ImageSet:
         binary: whether all have one channel that holds only 0 and 1.
         manifest: how to rebuild the source (see the module).
         extra: the other arrays of an .npz, serialised; b"" if none.
-        beside: of files, what each image has beside its 8-bit values (see
+        sidecars: of files, what each image has beside its 8-bit values (see
             `bitsback.format.sidecar`); None if nothing.
     """
 
@@ -57,17 +57,17 @@ class ImageSet:
     binary: bool
     manifest: dict[str, Any]
     extra: bytes = b""
-    beside: Sequence[bytes] | None = None
+    sidecars: Sequence[bytes] | None = None
 
     @property
-    def each_beside(self) -> Sequence[bytes]:
-        """What lies beside each image; b"" for nothing."""
-        return [b""] * len(self.pixels) if self.beside is None else self.beside
+    def each_sidecar(self) -> Sequence[bytes]:
+        """Each image's sidecar; b"" for nothing."""
+        return [b""] * len(self.pixels) if self.sidecars is None else self.sidecars
 
     @property
     def packed(self) -> bytes:
-        """What the payload holds beside the manifest: `extra`, or what lies beside the images."""
-        return self.extra if self.beside is None else pack_all(self.beside)
+        """What the payload holds beside the manifest: `extra`, or the images' sidecars."""
+        return self.extra if self.sidecars is None else pack_all(self.sidecars)
 
 
 def from_array(array: NDArray[Any]) -> ImageSet:
@@ -130,7 +130,7 @@ def levels(images: ImageSet) -> list[NDArray[Any]]:
         FormatError: the low bits of one are damaged.
     """
     modes = images.manifest["modes"]
-    together = zip(images.pixels, modes, images.each_beside, strict=True)
+    together = zip(images.pixels, modes, images.each_sidecar, strict=True)
     return [full_depth(*each) for each in together]
 
 
@@ -153,16 +153,16 @@ def to_stack(images: ImageSet) -> NDArray[Any]:
 def part(images: ImageSet, begin: int, end: int) -> ImageSet:
     """Images begin..end - 1 as a set of their own; the other arrays go with the first."""
     pixels = images.pixels[begin:end]
-    beside = None if images.beside is None else images.beside[begin:end]
+    sidecars = None if images.sidecars is None else images.sidecars[begin:end]
     if len(pixels) == len(images.pixels):
-        return dataclasses.replace(images, pixels=pixels, beside=beside)
+        return dataclasses.replace(images, pixels=pixels, sidecars=sidecars)
     manifest = dict(images.manifest)
     if manifest["kind"] in ("array", "npz"):
         manifest["shape"] = [len(pixels), *manifest["shape"][1:]]
     else:
         for field in ("names", "modes", "shapes"):
             manifest[field] = manifest[field][begin:end]
-    return ImageSet(pixels, images.binary, manifest, b"" if begin else images.extra, beside)
+    return ImageSet(pixels, images.binary, manifest, b"" if begin else images.extra, sidecars)
 
 
 def picked(images: ImageSet, numbers: Sequence[int]) -> ImageSet:
@@ -177,8 +177,8 @@ def picked(images: ImageSet, numbers: Sequence[int]) -> ImageSet:
     else:
         for field in ("names", "modes", "shapes"):
             manifest[field] = [manifest[field][number] for number in numbers]
-    beside = None if images.beside is None else [images.beside[number] for number in numbers]
-    return ImageSet(pixels, images.binary, manifest, beside=beside)
+    sidecars = None if images.sidecars is None else [images.sidecars[number] for number in numbers]
+    return ImageSet(pixels, images.binary, manifest, sidecars=sidecars)
 
 
 def first_images(images: ImageSet, count: int) -> ImageSet:
@@ -187,7 +187,7 @@ def first_images(images: ImageSet, count: int) -> ImageSet:
     manifest = dict(found.manifest)
     if manifest["kind"] == "npz":
         manifest = array_manifest(np.dtype(manifest["dtype"]), manifest["shape"])
-    return ImageSet(found.pixels, found.binary, manifest, beside=found.beside)
+    return ImageSet(found.pixels, found.binary, manifest, sidecars=found.sidecars)
 
 
 def image_sizes(manifest: dict[str, Any]) -> NDArray[np.int64]:

@@ -21,7 +21,7 @@ from bitsback.coding.model import LoadedModel
 from bitsback.errors import FormatError, InputError, ModelError
 
 from . import regions, stack
-from .container import LARGEST, Header, link_size, model_bits, pack, unpack
+from .container import LARGEST, LossyHeader, batch_size, model_bits, pack, unpack
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Coded:
     """The latents of one image: for every group that may be stored its rows and columns.
 
     Args:
-        rows, columns: of the prior's table, for each area of the image and each group,
+        rows, columns: of the prior's table, for each region of the image and each group,
             (C, h, w), uint16 and uint8.
         bits: -log2 p of the columns, for each group: what the KL of a constant posterior is.
     """
@@ -80,7 +80,7 @@ def check_model(loaded: LoadedModel) -> None:
     Raises:
         ModelError: they cannot.
     """
-    if not loaded.certain:
+    if not loaded.constant_width:
         raise ModelError(
             f"model {loaded.name!r} cannot store latents alone: its posterior's width depends on "
             "the image, and bits that it takes could not be given back; use a photo-beta model"
@@ -100,7 +100,7 @@ def analyse(images: np.ndarray, loaded: LoadedModel, high: bool = False) -> list
         raise InputError(f"a lossy file holds an image of at most {LARGEST} pixels")
     if high and regions.layers_of(loaded.model) < 2:
         raise InputError(f"model {loaded.name!r} has one layer: there is no higher one to store")
-    together = link_size(*images.shape[1:3])
+    together = batch_size(*images.shape[1:3])
     found: list[Coded] = []
     for begin in range(0, len(images), together):
         some = images[begin : begin + together]
@@ -138,7 +138,7 @@ def write(
     height, width, channels = shape
     first = regions.first_groups(loaded.model, steps, high)
     promised = sum(float(image.bits[:first].sum()) for image in coded)
-    header = Header(
+    header = LossyHeader(
         model=model_bits(loaded.sha256),
         steps=steps,
         high=high,
@@ -148,12 +148,12 @@ def write(
         images=len(coded) if bare else None,
     ).with_heads_for(promised)
     message = stack.empty(header.heads)
-    for link in reversed(list(header.links)):
-        some = [coded[number] for number in link]
-        for area in reversed(range(len(some[0].rows))):
+    for batch in reversed(list(header.batches)):
+        some = [coded[number] for number in batch]
+        for region in reversed(range(len(some[0].rows))):
             for group in reversed(range(first)):
                 rows, columns = (
-                    np.stack([of(image)[area][group] for image in some])
+                    np.stack([of(image)[region][group] for image in some])
                     for of in (attrgetter("rows"), attrgetter("columns"))
                 )
                 stack.push(message, rows.astype(np.int64), columns)
@@ -232,13 +232,15 @@ def decode(data: bytes, loaded: LoadedModel, variance: float = 1.0, seed: int = 
     if header.steps > regions.steps_of(loaded) or (header.high and one_layer):
         raise FormatError("the file stores latents that its model does not have")
     message = stack.from_bytes(code, header.heads)
-    parts = [_decode(header, len(link), message, loaded, variance, seed) for link in header.links]
+    parts = [
+        _decode(header, len(batch), message, loaded, variance, seed) for batch in header.batches
+    ]
     stack.check_end(message)
     return np.concatenate(parts)
 
 
 def _decode(
-    header: Header,
+    header: LossyHeader,
     count: int,
     message: Message,
     loaded: LoadedModel,
@@ -248,8 +250,8 @@ def _decode(
     height, width = header.height, header.width
     x = np.empty((count, height, width, loaded.channels), np.uint8)
     for number, (rows, columns) in enumerate(regions.parts_of(height, width)):
-        area = x[:, rows, columns]
-        area[:] = regions.decode(header, message, area.shape, loaded, number, variance, seed)
+        region = x[:, rows, columns]
+        region[:] = regions.decode(header, message, region.shape, loaded, number, variance, seed)
     if not header.gray:
         return x
     total = x.astype(np.uint16).sum(3, keepdims=True)

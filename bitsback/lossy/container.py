@@ -19,9 +19,9 @@ If the images have 65,536 pixels or more in all, the last byte before the stack 
 
     1 byte  log2 of the number of the stack's heads, at most 12; they are one elsewhere
 
-On the stack, from its top: the images in links of min(64, 2**18 // (height * width)), but at
-least one; of a link one area after another (see bitsback.lossy.areas); of an area one group of
-latents after another, of all images of the link.
+On the stack, from its top: the images in batches of min(64, 2**18 // (height * width)), but at
+least one; of a batch one region after another (see bitsback.lossy.regions); of a region one
+group of latents after another, of all images of the batch.
 
 There is no checksum: a stack that was altered or cut short does not end empty (but for one in some
 16 million).
@@ -45,7 +45,7 @@ LARGEST = 1 << 25  # pixels: 33 million, whose latents are decoded at once
 
 
 @dataclass(frozen=True)
-class Header:
+class LossyHeader:
     """What a lossy file says of itself.
 
     Args:
@@ -72,9 +72,9 @@ class Header:
         return 1 if self.images is None else self.images
 
     @property
-    def links(self) -> Iterator[range]:
+    def batches(self) -> Iterator[range]:
         """Numbers of the images whose latents are coded together."""
-        size = link_size(self.height, self.width)
+        size = batch_size(self.height, self.width)
         return (range(i, min(i + size, self.count)) for i in range(0, self.count, size))
 
     @property
@@ -87,14 +87,14 @@ class Header:
         """Whether there may be more heads than one."""
         return self.count * self.height * self.width >= _ONE_HEAD
 
-    def with_heads_for(self, bits: float) -> "Header":
+    def with_heads_for(self, bits: float) -> "LossyHeader":
         """The same, with as many heads as suit so much information."""
         wanted = int(bits / 8 / _BYTES_PER_HEAD).bit_length() - 1
         return replace(self, log_heads=min(max(0, wanted), _MOST_HEADS) if self.large else 0)
 
 
-def link_size(height: int, width: int) -> int:
-    """The most images of a size in a link."""
+def batch_size(height: int, width: int) -> int:
+    """The most images of a size in a batch."""
     return min(_LINK, max(1, _LINK_PIXELS // (height * width)))
 
 
@@ -103,7 +103,7 @@ def model_bits(sha256: bytes) -> int:
     return int.from_bytes(sha256[:2], "big") >> 16 - MODEL_BITS
 
 
-def pack(header: Header) -> bytes:
+def pack(header: LossyHeader) -> bytes:
     """The bytes of a file before its stack."""
     square = header.height == header.width
     bits = _PICTURE if header.images is None else _SET
@@ -121,7 +121,7 @@ def pack(header: Header) -> bytes:
     return found + bytes([header.log_heads]) if header.large else found
 
 
-def unpack(data: bytes) -> tuple[Header, bytes]:
+def unpack(data: bytes) -> tuple[LossyHeader, bytes]:
     """Inverse of `pack`, and the stack.
 
     Raises:
@@ -143,7 +143,7 @@ def unpack(data: bytes) -> tuple[Header, bytes]:
         images, place = varint.unpack(data, place, _WHOSE)
         if not 1 <= images < _MOST:
             raise FormatError(f"{_WHOSE} tells {images} images")
-    header = Header(
+    header = LossyHeader(
         model=bits & (1 << MODEL_BITS) - 1,
         steps=(bits >> MODEL_BITS & 63) + 1,
         high=bool(bits >> 19 & 1),

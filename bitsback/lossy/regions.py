@@ -1,7 +1,7 @@
-"""The latents of an image's areas: what the network has to do with a lossy file.
+"""The latents of an image's regions: what the network has to do with a lossy file.
 
-An image is one area, but for large ones, whose memory would have no bound: these are cut into
-areas that are coded one after another, each as an image of its own.
+An image is one region, but for large ones, whose memory would have no bound: these are cut into
+regions that are coded one after another, each as an image of its own.
 """
 
 import dataclasses
@@ -11,16 +11,16 @@ from collections.abc import Sequence
 import numpy as np
 
 from bitsback.ans.message import Message
-from bitsback.coding.batch import Link
+from bitsback.coding.batch import Batch
 from bitsback.coding.bits_back import walk
 from bitsback.coding.latents import Latents, posteriors, prepare
 from bitsback.coding.model import LoadedModel, Model, State
 from bitsback.tables import tables
 
 from . import stack
-from .container import Header
+from .container import LossyHeader
 
-SIDE = 1024  # rows and columns of an area, at most
+SIDE = 1024  # rows and columns of a region, at most
 
 
 def steps_of(loaded: LoadedModel) -> int:
@@ -55,29 +55,29 @@ def parts_of(height: int, width: int) -> list[tuple[slice, slice]]:
 def analyse(
     images: np.ndarray, loaded: LoadedModel, high: bool, number: int
 ) -> tuple[list[tuple[np.ndarray, ...]], list[tuple[np.ndarray, ...]], np.ndarray]:
-    """Rows and columns of each image's groups, and their bits, (N, groups), of one area."""
+    """Rows and columns of each image's groups, and their bits, (N, groups), of one region."""
     x = np.ascontiguousarray(_padded(images, loaded.multiple).transpose(0, 3, 1, 2))
     chosen = stored(loaded.model, high)
-    link = _link(x.shape, chosen, number)
-    ask = posteriors(loaded.model, link, x)
+    batch = _batch_of(x.shape, chosen, number)
+    ask = posteriors(loaded.model, batch, x)
     rows: list[np.ndarray] = []
     columns: list[np.ndarray] = []
     bits: list[np.ndarray] = []
 
     def choose(index: int, state: State, latents: Latents) -> np.ndarray:
-        k = ask(index, state, latents).certain
+        k = ask(index, state, latents).nearest
         if index in chosen:
             bits.append(_bits(latents.prior_rows, k - tables.FIRST))
             rows.append(latents.prior_rows.astype(np.uint16))
             columns.append((k - tables.FIRST).astype(np.uint8))
         return k
 
-    walk(loaded.model, link, choose)
+    walk(loaded.model, batch, choose)
     return list(zip(*rows, strict=True)), list(zip(*columns, strict=True)), np.stack(bits, 1)
 
 
 def decode(
-    header: Header,
+    header: LossyHeader,
     message: Message,
     shape: tuple[int, ...],
     loaded: LoadedModel,
@@ -85,11 +85,11 @@ def decode(
     variance: float,
     seed: int,
 ) -> np.ndarray:
-    """The images of one area, (N, h, w, C) uint8, their latents popped and the others drawn.
+    """The images of one region, (N, h, w, C) uint8, their latents popped and the others drawn.
 
     Args:
-        shape: (N, h, w, C) of the area.
-        number: of the area in its images.
+        shape: (N, h, w, C) of the region.
+        number: of the region in its images.
         variance, seed: of the latents that are drawn.
 
     Raises:
@@ -99,39 +99,39 @@ def decode(
     chosen = stored(loaded.model, header.high)
     chosen = chosen[: first_groups(loaded.model, header.steps, header.high)]
     sides = (-(-side // loaded.multiple) * loaded.multiple for side in (height, width))
-    link = _link((count, channels, *sides), chosen, number)
+    batch = _batch_of((count, channels, *sides), chosen, number)
 
     def popped(index: int, state: State, latents: Latents) -> np.ndarray:
         if index not in chosen:
             return latents.nothing
         return stack.pop(message, latents.prior_rows) + tables.FIRST
 
-    visits, state = walk(loaded.model, link, popped)
+    visits, state = walk(loaded.model, batch, popped)
     if variance > 0 and len(chosen) < len(visits):
-        freely = dataclasses.replace(link, variance=variance, drawn_seed=seed)
+        freely = dataclasses.replace(batch, variance=variance, drawn_seed=seed)
         known = {i: visits[i].latents.z(visits[i].k) for i in chosen}
         state = generated(loaded.model, freely, known)
     return loaded.model.image(state)[:, :, :height, :width].transpose(0, 2, 3, 1)
 
 
-def generated(model: Model, link: Link, known: dict[int, np.ndarray]) -> State:
+def generated(model: Model, batch: Batch, known: dict[int, np.ndarray]) -> State:
     """The state after all groups: known latents as they are, the others drawn from their priors.
 
     What is drawn may move the priors of what is known: so this is no walk over k.
     """
-    state = model.start(link.batch, link.height, link.width)
+    state = model.start(batch.size, batch.height, batch.width)
     for index, group in enumerate(model.groups):
         z = known.get(index)
         if z is None:
-            latents = prepare(link, index, group, model.prior(index, state))
+            latents = prepare(batch, index, group, model.prior(index, state))
             z = latents.z(latents.nothing)
         state = model.step(index, state, z)
     return state
 
 
-def _link(shape: Sequence[int], chosen: Sequence[int], number: int) -> Link:
+def _batch_of(shape: Sequence[int], chosen: Sequence[int], number: int) -> Batch:
     batch, _, height, width = shape
-    return Link(batch, height, width, 0, number, coded=frozenset(chosen), alike=True)
+    return Batch(batch, height, width, 0, number, coded=frozenset(chosen), shared_dither=True)
 
 
 def _padded(images: np.ndarray, multiple: int) -> np.ndarray:

@@ -29,7 +29,7 @@ from bitsback.images.safe_names import is_safe
 
 
 @dataclass(frozen=True)
-class Entry:
+class SourceFile:
     """A file in a folder or a tar: its name there, how to open it, and what an error calls it."""
 
     name: str
@@ -41,8 +41,8 @@ class Entry:
 class _Found:
     """Images among files, and the others: before each image, and after the last one."""
 
-    images: list[Entry] = field(default_factory=list)
-    others: list[list[Entry]] = field(default_factory=lambda: [[]])
+    images: list[SourceFile] = field(default_factory=list)
+    others: list[list[SourceFile]] = field(default_factory=lambda: [[]])
 
     def around(self, number: int) -> list[Record]:
         """The other files at an image, with a mark between those before it and those after."""
@@ -50,7 +50,7 @@ class _Found:
         before, after = self.others[number], self.others[number + 1] if last else []
         if not before and not after:
             return []
-        return [*map(_packed, before), (sidecar.PICTURE, b""), *map(_packed, after)]
+        return [*map(_packed, before), (sidecar.IMAGE, b""), *map(_packed, after)]
 
 
 def read_file(path: Path) -> ImageSet:
@@ -71,7 +71,7 @@ def read_files(paths: Sequence[Path], names: Sequence[str]) -> ImageSet:
     return _read("folder", names, lambda number: read_image(paths[number]))
 
 
-def read_entries(kind: str, entries: Iterable[Entry], title: str) -> ImageSet:
+def read_entries(kind: str, entries: Iterable[SourceFile], title: str) -> ImageSet:
     """The images among files, and the other files with them.
 
     Args:
@@ -101,7 +101,7 @@ def read_entries(kind: str, entries: Iterable[Entry], title: str) -> ImageSet:
     return _read(kind, [entry.name for entry in found.images], read, found.around, others)
 
 
-def _packed(entry: Entry) -> Record:
+def _packed(entry: SourceFile) -> Record:
     with entry.open() as file:
         return sidecar.pack_file(entry.name, file.read())
 
@@ -153,7 +153,7 @@ def _read(
 
     images = Lazy(len(names), lambda begin, end: list(map(image, range(begin, end))))
     data = Lazy(len(names), lambda begin, end: list(map(records, range(begin, end))))
-    return ImageSet(images, binary, manifest, beside=None if lonely else data)
+    return ImageSet(images, binary, manifest, sidecars=None if lonely else data)
 
 
 def _written_name(name: str, mode: str, kinds: set[bytes], taken: set[str]) -> str:

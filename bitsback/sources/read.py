@@ -19,7 +19,7 @@ from bitsback.images.image_set import ImageArray, ImageSet, array_manifest, stac
 from bitsback.images.lazy import Lazy
 
 from . import npy, tar
-from .folders import Entry, read_entries, read_file, read_files
+from .folders import SourceFile, read_entries, read_file, read_files
 
 _SCAN_VALUES = 1 << 24
 _ALONE = (".npy", ".npz", ".tar", ".zarr")
@@ -166,7 +166,7 @@ def _read_npz(path: Path) -> ImageSet:
 
 def _read_tar(path: Path) -> ImageSet:
     entries = [
-        Entry(member.name, partial(tar.read, path, member), f"{path}: {member.name}")
+        SourceFile(member.name, partial(tar.read, path, member), f"{path}: {member.name}")
         for member in tar.members(path)
     ]
     return read_entries("tar", entries, str(path))
@@ -180,7 +180,7 @@ def _read_folder(folder: Path) -> ImageSet:
         if not path.is_file():
             raise InputError(f"{path} is neither a file nor a folder, or a link to a folder")
     named = sorted((path.relative_to(folder).as_posix(), path) for path in found)
-    entries = [Entry(name, partial(_open, path), str(path)) for name, path in named]
+    entries = [SourceFile(name, partial(_open, path), str(path)) for name, path in named]
     return read_entries("folder", entries, str(folder))
 
 

@@ -174,8 +174,8 @@ def _write_npz(
 
 
 def _files(part: ImageSet) -> list[tuple[str, NDArray[np.uint8], bytes]]:
-    """Name, pixels and what lies beside them, of every file."""
-    return list(zip(part.manifest["names"], part.pixels, part.each_beside, strict=True))
+    """Name, pixels and their sidecars, of every file."""
+    return list(zip(part.manifest["names"], part.pixels, part.each_sidecar, strict=True))
 
 
 def _checked(parts: Iterator[ImageSet | Lost], kind: str) -> Iterator[ImageSet]:
@@ -203,7 +203,7 @@ def _members(parts: Iterator[ImageSet | Lost], kind: str) -> Iterator[tuple[str,
         for (name, pixels, data), mode in zip(_files(each), each.manifest["modes"], strict=True):
             records = sidecar.unpack(data)
             kinds = [kind for kind, _ in records]
-            place = kinds.index(sidecar.PICTURE) if sidecar.PICTURE in kinds else 0
+            place = kinds.index(sidecar.IMAGE) if sidecar.IMAGE in kinds else 0
             yield from _others(records[:place])
             _safe_parts(name.removeprefix("./"))
             file = io.BytesIO()

@@ -67,7 +67,7 @@ def _bits(seed: int, index: int, group: int, lane: int, count: int) -> np.ndarra
 
 
 def dither(seed: int, index: int, group: int, shape: tuple[int, ...]) -> np.ndarray:
-    """Dither d in 0..31 of a group in link `index`; u = (d + 1/2) / 32 - 1/2. int64."""
+    """Dither d in 0..31 of a group in batch `index`; u = (d + 1/2) / 32 - 1/2. int64."""
     bits = _bits(seed, index, group, 0, int(np.prod(shape)))
     return (bits % np.uint64(FRACTIONS)).astype(np.int64).reshape(shape)
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from bitsback.ans.message import Message
-from bitsback.coding.batch import Link
+from bitsback.coding.batch import Batch
 from bitsback.coding.bits_back import decode, encode
 from bitsback.errors import BitsbackError
 from bitsback.models import store
@@ -55,10 +55,10 @@ def crosses(writer: DrawModel, reader: DrawModel, x: np.ndarray) -> bool:
     """Whether images (B, C, H, W) come back, and with them the message that they were put on."""
     message = Message.random(64, WORDS, 0)
     before = message.copy()
-    link = Link(len(x), x.shape[2], x.shape[3], seed=0, index=0)
+    batch = Batch(len(x), x.shape[2], x.shape[3], seed=0, index=0)
     try:
-        encode(message, writer, link, x)
-        found = decode(message, reader, link)
+        encode(message, writer, batch, x)
+        found = decode(message, reader, batch)
     except (BitsbackError, ValueError, IndexError):  # what a wrong decoder runs into
         return False
     return np.array_equal(found, x) and message == before

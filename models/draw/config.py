@@ -35,7 +35,7 @@ class DrawConfig:
         posterior: "gaussian", or "constant" for a learned width that depends on nothing, neither
             the input nor the prior (the paper's section 3, first scheme).
         tile: side in pixels of the images that it is trained on.
-        batch: tiles per link of the chain by default, if they are of the largest size: more are
+        batch: tiles per batch of the chain by default, if they are of the largest size: more are
             faster, until what they fill no longer fits the processor's caches.
         passes: 1, or 4: the pixels of every 2x2 block are coded one after another, each given
             those before it in all blocks; 7 or 10: the first pixels are coded so themselves, on

@@ -34,7 +34,7 @@ class Ops(Protocol):
 
 
 @dataclasses.dataclass(frozen=True)
-class Group:
+class LatentGroup:
     """Latents that are coded together: step t (from 1) and layer (1 or 2)."""
 
     step: int
@@ -89,10 +89,10 @@ class Memory:
     q1: tuple[Array, ...] = ()
 
 
-def groups(config: DrawConfig) -> tuple[Group, ...]:
+def groups(config: DrawConfig) -> tuple[LatentGroup, ...]:
     """The latents in the order of decoding: within a step, layer 2 before layer 1."""
     order = (2, 1) if config.layers == 2 else (1,)
-    return tuple(Group(t, layer) for t in range(1, config.steps + 1) for layer in order)
+    return tuple(LatentGroup(t, layer) for t in range(1, config.steps + 1) for layer in order)
 
 
 def conv(ops: Ops, layer: str, sources: list[Array]) -> Array:
@@ -134,7 +134,7 @@ def observe(ops: Ops, config: DrawConfig, x: Array) -> Memory:
     )
 
 
-def prior(ops: Ops, group: Group, state: State) -> Gaussians:
+def prior(ops: Ops, group: LatentGroup, state: State) -> Gaussians:
     """p_t(z | hd), eq. 4; of the first of two layers it also depends on this step's z2."""
     if group.layer == 2 or state.up2 is None:
         return state.p
@@ -142,14 +142,14 @@ def prior(ops: Ops, group: Group, state: State) -> Gaussians:
 
 
 def posterior(
-    ops: Ops, config: DrawConfig, group: Group, memory: Memory, state: State
+    ops: Ops, config: DrawConfig, group: LatentGroup, memory: Memory, state: State
 ) -> tuple[Gaussians, Memory]:
     """q_t(z | he), eq. 1-3, and the memory after it.
 
     Of two layers the second is coded first but sees the first one's mean: so the first encoder
     runs when its step begins, and waits in the memory until its own group comes.
     """
-    if group == Group(group.step, config.layers):
+    if group == LatentGroup(group.step, config.layers):
         eps = ops.error(memory.x, state.means)
         accumulated = memory.from_x + ops.partial("enc1", "h", [eps, memory.he1, state.hd1])
         he1, ce1 = ops.lstm(ops.finish("enc1", accumulated), memory.ce1)
@@ -166,7 +166,7 @@ def posterior(
     return Gaussians(q[0], ops.initial(f"width{group.layer}", batch, h, w)), memory
 
 
-def step(ops: Ops, config: DrawConfig, group: Group, state: State, z: Array) -> State:
+def step(ops: Ops, config: DrawConfig, group: LatentGroup, state: State, z: Array) -> State:
     """The decoder and the canvas after the group's latents z are known, eq. 6 and 7."""
     if group.layer == 2:
         r = ops.down(state.means, config.stride2)

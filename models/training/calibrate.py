@@ -3,7 +3,7 @@
 import numpy as np
 
 from bitsback.ans.message import Message
-from bitsback.coding.batch import Link
+from bitsback.coding.batch import Batch
 from bitsback.coding.bits_back import encode
 from bitsback.models.draw.config import DrawConfig
 from bitsback.models.draw.equations import Memory, State, groups
@@ -38,8 +38,8 @@ def calibrate(
     costs: list[list[np.ndarray]] = [[] for _ in sizes]
     x = images.batch(64, 0, 2**40).numpy()
     recorder = _Recorder(model, ratios, costs)
-    link = Link(len(x), x.shape[2], x.shape[3], 0, 0)
-    encode(Message.random(128, 2_000_000, 0), recorder, link, x)
+    batch = Batch(len(x), x.shape[2], x.shape[3], 0, 0)
+    encode(Message.random(128, 2_000_000, 0), recorder, batch, x)
     found = []
     for ratio, cost in zip(ratios, costs, strict=True):
         narrow = np.quantile(ratio[0], 0.1, axis=(0, 2, 3))

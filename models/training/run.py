@@ -7,7 +7,7 @@ from pathlib import Path
 from bitsback.models import engine, store
 
 from . import checkpoint, data, distributed, export, finish, plan
-from .trainer import Progress, Trainer
+from .trainer import Trainer, TrainingProgress
 
 SAVE_SECONDS = 30.0
 
@@ -19,7 +19,7 @@ def run(
     device: str = "auto",
     seconds: float | None = None,
     start: Path | None = None,
-) -> Iterator[Progress]:
+) -> Iterator[TrainingProgress]:
     """Train the model of a TOML file; yields where it is, every 50 updates.
 
     Processes that torchrun started together each take a part. The first one writes all files and

@@ -29,7 +29,7 @@ VALIDATE_EVERY = 500
 
 
 @dataclasses.dataclass(frozen=True)
-class Progress:
+class TrainingProgress:
     """What the trainer reports: where it is, and how well it codes.
 
     held_out: bits/dim of the averaged parameters on images that are not trained on, every
@@ -204,7 +204,7 @@ class Trainer:
         with torch.no_grad():
             torch._foreach_lerp_(self.average, self.params, 1 - decay)
 
-    def run(self, seconds: float | None = None, log_every: int = 50) -> Iterator[Progress]:
+    def run(self, seconds: float | None = None, log_every: int = 50) -> Iterator[TrainingProgress]:
         """Train until done or until `seconds` have passed, reporting as it goes.
 
         When to stop is for the first process to say; it alone validates.
@@ -225,7 +225,7 @@ class Trainer:
                 due = self.update % VALIDATE_EVERY == 0 or ended
                 held = self.validate() if due and self.part.first else None
                 total, kl = (float(v) for v in np.mean(nats or [(math.nan, math.nan)], 0))
-                progress = Progress(
+                progress = TrainingProgress(
                     self.update,
                     self.train.updates,
                     total * to_bits,
