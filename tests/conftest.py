@@ -18,10 +18,10 @@ from bitsback.models.training import export
 # Tiny tensors lose more to waiting threads than they gain.
 torch.set_num_threads(1)
 
+ROOT = Path(__file__).resolve().parent.parent
+
 # Real data lie in the folder BITSBACK_DATA, or in shared/data beside the checkout.
-DATA = Path(
-    os.environ.get("BITSBACK_DATA", Path(__file__).resolve().parents[2] / "shared" / "data")
-).resolve()
+DATA = Path(os.environ.get("BITSBACK_DATA", ROOT.parent / "shared" / "data")).resolve()
 
 SMALL = DrawConfig(
     channels=1, likelihood="bernoulli", steps=2, maps=4, latents=2, stride=2, tile=8, batch=2

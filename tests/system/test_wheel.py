@@ -10,8 +10,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from conftest import ROOT
 
-ROOT = Path(__file__).parent.parent
 LARGEST = 40 * 2**20
 PROGRAM = """
 import sys

@@ -2,17 +2,16 @@
 
 import importlib.util
 import xml.etree.ElementTree as ElementTree
-from pathlib import Path
 
 import nbformat
 import pytest
-from conftest import DATA
+from conftest import DATA, ROOT
 from nbclient import NotebookClient
 
 from bitsback.lossy import choice
 from bitsback.models import store
 
-NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
+NOTEBOOKS = ROOT / "notebooks"
 
 pytestmark = pytest.mark.skipif(
     "omniglot" not in store.names(), reason="the omniglot weights are not in this checkout"

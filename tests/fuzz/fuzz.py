@@ -1,6 +1,6 @@
 """Hostile files and model folders by the thousand: right pixels or a named error, nothing else.
 
-    python tests/fuzz.py --cases 100000 [--seed N] [--jobs 2] [--only NUMBER]
+    PYTHONPATH=tests python tests/fuzz/fuzz.py --cases 100000 [--seed N] [--jobs 2] [--only NUMBER]
 
 Case NUMBER of a seed is always the same. Each must end, within 5 seconds of a processor and 500 MB
 more memory than an idle process has, in the very pixels that were compressed or in a subclass of

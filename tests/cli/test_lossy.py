@@ -9,7 +9,7 @@ import pytest
 from conftest import random_model
 from PIL import Image
 from skimage import data
-from test_lossy import CONSTANT, TWO, loaded, random_images
+from test_coder import CONSTANT, TWO, loaded, random_images
 
 from bitsback.benchmarks import lossy_table
 from bitsback.cli import main

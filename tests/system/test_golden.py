@@ -1,14 +1,14 @@
 """Files written once must decode for ever: with torch, and with NumPy alone.
 
-`python tests/test_golden.py` adds a file for each shipped model that has none yet; it changes none.
+`PYTHONPATH=tests python tests/system/test_golden.py` adds a file for each shipped model that has none yet; it changes none.
 """
 
 import hashlib
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import ROOT
 
 import bitsback
 from bitsback.archive import reader, writer
@@ -18,7 +18,7 @@ from bitsback.images import image_set
 from bitsback.lossy import coder, files
 from bitsback.models import store
 
-FOLDER = Path(__file__).parent / "data"
+FOLDER = ROOT / "tests" / "data"
 PAYLOAD = np.random.default_rng(0).bytes(6000)
 SHORT = 60  # bytes of it beneath files that are written now
 

@@ -10,7 +10,7 @@ import sys
 
 import numpy as np
 import pytest
-from test_workers import alone, drawings, recipe, together
+from test_processes import alone, drawings, recipe, together
 
 import bitsback
 from bitsback.archive import processes

@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from test_workers import drawings, folder, recipe  # noqa: F401
+from test_processes import drawings, folder, recipe  # noqa: F401
 
 from bitsback.benchmarks import cluster
 from bitsback.errors import BitsbackError, InputError

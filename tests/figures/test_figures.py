@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from conftest import SMALL, random_model
 from skimage import data
-from test_lossy import CONSTANT, TWO, loaded, random_images
+from test_coder import CONSTANT, TWO, loaded, random_images
 
 from bitsback.cli import main
 from bitsback.errors import InputError
