@@ -71,7 +71,7 @@ def measure(images: np.ndarray, model: str, chunk: int | None) -> Cost:
 
 def _run(what: str, source: Path, target: Path, model: str, chunk: int | None) -> tuple[float, int]:
     words = [what, str(source), str(target), model, str(chunk or 0)]
-    code = f"import sys; from {__package__}.cost_bench import child; child(*sys.argv[1:])"
+    code = f"import sys; from {__package__}.cost import child; child(*sys.argv[1:])"
     done = subprocess.run(
         [sys.executable, "-c", code, *words], env=os.environ, capture_output=True, text=True
     )
