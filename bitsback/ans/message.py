@@ -183,7 +183,7 @@ class Message:
                 for a piece of the n at a time, so that what is computed stays in the cache.
 
         Raises:
-            Whatever `interval` raises. The message is unchanged.
+            Exception: whatever `interval` raises. The message is unchanged.
         """
         count = len(self.heads)
         whole = n - n % count
@@ -263,7 +263,8 @@ class Message:
                 `where`; it may change cf.
 
         Raises:
-            EmptyMessageError, or whatever `locate` raises. The message is unchanged.
+            EmptyMessageError: as in `pop`. The message is unchanged.
+            Exception: whatever `locate` raises. The message is unchanged.
         """
         mask = np.asarray((_ONE << power) - _ONE)
         width = len(self.heads)

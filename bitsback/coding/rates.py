@@ -33,7 +33,8 @@ class GroupRate:
     """Bits of a step and layer, over all images of the chain.
 
     Args:
-        step, layer: from 1.
+        step: from 1.
+        layer: from 1.
         popped_bits: taken off the message under q.
         pushed_bits: put on it under p.
         kl_bits: KL(q || p) on the grid.
@@ -102,8 +103,10 @@ class RateReport:
         likelihood_bits: what pushing the images added to the message.
         steps: the latents' bits by step and layer.
         batches: by batch of the chain.
-        payload_bits, first_bits, filler_bits: what the initial bits consist of; first_bits are
-            those of batches that do not code all groups, or of tiles in a classical code.
+        payload_bits: of the initial bits, those of the manifest and the caller's payload.
+        first_bits: of the initial bits, those of batches that do not code all groups, or of tiles
+            in a classical code.
+        filler_bits: of the initial bits, those that carry nothing.
         header_bits: of the headers and checksums of file and chunks.
         head_bits: of the stacks' last heads and of rounding to whole words.
     """
