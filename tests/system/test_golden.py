@@ -1,6 +1,7 @@
 """Files written once must decode for ever: with torch, and with NumPy alone.
 
-`PYTHONPATH=tests python tests/system/test_golden.py` adds a file for each shipped model that has none yet; it changes none.
+`PYTHONPATH=tests python tests/system/test_golden.py` adds a file for each shipped model that has
+none yet; it changes none.
 """
 
 import hashlib
