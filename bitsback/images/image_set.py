@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 
 from bitsback.errors import FormatError, InputError
 from bitsback.format.sidecar import pack_all
-from bitsback.sources import npy as npz
 
+from .arrays import check_images, stack_shape
 from .image_file import CHANNELS, DEEP, full_depth
 
 ImageArray = NDArray[np.uint8]
@@ -88,8 +88,8 @@ def from_array(array: NDArray[Any]) -> ImageSet:
 
 def stack_of(array: NDArray[Any], source: str) -> ImageSet:
     """`from_array`, with what to call the array in an error."""
-    npz.check_images(array, source)
-    stack = array.astype(np.uint8, copy=False).reshape(npz.stack_shape(array.shape))
+    check_images(array, source)
+    stack = array.astype(np.uint8, copy=False).reshape(stack_shape(array.shape))
     binary = stack.shape[3] == 1 and bool(stack.max() <= 1)
     return ImageSet(stack, binary, array_manifest(array.dtype, array.shape))
 
@@ -145,7 +145,7 @@ def to_stack(images: ImageSet) -> NDArray[Any]:
         InputError, FormatError: as `to_array`.
     """
     array, shape = to_array(images), images.manifest.get("shape", [])
-    n, height, width, channels = npz.stack_shape(shape) if shape else array.shape
+    n, height, width, channels = stack_shape(shape) if shape else array.shape
     flat = shape and (len(shape) == 2 or (len(shape) == 3 and shape[2] not in (1, 3)))
     return array.reshape((n, height, width) if flat else (n, height, width, channels))
 
@@ -166,7 +166,7 @@ def part(images: ImageSet, begin: int, end: int) -> ImageSet:
 
 
 def picked(images: ImageSet, numbers: Sequence[int]) -> ImageSet:
-    """Images of these numbers as a set of their own, without the other arrays of an .npz."""
+    """Images of these numbers as a set of their own, without the other arrays of an ."""
     if len(numbers) == len(images.pixels):
         return images
     pixels = [images.pixels[number] for number in numbers]
@@ -182,7 +182,7 @@ def picked(images: ImageSet, numbers: Sequence[int]) -> ImageSet:
 
 
 def first_images(images: ImageSet, count: int) -> ImageSet:
-    """The first `count` images as a set of their own, without the other arrays of an .npz."""
+    """The first `count` images as a set of their own, without the other arrays of an ."""
     found = part(images, 0, count)
     manifest = dict(found.manifest)
     if manifest["kind"] == "npz":
@@ -193,7 +193,7 @@ def first_images(images: ImageSet, count: int) -> ImageSet:
 def image_sizes(manifest: dict[str, Any]) -> NDArray[np.int64]:
     """Values of every image that a manifest describes, (N,) int64."""
     if manifest["kind"] in ("array", "npz"):
-        n, *sides = npz.stack_shape(manifest["shape"])
+        n, *sides = stack_shape(manifest["shape"])
         return np.full(n, math.prod(sides), np.int64)
     return np.array([math.prod(shape) for shape in manifest["shapes"]], np.int64)
 
@@ -209,7 +209,7 @@ def image_shapes(manifest: dict[str, Any], count: int) -> list[tuple[int, int, i
     """
     try:
         if manifest["kind"] in ("array", "npz"):
-            n, height, width, channels = npz.stack_shape(manifest["shape"])
+            n, height, width, channels = stack_shape(manifest["shape"])
             found = [(height, width, channels)] * (n if n == count else 0)
         else:
             found = [(height, width, c) for height, width, c in manifest["shapes"]]

@@ -3,7 +3,7 @@
 import io
 import math
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bitsback.errors import FormatError, InputError
+from bitsback.images.arrays import is_images
 
 Array = NDArray[Any]
 
@@ -163,58 +164,11 @@ def find_images(arrays: Mapping[str, Array], source: str) -> str:
         # A wrong dtype under such a name is the user's mistake, to be told by `check_images`.
         if name in arrays and arrays[name].ndim in (2, 3, 4):
             return name
-    able = [name for name, array in arrays.items() if _is_images(array)]
+    able = [name for name, array in arrays.items() if is_images(array)]
     if not able:
         found = ", ".join(f"{name} {a.dtype}{list(a.shape)}" for name, a in arrays.items())
         raise InputError(f"{source} holds no uint8 or bool array of images, only: {found[:300]}")
     return max(able, key=lambda name: arrays[name].nbytes)
-
-
-def check_images(array: Array, source: str) -> None:
-    """Raise InputError unless the array holds images.
-
-    Args:
-        array: uint8 or bool; (N, H, W), (N, H, W, C) with C 1 to 4, or one image as (H, W) or
-            (H, W, 3).
-        source: what to call it in the error.
-    """
-    if array.dtype != np.uint8 and array.dtype != np.bool_:
-        nan = " with NaN" if array.dtype.kind == "f" and bool(np.isnan(array).any()) else ""
-        raise InputError(
-            f"{source} has dtype {array.dtype}{nan}; images must be uint8 or bool "
-            "(scale them to 0..255 and convert)"
-        )
-    if array.ndim not in (2, 3, 4) or (array.ndim == 4 and not 1 <= array.shape[3] <= 4):
-        raise InputError(
-            f"{source} has shape {array.shape}; images must be (N, H, W), (N, H, W, C) with 1 to 4 "
-            "channels, (H, W) or (H, W, 3)"
-        )
-    if array.size == 0:
-        what = "an empty set of images" if array.shape[0] == 0 else "images without pixels"
-        raise InputError(f"{source} holds {what}, of shape {array.shape}")
-
-
-def stack_shape(shape: Sequence[int]) -> tuple[int, int, int, int]:
-    """Shape (N, H, W, C) of a stack of images that an array of images holds."""
-    match tuple(shape):
-        case (n, height, width, channels):
-            return n, height, width, channels
-        case (height, width, (1 | 3) as channels):
-            return 1, height, width, channels
-        case (n, height, width):
-            return n, height, width, 1
-        case (height, width):
-            return 1, height, width, 1
-        case _:
-            raise FormatError("the manifest has an array that is not one of images")
-
-
-def _is_images(array: Array) -> bool:
-    try:
-        check_images(array, "")
-    except InputError:
-        return False
-    return True
 
 
 def _read_npz(data: bytes, bombs: bool = True) -> tuple[dict[str, Array], bool]:

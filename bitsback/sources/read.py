@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bitsback.errors import InputError
+from bitsback.images.arrays import check_images, stack_shape
 from bitsback.images.image_set import ImageArray, ImageSet, array_manifest, stack_of
 from bitsback.images.lazy import Lazy
 
@@ -96,8 +97,8 @@ def _lazy_array(
 ) -> ImageSet:
     """An array of images, of which ranges are read when they are asked for."""
     # An empty array of the shape tells what is wrong with it.
-    npy.check_images(np.broadcast_to(np.zeros((), dtype), shape), source)
-    n, *sides = npy.stack_shape(shape)
+    check_images(np.broadcast_to(np.zeros((), dtype), shape), source)
+    n, *sides = stack_shape(shape)
 
     def stack(begin: int, end: int) -> list[ImageArray]:
         return list(read(begin, end).astype(np.uint8, copy=False).reshape(-1, *sides))
@@ -114,7 +115,7 @@ def _read_npy(path: Path) -> ImageSet:
     if offset is None:
         return stack_of(npy.load_npy(path), str(path))
     # (H, W) and (H, W, 3) are one image, which is read whole.
-    size = int(np.prod(npy.stack_shape(shape)[1:])) if len(shape) in (2, 3, 4) else 1
+    size = int(np.prod(stack_shape(shape)[1:])) if len(shape) in (2, 3, 4) else 1
     return _lazy_array(partial(_npy_range, path, offset, size), dtype, shape, str(path))
 
 

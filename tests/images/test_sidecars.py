@@ -19,7 +19,7 @@ from bitsback.benchmarks import files as benches
 from bitsback.errors import FormatError, InputError
 from bitsback.format import sidecar
 from bitsback.images import bit_depth, image_file, metadata, png
-from bitsback.images.image_set import picked, to_array
+from bitsback.images.image_set import first_images, part, picked, to_array
 from bitsback.sources.read import read_images
 from bitsback.sources.writers import write_images
 from bitsback.tiles import channels as planes
@@ -371,8 +371,8 @@ def test_a_part_of_a_set_has_what_lies_beside_it(tmp_path):
         Image.fromarray(levels).save(tmp_path / f"{number}.png")
     images = read_images([tmp_path])
     assert to_array(picked(images, [1, 3])).ravel()[[0, 25]].tolist() == [1001, 1003]
-    assert to_array(bitsback.images.part(images, 2, 4)).ravel()[[0, 25]].tolist() == [1002, 1003]
-    assert to_array(bitsback.images.first_images(images, 2)).max() == 1001
+    assert to_array(part(images, 2, 4)).ravel()[[0, 25]].tolist() == [1002, 1003]
+    assert to_array(first_images(images, 2)).max() == 1001
 
 
 def test_lost_low_bits_are_a_format_error():
