@@ -6,9 +6,9 @@ from bitsback.coding.model import (
     Likelihood,
     LoadedModel,
     Model,
-    Pixels,
     check_weights,
 )
+from bitsback.tiles.padding import Pixels
 
 __all__ = [
     "ALL_PIXELS",

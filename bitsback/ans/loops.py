@@ -1,9 +1,9 @@
-"""Compiled loops over a message: the rANS steps of `ans`, with the look-ups of a codec inside.
+"""Compiled loops over a message: the rANS steps of `message`, with the look-ups of a codec inside.
 
-Imported through `fast.loops` only, since it needs numba. A loop takes the heads, which it
+Imported through `compiled.loops` only, since it needs numba. A loop takes the heads, which it
 changes, the tail's buffer with its size, and symbol parameters; symbols go in blocks of one for
-each head, as in `ans`. It returns the new size. A pop that needs more words than there are stops
-after that block and returns minus the number that was missing; a push returns -1 for a symbol
+each head, as in `message`. It returns the new size. A pop that needs more words than there are
+stops after that block and returns minus the number that was missing; a push returns -1 for a symbol
 without an interval. Either way the heads are then spoilt.
 
 No index leaves its array, whatever the message holds: cf is below 2**precision, the callers have
@@ -18,22 +18,18 @@ import numba
 import numpy as np
 from numba import float64, int64, uint16, uint32, uint64
 
-from bitsback.tables.tables import COLUMNS, PIXEL_COLUMNS, PIXEL_TOTAL, PRECISION
-
 Array = np.ndarray[Any, Any]
 
 _U32 = numba.types.Array(uint32, 1, "C", readonly=True)
 _U64 = numba.types.Array(uint64, 1, "C", readonly=True)
 _I64 = numba.types.Array(int64, 1, "C", readonly=True)
-_I64_2 = numba.types.Array(int64, 2, "C", readonly=True)
 _U16 = numba.types.Array(uint16, 1, "C", readonly=True)
-_MESSAGE = (uint64[::1], uint32[::1], int64)
+MESSAGE = (uint64[::1], uint32[::1], int64)
 
 # mixing signed and unsigned integers makes floats in numba: all that meets a head is uint64
 _ONE, _TOP, _WORD_BITS, _LOW = uint64(1), uint64(63), uint64(32), uint64(1 << 31)
 _FLOAT_POWER = uint64(12)  # a head that is not full is below freq * 2**(63 - power)
 _SCANNED = 1025  # columns up to which a wrong guess is mended by single steps
-_LEVELS_TOTAL = 256 * PIXEL_TOTAL
 
 
 @numba.njit(inline="always")
@@ -59,7 +55,9 @@ def _push(head: int, start: int, freq: int, power: int, tail: Array, size: int) 
 
 
 @numba.njit(inline="always")
-def _pop(head: int, offset: int, freq: int, power: int, tail: Array, size: int) -> tuple[int, int]:
+def pop_head(
+    head: int, offset: int, freq: int, power: int, tail: Array, size: int
+) -> tuple[int, int]:
     """The symbol at cf - start = offset off one head; a negative size counts missing words."""
     head = (head >> power) * freq + offset
     low = head < _LOW  # read the word in any case: cheaper than to branch
@@ -67,7 +65,7 @@ def _pop(head: int, offset: int, freq: int, power: int, tail: Array, size: int) 
     return (filled if low else head), size - int64(low)
 
 
-@numba.njit(int64(*_MESSAGE, _U64, _U64, _U64), cache=True)
+@numba.njit(int64(*MESSAGE, _U64, _U64, _U64), cache=True)
 def push_intervals(
     heads: Array, tail: Array, size: int, starts: Array, freqs: Array, powers: Array
 ) -> int:
@@ -84,7 +82,7 @@ def push_intervals(
     return size
 
 
-@numba.njit(int64(*_MESSAGE, _U32, int64, _I64, _U64, uint64, _U64), cache=True)
+@numba.njit(int64(*MESSAGE, _U32, int64, _I64, _U64, uint64, _U64), cache=True)
 def push_rows(
     heads: Array,
     tail: Array,
@@ -133,7 +131,7 @@ def _search(table: Array, first: int, symbols: int, cf: int) -> int:
 
 @numba.njit(
     [
-        int64(*_MESSAGE, _U32, int64, guide, int64, _I64, uint64, _U64, int64[::1])
+        int64(*MESSAGE, _U32, int64, guide, int64, _I64, uint64, _U64, int64[::1])
         for guide in (_U16, _U32)
     ],
     cache=True,
@@ -174,64 +172,7 @@ def pop_rows(
             symbols[i] = at - first
             start = uint64(table[at])
             freq = uint64(table[at + 1]) - start
-            heads[i - lo], size = _pop(head, uint64(cf) - start, freq, power, tail, size)
-        if size < 0:
-            return size
-    return size
-
-
-@numba.njit(inline="always")
-def _edge(table: Array, at: Array, weights: Array, i: int, level: int) -> int:
-    """Cumulative frequency at the lower edge of a pixel's level, 1..255."""
-    total = level
-    for m in range(len(at)):
-        total += weights[m, i] * int64(table[at[m, i] + level])
-    return total
-
-
-@numba.njit(int64(*_MESSAGE, _U32, _I64_2, _I64_2, int64[::1]), cache=True)
-def pop_levels(
-    heads: Array,
-    tail: Array,
-    size: int,
-    table: Array,
-    at: Array,
-    weights: Array,
-    levels: Array,
-) -> int:
-    """Pop grey levels under mixtures; see `pixels._Levels` for table, at and weights."""
-    n, count = at.shape[1], len(heads)
-    power = uint64(PRECISION)
-    for lo in range((n - 1) // count * count, -1, -count):
-        for i in range(lo, min(lo + count, n)):
-            head = heads[i - lo]
-            cf = int64(head & ((_ONE << power) - _ONE))
-            # Outwards from the mean of the likeliest component, in growing steps, then bisection:
-            # most levels are near it, and so are the places of the table.
-            best = 0
-            for m in range(1, len(at)):
-                if weights[m, i] > weights[best, i]:
-                    best = m
-            low, high, start, end = 0, COLUMNS, 0, _LEVELS_TOTAL + COLUMNS
-            middle, span = PIXEL_COLUMNS // 2 - at[best, i] % PIXEL_COLUMNS, 1
-            while high - low > 1:
-                middle = min(max(middle, low + 1), high - 1)
-                edge = _edge(table, at, weights, i, middle)
-                if edge <= cf:
-                    low, start = middle, edge
-                else:
-                    high, end = middle, edge
-                if low == 0:
-                    middle -= span
-                elif high == COLUMNS:
-                    middle += span
-                else:
-                    middle = (low + high) // 2
-                span *= 2
-            levels[i] = low
-            heads[i - lo], size = _pop(
-                head, uint64(cf - start), uint64(end - start), power, tail, size
-            )
+            heads[i - lo], size = pop_head(head, uint64(cf) - start, freq, power, tail, size)
         if size < 0:
             return size
     return size

@@ -25,6 +25,7 @@ from bitsback.errors import BitsbackError, InputError
 from bitsback.images import classical
 from bitsback.images.image_set import ImageSet, check_plain
 from bitsback.progress import Progress
+from bitsback.tiles import mosaic
 
 Encode = Callable[[np.ndarray], bytes]
 Decode = Callable[[bytes], np.ndarray]
@@ -242,7 +243,7 @@ def _mosaics(images: list[np.ndarray]) -> list[np.ndarray]:
     sizes: dict[tuple[int, ...], list[np.ndarray]] = {}
     for image in images:
         sizes.setdefault(image.shape, []).append(image)
-    return [classical.mosaic(np.stack(group)) for group in sizes.values()]
+    return [mosaic.join(np.stack(group)) for group in sizes.values()]
 
 
 def _levels(image: np.ndarray, binary: bool) -> np.ndarray:

@@ -19,7 +19,9 @@ from bitsback.images.image_set import ImageSet, check_manifest, image_shapes
 from bitsback.progress import Progress
 from bitsback.tiles import channels as planes
 from bitsback.tiles import tiles
-from bitsback.tiles.segments import Run
+from bitsback.tiles.segments import SegmentTiles
+
+from .prefix import decode_prefix
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,7 +61,8 @@ def decode_chunk(
     segments = head.segments
     message = unflatten(words, 1)
     runs = [
-        Run(np.empty((s.count, s.height, s.width, s.channels), np.uint8), s.gray) for s in segments
+        SegmentTiles(np.empty((s.count, s.height, s.width, s.channels), np.uint8), s.gray)
+        for s in segments
     ]
     total, done = sum(s.count for s in segments), 0
 
@@ -85,8 +88,8 @@ def decode_chunk(
     except ValueError as error:
         # The coder met a latent to which the posterior gives no interval.
         raise FormatError("its message is not one of its model") from error
-    start = initial_bits.recover(message, head, seed, number)
-    prefix = initial_bits.decode_prefix(start.prefix, segments, loaded.binary)
+    start = initial_bits.recover(message, head.initial, seed, number)
+    prefix = decode_prefix(start.prefix, segments, loaded.binary)
     for run, part in zip(runs, prefix, strict=True):
         run.tiles[: len(part)] = part
     size = len(head.pixels_checksum)
@@ -103,7 +106,7 @@ def _check_tiles(head: ChunkHead, loaded: LoadedModel) -> None:
             raise FormatError("its tiles are not of its model's shape")
 
 
-def _restore(runs: list[Run], payload: bytes, count: int) -> Restored:
+def _restore(runs: list[SegmentTiles], payload: bytes, count: int) -> Restored:
     """Images and payload from decoded tiles."""
     if count > sum(len(run.tiles) for run in runs):
         raise FormatError("it has fewer tiles than its index has images")

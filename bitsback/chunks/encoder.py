@@ -13,7 +13,7 @@ from bitsback.errors import InputError
 from bitsback.format.payload import pack_payload
 from bitsback.images.image_set import ImageSet
 from bitsback.progress import Progress
-from bitsback.tiles.segments import runs_of, tile_side
+from bitsback.tiles import channels, segments
 
 from .plan import Chunk, Job
 
@@ -23,6 +23,8 @@ _FEWEST_HEADS, _MOST_HEADS = 8, 512
 _CHAIN_BITS_PER_HEAD = 16000
 # Batches grow as the message does, with a little to spare for tiles that add less than others.
 _RAMP_MARGIN, _MOST_RAMP = 1.25, 65535
+# A chain needs many tiles to earn back its initial bits, if its model has any latents.
+_LEAST_TILES = 48
 # A classical code of all tiles is tried unless a sample makes it so much larger than net; where it
 # is so much smaller than the model's code, the chain is not even tried.
 _HOPELESS, _PLAIN = 1.07, 0.5
@@ -71,8 +73,9 @@ def encode_chunk(
         InputError: the model cannot code such images, or not so many side by side.
     """
     loaded = coding.loaded
+    check_codable(images, loaded)
     side = tile_side(images, loaded)
-    runs = runs_of(images, loaded, side)
+    runs = segments.cut(images.pixels, side, loaded.channels)
     job = Job(
         images,
         runs,
@@ -107,6 +110,25 @@ def encode_chunk(
     if classical > _HOPELESS * chained.report.net_bits / chained.report.chained_images:
         return chained
     return min(chained, job.classical(), key=lambda c: len(c.data))
+
+
+def check_codable(images: ImageSet, loaded: LoadedModel) -> None:
+    """Raise InputError unless the model codes images of this kind."""
+    if loaded.binary and not images.binary:
+        raise InputError(
+            f"model {loaded.name!r} codes binary images (0 and 1) only: "
+            "use a model of 8-bit images, such as photo"
+        )
+    if loaded.channels < max(max(channels.PLANES[p.shape[2]]) for p in images.pixels):
+        raise InputError(
+            f"model {loaded.name!r} codes gray images only: use a colour model, such as photo"
+        )
+
+
+def tile_side(images: ImageSet, loaded: LoadedModel) -> int:
+    """The side in pixels of the tiles that images are cut into."""
+    shapes = [plane.shape for pixels in images.pixels for plane in channels.split(pixels)]
+    return segments.tile_side(shapes, loaded.tiles, _LEAST_TILES if loaded.has_latents else 1)
 
 
 def _rising(progress: Progress) -> Progress:

@@ -18,7 +18,6 @@ from bitsback.format.chunk import pack_chunk, pixel_checksum
 from bitsback.format.chunk_head import (
     MAX_BATCH_VALUES,
     ChunkHead,
-    Segment,
     batch_values,
     fewest_bytes,
 )
@@ -26,7 +25,9 @@ from bitsback.images.image_set import ImageSet
 from bitsback.progress import Progress
 from bitsback.tiles import channels, tiles
 from bitsback.tiles.padding import Layout
-from bitsback.tiles.segments import Run, with_edges
+from bitsback.tiles.segments import Segment, SegmentTiles
+
+from .prefix import encode_prefix
 
 # Each batch starts on so many times the bits that a tile takes on average, and some.
 _CAUTION, _SPARE_BITS = 1.15, 64
@@ -57,7 +58,7 @@ def _spread(count: int, some: int) -> np.ndarray:
 @dataclasses.dataclass(frozen=True)
 class Job:
     images: ImageSet
-    runs: list[Run]
+    runs: list[SegmentTiles]
     side: int
     loaded: LoadedModel
     number: int
@@ -90,10 +91,7 @@ class Job:
 
     def segments(self, counts: list[int]) -> tuple[Segment, ...]:
         """The runs as the header tells them, with their first counts[i] tiles classical."""
-        return tuple(
-            Segment(len(r.tiles), self.side, self.side, r.tiles.shape[3], r.gray, n, r.images)
-            for r, n in zip(self.runs, counts, strict=True)
-        )
+        return tuple(run.segment(n) for run, n in zip(self.runs, counts, strict=True))
 
     def chained_dims(self, counts: list[int]) -> int:
         """Values of the images, padding left out, in all tiles but the first counts[i]."""
@@ -110,7 +108,7 @@ class Job:
         spread = [_spread(len(r.tiles), wanted * len(r.tiles) // self.count) for r in self.runs]
         some = [run.tiles[where] for run, where in zip(self.runs, spread, strict=True)]
         counts = [len(where) for where in spread]
-        return 8 * len(initial_bits.encode_prefix(some, counts, self.loaded.binary)) / sum(counts)
+        return 8 * len(encode_prefix(some, counts, self.loaded.binary)) / sum(counts)
 
     def sample(self) -> tuple[float, tuple[float, ...]]:
         """Bits per tile of the model, and those that its first 0, 1, 2, ... groups pop.
@@ -135,9 +133,7 @@ class Job:
     def classical(self) -> Chunk:
         """All tiles in a classical code."""
         counts = [len(run.tiles) for run in self.runs]
-        prefix = initial_bits.encode_prefix(
-            [run.tiles for run in self.runs], counts, self.loaded.binary
-        )
+        prefix = encode_prefix([run.tiles for run in self.runs], counts, self.loaded.binary)
         filler = max(0, self.fewest - len(self.payload) - len(prefix))
         start = initial_bits.Initial(self.payload, prefix, filler)
         message = start.message(self.seed, self.number)
@@ -183,7 +179,7 @@ class Job:
             tally.add(cost, self.runs[step.segment].tiles[step.where].size)
             done += step.batch.size
             self.tell(done)
-        runs = [with_edges(run, self.loaded.model.passes) for run in self.runs]
+        runs = [run.with_padding(self.loaded.model.passes) for run in self.runs]
         coded = dataclasses.replace(self, runs=runs)
         return coded.packed(fold(message), start, partial, first, first_bits, tally)
 

@@ -16,10 +16,11 @@ import numpy as np
 from bitsback.ans.message import Message
 from bitsback.tables import latent_grid, pixels
 from bitsback.tiles import padding
+from bitsback.tiles.padding import Pixels
 
 from .batch import Batch
 from .latents import Latents, Posterior, masks_of, pop_prior, posteriors, prepare, push_prior
-from .model import Group, Likelihood, Model, Pixels, State
+from .model import Group, Likelihood, Model, State
 
 Choose = Callable[[int, State, Latents], np.ndarray]
 

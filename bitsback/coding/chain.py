@@ -13,7 +13,7 @@ import functools
 import itertools
 from collections.abc import Iterator
 
-from bitsback.format.chunk_head import Segment
+from bitsback.tiles.segments import Segment
 
 from .batch import Batch
 

@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from bitsback.coding.model import Group, Likelihood, Memory, Model, Pixels, State
+from bitsback.coding.model import Group, Likelihood, Memory, Model, State
 from bitsback.errors import ModelError
 from bitsback.tables.latent_grid import Gaussian
+from bitsback.tiles.padding import Pixels
 
 
 class MicroBatches:

@@ -13,13 +13,11 @@ import numpy as np
 
 from bitsback.ans.message import Message
 from bitsback.errors import ModelError
-from bitsback.tables.latent_grid import Gaussian
+from bitsback.tables.latent_grid import NIL, Gaussian
+from bitsback.tiles.padding import Pixels
 
 State = Any
 Memory = Any
-Pixels = tuple[slice, slice]
-"""Rows and columns of an image that are coded together."""
-
 ALL_PIXELS: tuple[Pixels, ...] = ((slice(None), slice(None)),)
 
 
@@ -122,6 +120,11 @@ class LoadedModel:
     tiles: tuple[int, ...]
     batch: int
     multiple: int
+
+    @property
+    def has_latents(self) -> bool:
+        """Whether any latent is coded."""
+        return any((group.log_width != NIL).any() for group in self.model.groups)
 
     @property
     def constant_width(self) -> bool:

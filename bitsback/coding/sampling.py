@@ -9,9 +9,9 @@ import numpy as np
 
 from bitsback.ans.message import DEFAULT_HEADS, Message
 from bitsback.errors import EmptyMessageError, InputError
-from bitsback.format.chunk_head import Segment
-from bitsback.images.classical import mosaic
 from bitsback.progress import Progress
+from bitsback.tiles import mosaic
+from bitsback.tiles.segments import Segment
 
 from . import bits_back
 from .batch import Batch
@@ -62,4 +62,4 @@ def _draw(loaded: LoadedModel, batch: Batch, seed: int, first: int) -> np.ndarra
 def contact_sheet(images: np.ndarray, binary: bool) -> np.ndarray:
     """Images (n, H, W, C) side by side with gaps, (rows, columns, C) uint8 levels 0..255."""
     levels = images * np.uint8(255) if binary else images
-    return mosaic(np.pad(levels, ((0, 0), (_GAP, _GAP), (_GAP, _GAP), (0, 0))))
+    return mosaic.join(np.pad(levels, ((0, 0), (_GAP, _GAP), (_GAP, _GAP), (0, 0))))

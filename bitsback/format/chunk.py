@@ -36,9 +36,10 @@ from numpy.typing import NDArray
 
 from bitsback.errors import ChecksumError, FormatError
 from bitsback.tiles.padding import ImageRun
+from bitsback.tiles.segments import Segment
 
 from . import varint, version2
-from .chunk_head import ChunkHead, Segment, check_limits
+from .chunk_head import ChunkHead, check_limits
 
 CHECKSUM = 8
 _DIGEST = 8

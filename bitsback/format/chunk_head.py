@@ -1,11 +1,12 @@
 """What a decoder must know of a chunk before it touches the message, and the limits of that."""
 
-import functools
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from bitsback.coding.initial_bits import InitialSizes
 from bitsback.errors import FormatError
-from bitsback.tiles.padding import ImageRun, Layout, tiles_of
+from bitsback.tiles.padding import tiles_of
+from bitsback.tiles.segments import Segment
 
 # What a batch's values may come to, so that a forged batch cannot fill the memory; a batch of one
 # tile is always allowed.
@@ -15,33 +16,6 @@ MAX_BATCH_VALUES = 1 << 20
 # must not fill the memory. Where a code is smaller still, filler makes up for it.
 _MOST_PIXELS = 1 << 26
 _MOST_SHRINKAGE = 1 << 9
-
-
-@dataclass(frozen=True)
-class Segment:
-    """A run of equal tiles, coded one after another.
-
-    Args:
-        count: tiles.
-        height, width: of a tile, pixels.
-        channels: of its images.
-        gray: whether they are gray but the model has three channels.
-        classical: how many first tiles are in a classical code instead of lying in the chain.
-        images: runs of its images, if some do not fill their tiles (see `edges`).
-    """
-
-    count: int
-    height: int
-    width: int
-    channels: int
-    gray: bool
-    classical: int
-    images: tuple[ImageRun, ...] = ()
-
-    @functools.cached_property
-    def layout(self) -> Layout:
-        """Where its images lie in its tiles."""
-        return Layout(self.images, self.height, self.width)
 
 
 @dataclass(frozen=True)
@@ -69,6 +43,11 @@ class ChunkHead:
     filler_bytes: int
     partial: tuple[int, ...]
     pixels_checksum: bytes
+
+    @property
+    def initial(self) -> InitialSizes:
+        """Sizes of the initial bits."""
+        return InitialSizes(self.payload_bytes, self.classical_bytes, self.filler_bytes)
 
 
 def batch_values(batch: int, segment: Segment) -> int:

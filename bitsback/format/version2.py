@@ -27,8 +27,9 @@ import itertools
 import struct
 
 from bitsback.errors import FormatError
+from bitsback.tiles.segments import Segment
 
-from .chunk_head import ChunkHead, Segment
+from .chunk_head import ChunkHead
 
 VERSION = 2
 

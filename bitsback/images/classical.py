@@ -17,12 +17,12 @@ from PIL import Image
 
 from bitsback.errors import FormatError
 from bitsback.format import xz
+from bitsback.tiles import mosaic
+from bitsback.tiles.mosaic import Shape
 
 _PRESET = 6 | lzma.PRESET_EXTREME
 MAX_SIDE = 16383  # WebP's limit
 MAX_AREA = 1 << 26  # below what Pillow takes for a decompression bomb
-
-Shape = tuple[int, int, int, int]
 
 
 class Method(IntEnum):
@@ -92,9 +92,9 @@ def _encode(method: Method, tiles: NDArray[np.uint8], binary: bool) -> bytes | N
         return prefix + _pack_bytes(tiles, binary)
     if method is Method.XZ:
         return prefix + xz.compress(_pack_bytes(tiles, binary), _PRESET)
-    if not _is_image(method, _shape(tiles), binary):
+    if not _is_image(method, mosaic.shape_of(tiles), binary):
         return None
-    image = to_image(mosaic(tiles), binary)
+    image = to_image(mosaic.join(tiles), binary)
     file = io.BytesIO()
     if method is Method.PNG:
         image.save(file, "PNG", optimize=True)
@@ -108,7 +108,7 @@ def _encode(method: Method, tiles: NDArray[np.uint8], binary: bool) -> bytes | N
 def _decode_image(method: Method, data: bytes, shape: Shape, binary: bool) -> NDArray[np.uint8]:
     if not _is_image(method, shape, binary):
         raise FormatError("its classical code is damaged: its method does not fit its tiles")
-    rows, cols = _grid(shape)
+    rows, cols = mosaic.sides(shape)
     size = (cols * shape[2], rows * shape[1])
     mode = "1" if binary else ("L" if shape[3] == 1 else "RGB")
     try:
@@ -123,7 +123,7 @@ def _decode_image(method: Method, data: bytes, shape: Shape, binary: bool) -> ND
         raise
     except Exception as error:  # Pillow's plugins raise whatever their parsers run into
         raise FormatError("its classical code is damaged: its image is unreadable") from error
-    return unmosaic(pixels, shape)
+    return mosaic.split(pixels, shape)
 
 
 def _is_image(method: Method, shape: Shape, binary: bool) -> bool:
@@ -131,32 +131,9 @@ def _is_image(method: Method, shape: Shape, binary: bool) -> bool:
         return False
     if method is Method.G4 and not binary:
         return False
-    rows, cols = _grid(shape)
+    rows, cols = mosaic.sides(shape)
     height, width = rows * shape[1], cols * shape[2]
     return max(height, width) <= MAX_SIDE and height * width <= MAX_AREA
-
-
-def _grid(shape: Shape) -> tuple[int, int]:
-    n, height, width, _ = shape
-    cols = min(n, math.isqrt(max(n * height // width - 1, 0)) + 1)
-    return -(-n // cols), cols
-
-
-def mosaic(tiles: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Tiles (n, h, w, C) side by side as one image, nearly square, filled up with zeros."""
-    n, height, width, channels = tiles.shape
-    rows, cols = _grid(_shape(tiles))
-    blank = np.zeros((rows * cols - n, height, width, channels), np.uint8)
-    grid = np.concatenate([tiles, blank]).reshape(rows, cols, height, width, channels)
-    return grid.swapaxes(1, 2).reshape(rows * height, cols * width, channels)
-
-
-def unmosaic(joined: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[np.uint8]:
-    """Inverse of `mosaic`, given the shape of the tiles."""
-    n, height, width, channels = shape
-    rows, cols = _grid((n, height, width, channels))
-    grid = joined.reshape(rows, height, cols, width, channels).swapaxes(1, 2)
-    return grid.reshape(rows * cols, height, width, channels)[:n].copy()
 
 
 def to_image(joined: NDArray[np.uint8], binary: bool) -> Image.Image:
@@ -193,8 +170,3 @@ def _unpack_bytes(data: bytes, shape: Shape, binary: bool) -> NDArray[np.uint8]:
     if binary:
         return np.unpackbits(values, count=math.prod(shape)).reshape(shape)
     return values.reshape(shape).copy()
-
-
-def _shape(tiles: NDArray[np.uint8]) -> Shape:
-    n, height, width, channels = tiles.shape
-    return n, height, width, channels

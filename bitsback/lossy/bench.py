@@ -12,7 +12,7 @@ import numpy as np
 
 from bitsback.coding.model import LoadedModel
 from bitsback.errors import InputError
-from bitsback.images.classical import mosaic, unmosaic
+from bitsback.tiles import mosaic
 
 from . import coder
 from .peers import Peer, peers
@@ -122,11 +122,11 @@ def recoded(
     decoded, total = [], 0
     for begin in range(0, len(images), step):
         some = images[begin : begin + step]
-        code = peer.within(mosaic(some), size * len(some) / len(images))
+        code = peer.within(mosaic.join(some), size * len(some) / len(images))
         if code is None:
             return None
         total += len(code)
-        decoded.append(unmosaic(peer.decode(code), some.shape))
+        decoded.append(mosaic.split(peer.decode(code), mosaic.shape_of(some)))
     return total, np.concatenate(decoded)
 
 

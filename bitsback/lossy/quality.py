@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from bitsback.errors import InputError
-from bitsback.images.classical import mosaic
+from bitsback.tiles import mosaic
 
 LEAST_SIDE = 161  # of MS-SSIM: windows of 11 on five scales
 
@@ -55,7 +55,7 @@ def measure(originals: np.ndarray, others: np.ndarray) -> Quality:
     mse = float(np.square(error_of).mean())
     structural, pair = None, (originals, others)
     if min(originals.shape[1:3]) < LEAST_SIDE:
-        pair = (mosaic(originals)[None], mosaic(others)[None])
+        pair = (mosaic.join(originals)[None], mosaic.join(others)[None])
     if min(pair[0].shape[1:3]) >= LEAST_SIDE:
         planes = (
             tuple(torch.from_numpy(x[None].transpose(0, 3, 1, 2).astype(np.float32)) for x in two)

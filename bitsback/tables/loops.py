@@ -1,7 +1,7 @@
-"""Compiled loops from a model's numbers to table rows: what `grid` and `pixels` do in NumPy.
+"""Compiled loops from a model's numbers to table rows: what `latent_grid` and `pixels` do in NumPy.
 
-Imported through `fast.loops` only, since it needs numba. Numbers are int64, and every place that
-is looked up was clipped, so that none leaves its table, whatever a model's numbers are; only
+Imported through `compiled.loops` only, since it needs numba. Numbers are int64, and every place
+that is looked up was clipped, so that none leaves its table, whatever a model's numbers are; only
 `kl_bits` trusts its rows to be those of `posterior_rows`.
 """
 
@@ -13,6 +13,8 @@ import numba
 import numpy as np
 from numba import float64, int64, uint32, uint64, void
 
+from bitsback.ans.loops import MESSAGE, pop_head
+
 from . import tables
 from .tables import (
     COLUMNS,
@@ -22,6 +24,7 @@ from .tables import (
     PIXEL_COLUMNS,
     PIXEL_FRACTIONS,
     PIXEL_TOTAL,
+    PRECISION,
     TOTAL,
 )
 
@@ -37,6 +40,7 @@ _I64_4 = numba.types.Array(int64, 4, "C", readonly=True)
 _LEAST_SCALE, _GREATEST_SCALE = tables.PIXEL_SCALES
 _LEAST_WIDTH, _GREATEST_WIDTH = tables.POSTERIOR_WIDTHS
 _LEVELS = 256
+_LEVELS_TOTAL = _LEVELS * PIXEL_TOTAL
 _SUM = 256  # of a mixture's weights
 
 
@@ -216,3 +220,60 @@ def level_mass(table: Array, at: Array, weights: Array, levels: Array, mass: Arr
             below = _below(table, at[m, i], level)
             own = _below(table, at[m, i], level + 1) - below
             mass[m, i] = weights[m, i] * (own + 1)
+
+
+@numba.njit(inline="always")
+def _edge(table: Array, at: Array, weights: Array, i: int, level: int) -> int:
+    """Cumulative frequency at the lower edge of a pixel's level, 1..255."""
+    total = level
+    for m in range(len(at)):
+        total += weights[m, i] * int64(table[at[m, i] + level])
+    return total
+
+
+@numba.njit(int64(*MESSAGE, _U32, _I64_2, _I64_2, int64[::1]), cache=True)
+def pop_levels(
+    heads: Array,
+    tail: Array,
+    size: int,
+    table: Array,
+    at: Array,
+    weights: Array,
+    levels: Array,
+) -> int:
+    """Pop grey levels under mixtures; see `pixels._Levels` for table, at and weights."""
+    n, count = at.shape[1], len(heads)
+    power = uint64(PRECISION)
+    for lo in range((n - 1) // count * count, -1, -count):
+        for i in range(lo, min(lo + count, n)):
+            head = heads[i - lo]
+            cf = int64(head & ((uint64(1) << power) - uint64(1)))
+            # Outwards from the mean of the likeliest component, in growing steps, then bisection:
+            # most levels are near it, and so are the places of the table.
+            best = 0
+            for m in range(1, len(at)):
+                if weights[m, i] > weights[best, i]:
+                    best = m
+            low, high, start, end = 0, COLUMNS, 0, _LEVELS_TOTAL + COLUMNS
+            middle, span = PIXEL_COLUMNS // 2 - at[best, i] % PIXEL_COLUMNS, 1
+            while high - low > 1:
+                middle = min(max(middle, low + 1), high - 1)
+                edge = _edge(table, at, weights, i, middle)
+                if edge <= cf:
+                    low, start = middle, edge
+                else:
+                    high, end = middle, edge
+                if low == 0:
+                    middle -= span
+                elif high == COLUMNS:
+                    middle += span
+                else:
+                    middle = (low + high) // 2
+                span *= 2
+            levels[i] = low
+            heads[i - lo], size = pop_head(
+                head, uint64(cf - start), uint64(end - start), power, tail, size
+            )
+        if size < 0:
+            return size
+    return size

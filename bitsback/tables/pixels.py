@@ -282,7 +282,8 @@ class _Levels:
 
     def pop(self, message: Message) -> np.ndarray:
         """Levels in the images' shape, off the message."""
-        if (loops := message.loops) is None:
+        loops = compiled.loops("tables")
+        if message.loops is None or loops is None:
             return self.codec().pop(message)[1]
         found = np.empty(self.at.shape[1], np.int64)
         message.pop_compiled(loops.pop_levels, self.table, self.at, self.weights, found)

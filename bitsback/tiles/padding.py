@@ -14,9 +14,10 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from bitsback.coding.model import Pixels
-
 from .tiles import grid
+
+Pixels = tuple[slice, slice]
+"""Rows and columns of an image that are coded together."""
 
 Extent = tuple[int, int]
 """Rows and columns of a tile, from its first ones, that lie in its image."""

@@ -1,95 +1,121 @@
-"""Images as runs of equal tiles, the segments of a file: colour first, then gray."""
+"""Images as segments: runs of equal tiles of one kind, colour before gray."""
 
 import dataclasses
-from collections.abc import Sequence
+import functools
+from collections.abc import Iterable, Sequence
 
 import numpy as np
-
-from bitsback.coding.model import LoadedModel, Pixels
-from bitsback.errors import InputError
-from bitsback.images.image_set import ImageSet
-from bitsback.tables.latent_grid import NIL
+from numpy.typing import NDArray
 
 from . import channels as planes
 from . import tiles
-from .padding import ImageRun, Layout, fill_passes, image_runs
+from .padding import ImageRun, Layout, Pixels, fill_passes, image_runs
 
-_LEAST_TILES = 48
 _MOST_PADDING = 1.25
 
 
 @dataclasses.dataclass(frozen=True)
-class Run:
+class Segment:
+    """A run of equal tiles, coded one after another.
+
+    Args:
+        count: tiles.
+        height, width: of a tile, pixels.
+        channels: of its images.
+        gray: whether they are gray but the model has three channels.
+        classical: how many first tiles are in a classical code instead of lying in the chain.
+        images: runs of its images, if some do not fill their tiles (see `padding`).
+    """
+
+    count: int
+    height: int
+    width: int
+    channels: int
+    gray: bool
+    classical: int
+    images: tuple[ImageRun, ...] = ()
+
+    @functools.cached_property
+    def layout(self) -> Layout:
+        """Where its images lie in its tiles."""
+        return Layout(self.images, self.height, self.width)
+
+
+@dataclasses.dataclass(frozen=True)
+class SegmentTiles:
     """The tiles of a segment.
 
     Args:
         tiles: (n, h, w, C) uint8, C 1 or 3.
-        gray: whether they are gray but the model has three channels.
-        images: as of a `Segment`.
+        gray, images: as of a `Segment`.
     """
 
-    tiles: np.ndarray
+    tiles: NDArray[np.uint8]
     gray: bool
     images: tuple[ImageRun, ...] = ()
 
-    def batch(self, where: slice | np.ndarray) -> np.ndarray:
-        """Tiles as the model takes them, (B, C of the model, h, w)."""
+    def segment(self, classical: int) -> Segment:
+        """The segment, with its first `classical` tiles in a classical code."""
+        count, height, width, channels = self.tiles.shape
+        return Segment(count, height, width, channels, self.gray, classical, self.images)
+
+    def batch(self, where: slice | NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Tiles as the model takes them, (B, C of the model, h, w) uint8."""
         x = self.tiles[where].transpose(0, 3, 1, 2)
         return np.ascontiguousarray(np.repeat(x, 3, 1) if self.gray else x)
 
+    def with_padding(self, passes: Sequence[Pixels]) -> "SegmentTiles":
+        """The tiles with what a chain puts beyond the images' edges.
 
-def tile_side(images: ImageSet, loaded: LoadedModel) -> int:
-    """The largest of the model's tiles that spends little time beyond the images' edges.
+        Args:
+            passes: rows and columns of the pixels of each of the model's passes.
+        """
+        extents = self.segment(0).layout.extents(range(len(self.tiles)))
+        if extents is None:
+            return self
+        padded = self.tiles.copy()
+        fill_passes(padded.transpose(0, 3, 1, 2), extents, passes)
+        return dataclasses.replace(self, tiles=padded)
 
-    Larger tiles have fewer edges, at which the network knows less; but a chain needs many tiles
-    to earn back its initial bits, if its model has any latents.
+
+def tile_side(shapes: Sequence[planes.Shape], sides: Sequence[int], fewest: int) -> int:
+    """The largest side of a tile that spends little time beyond the images' edges.
+
+    Larger tiles have fewer edges, at which the network knows less.
+
+    Args:
+        shapes: (H, W, C) of every plane of the images.
+        sides: of the tiles that the model codes, the smallest first.
+        fewest: tiles that the chain needs to earn back its initial bits.
     """
-    has_latents = any((group.log_width != NIL).any() for group in loaded.model.groups)
-    fewest = _LEAST_TILES if has_latents else 1
-    shapes = [plane.shape for image in images.pixels for plane in planes.split(image)]
-    padded = {t: tiles.count(shapes, (t, t)) * t * t for t in loaded.tiles}
+    padded = {side: tiles.count(shapes, (side, side)) * side * side for side in sides}
     least = min(padded.values())
     good = [
-        t for t, area in padded.items() if area <= _MOST_PADDING * least and area >= fewest * t * t
+        side
+        for side, pixels in padded.items()
+        if pixels <= _MOST_PADDING * least and pixels >= fewest * side * side
     ]
-    return max(good, default=loaded.tiles[0])
+    return max(good, default=sides[0])
 
 
-def runs_of(images: ImageSet, loaded: LoadedModel, side: int) -> list[Run]:
-    """Cut images into square tiles of one size, colour before gray.
+def cut(images: Iterable[NDArray[np.uint8]], side: int, channels: int) -> list[SegmentTiles]:
+    """Cut images into square tiles of one size.
 
-    What lies beyond the edges repeats the last pixels, as suits a classical code.
+    Pixels beyond the edges repeat the last ones, as suits a classical code.
 
-    Raises:
-        InputError: the model cannot code such images.
+    Args:
+        images: (H, W, C) uint8 each, C 1 to 4.
+        side: of the tiles.
+        channels: of the model's images, 1 or 3.
+
+    Returns:
+        The tiles of three channels, then those of one, as far as there are any.
     """
-    if loaded.binary and not images.binary:
-        raise InputError(
-            f"model {loaded.name!r} codes binary images (0 and 1) only: "
-            "use a model of 8-bit images, such as photo"
-        )
-    found = []
-    every = [plane for pixels in images.pixels for plane in planes.split(pixels)]
-    for channels in (3, 1):
-        same = [plane for plane in every if plane.shape[2] == channels]
-        if not same:
-            continue
-        if channels > loaded.channels:
-            raise InputError(
-                f"model {loaded.name!r} codes gray images only: use a colour model, such as photo"
-            )
-        cut = tiles.cut(same, (side, side))
-        sizes = image_runs([p.shape[:2] for p in same], side, side)
-        found.append(Run(cut, channels < loaded.channels, sizes))
-    return found
-
-
-def with_edges(run: Run, passes: Sequence[Pixels]) -> Run:
-    """The run with what a chain puts beyond the edges; itself if there is nothing."""
-    layout = Layout(run.images, *run.tiles.shape[1:3])
-    extents = layout.extents(range(len(run.tiles)))
-    if extents is None:
-        return run
-    found = run.tiles.copy()
-    fill_passes(found.transpose(0, 3, 1, 2), extents, passes)
-    return dataclasses.replace(run, tiles=found)
+    every = [plane for pixels in images for plane in planes.split(pixels)]
+    segments = []
+    for own in (3, 1):
+        same = [plane for plane in every if plane.shape[2] == own]
+        if same:
+            sizes = image_runs([(p.shape[0], p.shape[1]) for p in same], side, side)
+            segments.append(SegmentTiles(tiles.cut(same, (side, side)), own < channels, sizes))
+    return segments

@@ -6,6 +6,7 @@ import numpy as np
 
 from bitsback.coding import model
 from bitsback.tables import latent_grid, pixels
+from bitsback.tiles.padding import Pixels
 
 from . import equations
 from .config import DrawConfig
@@ -41,7 +42,7 @@ class DrawModel:
         )
 
     @property
-    def passes(self) -> tuple[model.Pixels, ...]:
+    def passes(self) -> tuple[Pixels, ...]:
         """Rows and columns of the pixels of each pass."""
         return tuple(each.where for each in passes(self.config))
 

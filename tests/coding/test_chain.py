@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bitsback.coding.chain import Chain
-from bitsback.format.chunk_head import Segment
+from bitsback.tiles.segments import Segment
 
 
 @st.composite

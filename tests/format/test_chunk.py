@@ -13,9 +13,10 @@ from hypothesis.extra import numpy as hnp
 from bitsback.errors import ChecksumError, FormatError
 from bitsback.format import chunk
 from bitsback.format.chunk import pack_chunk, pixel_checksum
-from bitsback.format.chunk_head import MAX_BATCH_VALUES, ChunkHead, Segment, batch_values
+from bitsback.format.chunk_head import MAX_BATCH_VALUES, ChunkHead, batch_values
 from bitsback.format.header import VERSION
 from bitsback.tiles.padding import tiles_of
+from bitsback.tiles.segments import Segment
 
 HEAD = ChunkHead(
     segments=(

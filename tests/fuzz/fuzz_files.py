@@ -26,6 +26,7 @@ from PIL import Image, PngImagePlugin
 from bitsback.ans.message import flatten
 from bitsback.archive import writer
 from bitsback.chunks.decoder import decode_chunk
+from bitsback.chunks.prefix import encode_prefix
 from bitsback.coding import initial_bits
 from bitsback.coding.model import LoadedModel
 from bitsback.format import header as container
@@ -37,7 +38,7 @@ from bitsback.images.image_set import ImageSet, from_array, part
 from bitsback.models import store
 from bitsback.sources.npy import pack_arrays
 from bitsback.sources.read import read_images
-from bitsback.tiles import segments as runs
+from bitsback.tiles.segments import cut as cut_tiles
 
 Images = list[np.ndarray]
 NUMBERS = [0, 1, 2, 3, 7, 8, 9, 127, 128, 255, 256, 2**15, 2**16 - 1, 2**20, 2**24, 2**28]
@@ -407,10 +408,10 @@ def rebuilt(
     """
     held, chunks = source.sets[number], source.chunks
     side = source.loaded.tiles[0]
-    cut = runs.runs_of(held, source.loaded, side)
+    cut = cut_tiles(held.pixels, side, source.loaded.channels)
     head, _ = unpack(chunks[number])
     counts = [len(run.tiles) for run in cut]
-    prefix = initial_bits.encode_prefix([run.tiles for run in cut], counts, source.loaded.binary)
+    prefix = encode_prefix([run.tiles for run in cut], counts, source.loaded.binary)
     manifest = held.manifest | {"binary": held.binary}
     inner = payload.pack_payload(manifest, held.packed, source.users[number])
     start = change(initial_bits.Initial(inner, prefix))
@@ -442,7 +443,7 @@ def prefix(source: Source, random: Random) -> Case:
             case 0 | 1:
                 code = damage(code, random)
             case 2:
-                cut = runs.runs_of(source.sets[number], source.loaded, side)
+                cut = cut_tiles(source.sets[number].pixels, side, source.loaded.channels)
                 method = random.choice(classical.METHODS)
                 parts = [classical._encode(method, r.tiles, source.loaded.binary) for r in cut]
                 made = [damage(p, random) for p in parts if p is not None]

@@ -10,8 +10,8 @@ from bitsback.ans.message import Message
 from bitsback.coding import bits_back
 from bitsback.coding.chain import Chain
 from bitsback.coding.rates import RateReport, Tally
-from bitsback.format.chunk_head import Segment
 from bitsback.models import vae
+from bitsback.tiles.segments import Segment
 
 
 def strokes(count, side, seed):
