@@ -1,10 +1,12 @@
 """Sdist and wheel build from a checkout, install into an empty environment, and code there."""
 
+import re
 import shutil
 import subprocess
 import sys
 import sysconfig
 import tarfile
+import tomllib
 import venv
 import zipfile
 from pathlib import Path
@@ -12,13 +14,15 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
+import bitsback
+
 LARGEST = 40 * 2**20
 PROGRAM = """
 import sys
 sys.path.append({outer!r})  # what bitsback depends on
 import numpy as np
 import bitsback
-assert bitsback.__file__.startswith(sys.prefix), bitsback.__file__
+assert bitsback.__file__.startswith({home!r}), bitsback.__file__
 images = (np.random.default_rng(0).random((12, 28, 28)) < 0.1).astype(np.uint8)
 data = bitsback.compress(images, "omniglot")
 assert np.array_equal(bitsback.decompress(data), images)
@@ -40,15 +44,23 @@ def build(kind: str, source: Path, output: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory) -> tuple[Path, Path]:
-    """The sdist of a checkout, and the wheel that is built from it."""
-    folder = tmp_path_factory.mktemp("built")
-    source = folder / "source"
+def source(tmp_path_factory) -> Path:
+    """What a checkout has of the package, with the link from bitsback/models to models."""
+    source = tmp_path_factory.mktemp("checkout") / "source"
     source.mkdir()
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
+    unwanted = shutil.ignore_patterns("__pycache__")
     for name in ("bitsback", "models"):
-        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / name, source / name, symlinks=True, ignore=unwanted)
+    assert (source / "bitsback" / "models").is_symlink()
+    return source
+
+
+@pytest.fixture(scope="module")
+def built(source, tmp_path_factory) -> tuple[Path, Path]:
+    """The sdist of a checkout, and the wheel that is built from it."""
+    folder = tmp_path_factory.mktemp("built")
     sdist = build("sdist", source, folder)
     with tarfile.open(sdist) as archive:
         archive.extractall(folder / "unpacked", filter="data")
@@ -72,15 +84,55 @@ def test_both_are_small_enough_and_hold_the_weights(built):
     for folder, inside in (("bitsback", "bitsback"), ("models", "bitsback/models")):
         for path in (ROOT / folder).rglob("*.py"):
             assert f"{inside}/{path.relative_to(ROOT / folder).as_posix()}" in names
+    assert "bitsback/py.typed" in names
+
+
+def test_both_hold_the_models_once(built, source, tmp_path):
+    sdist, wheel = built
+    with tarfile.open(sdist) as archive:
+        members = archive.getmembers()
+    assert all(member.isfile() or member.isdir() for member in members)
+    paths = [member.name.partition("/")[2] for member in members]
+    assert "models/store.py" in paths
+    assert not [path for path in paths if path.startswith("bitsback/models")]
+    straight = build("wheel", source, tmp_path)  # from the checkout, which has the link
+    for path in (wheel, straight):
+        names = zipfile.ZipFile(path).namelist()
+        assert len(names) == len(set(names))
+        assert not [name for name in names if name.startswith("models/")]
+    assert set(zipfile.ZipFile(straight).namelist()) == set(zipfile.ZipFile(wheel).namelist())
+
+
+def test_the_version_stands_once(built):
+    assert built[0].name == f"bitsback-{bitsback.__version__}.tar.gz"
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert "version" in project["dynamic"]
+    citation = (ROOT / "CITATION.cff").read_text()
+    assert re.search(r"^version: (.+)$", citation, re.MULTILINE)[1] == bitsback.__version__
+    headings = re.findall(r"^## (.+)$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert next(name for name in headings if name != "Unreleased") == bitsback.__version__
+
+
+def installed(wheel: Path, folder: Path) -> Path:
+    """The Python of a new environment that has this wheel and nothing else."""
+    venv.create(folder / "venv", with_pip=False)
+    python = folder / "venv" / "bin" / "python"
+    pip = (sys.executable, "-m", "pip", "--python", python)
+    run(*pip, "install", "--quiet", "--no-deps", "--no-index", wheel)
+    return python
+
+
+def test_an_editable_install_finds_the_models(source, tmp_path):
+    python = installed(build("editable", source, tmp_path), tmp_path)
+    outer = sysconfig.get_paths()["purelib"]
+    printed = run(python, "-I", "-c", PROGRAM.format(outer=outer, home=str(source)), cwd=tmp_path)
+    assert "omniglot" in printed.split()
 
 
 def test_the_wheel_works_in_an_empty_environment(built, tmp_path):
-    venv.create(tmp_path / "venv", with_pip=False)
-    python = tmp_path / "venv" / "bin" / "python"
-    pip = (sys.executable, "-m", "pip", "--python", python)
-    run(*pip, "install", "--quiet", "--no-deps", "--no-index", built[1])
-    outer = sysconfig.get_paths()["purelib"]
-    printed = run(python, "-c", PROGRAM.format(outer=outer), cwd=tmp_path)
+    python = installed(built[1], tmp_path)
+    outer, home = sysconfig.get_paths()["purelib"], str(tmp_path / "venv")
+    printed = run(python, "-I", "-c", PROGRAM.format(outer=outer, home=home), cwd=tmp_path)
     assert "omniglot" in printed.split()
     assert (tmp_path / "venv" / "bin" / "bitsback").is_file()
     code = (
