@@ -1,4 +1,9 @@
-"""The exceptions that bitsback raises on purpose, all under one root."""
+"""The exceptions that bitsback raises on purpose, all under one root; how a program ends on one."""
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from typing import NoReturn
 
 
 class BitsbackError(Exception):
@@ -30,3 +35,18 @@ class InputError(BitsbackError):
 
 class ModelError(BitsbackError):
     """A model that is missing, malformed, or not the one that a file needs."""
+
+
+def refuse(reason: str) -> NoReturn:
+    """End the program with one line on standard error and exit code 2."""
+    print(f"bitsback: {' '.join(reason.split())}", file=sys.stderr)
+    raise SystemExit(2)
+
+
+@contextlib.contextmanager
+def refusals() -> Iterator[None]:
+    """Within it, a BitsbackError ends the program as `refuse` does."""
+    try:
+        yield
+    except BitsbackError as error:
+        refuse(str(error))

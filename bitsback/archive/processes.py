@@ -89,13 +89,13 @@ def begin(recipe: Recipe, threads: int) -> None:
         ModelError: it cannot be loaded, or is not the recipe's.
     """
     global _coding
-    from bitsback.api import load_model
+    from bitsback.models import store
 
     if recipe.engine == "torch":
         import torch
 
         torch.set_num_threads(threads)
-    loaded = load_model(
+    loaded = store.load(
         recipe.model, recipe.device, recipe.engine, recipe.micro_batch, recipe.sha256
     )
     check_weights(loaded, recipe.sha256, "a worker")

@@ -21,9 +21,8 @@ from rich.table import Table
 
 from bitsback.api import DEFAULT_MODEL, load_model
 from bitsback.archive import writer
-from bitsback.cli.console import refusals
 from bitsback.coding.model import LoadedModel
-from bitsback.errors import InputError
+from bitsback.errors import InputError, refusals
 from bitsback.images.image_set import ImageSet, from_array
 from bitsback.sources import read
 

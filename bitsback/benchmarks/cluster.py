@@ -24,8 +24,7 @@ from bitsback.archive import processes, ray, writer
 from bitsback.archive.processes import Recipe
 from bitsback.archive.reader import Reader
 from bitsback.chunks.encoder import Coding
-from bitsback.cli.console import refusals
-from bitsback.errors import BitsbackError, InputError
+from bitsback.errors import BitsbackError, InputError, refusals
 from bitsback.images.image_set import ImageSet, first_images, image_sizes
 from bitsback.sources import read
 

@@ -23,8 +23,7 @@ from rich.table import Table
 from bitsback.api import DEFAULT_MODEL, load_model
 from bitsback.archive import reader, writer
 from bitsback.chunks.encoder import Coding
-from bitsback.cli.console import refusals
-from bitsback.errors import BitsbackError, InputError
+from bitsback.errors import BitsbackError, InputError, refusals
 from bitsback.images.image_set import to_stack
 from bitsback.sources import read, writers
 from bitsback.sources.atomic_files import atomic_file

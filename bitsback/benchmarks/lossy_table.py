@@ -10,13 +10,12 @@ priors' means.
 import argparse
 import dataclasses
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
 
 from bitsback.coding.model import LoadedModel
-from bitsback.errors import BitsbackError, InputError
+from bitsback.errors import InputError, refusals
 from bitsback.lossy import choice, coder, regions
 from bitsback.models import store
 from bitsback.models.training import data
@@ -58,7 +57,7 @@ def main() -> None:
     parser.add_argument("--crops", type=int, default=256)
     parser.add_argument("-o", "--output", type=Path, default=store.WEIGHTS / choice.NAME)
     given = parser.parse_args()
-    try:
+    with refusals():
         found = []
         for loaded in storing(store.names()):
             config = store.read(store.folder_of(loaded.name))[0]
@@ -67,9 +66,6 @@ def main() -> None:
             print(*found[-regions.steps_of(loaded) :], sep="\n")
         text = json.dumps([dataclasses.asdict(point) for point in found], indent=0)
         atomic_write(given.output, (text + "\n").encode())
-    except BitsbackError as error:
-        print(f"bitsback: {error}", file=sys.stderr)
-        sys.exit(2)
 
 
 if __name__ == "__main__":

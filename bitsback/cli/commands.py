@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bitsback.api import DEFAULT_MODEL
-from bitsback.errors import BitsbackError, FormatError, InputError
+from bitsback.errors import FormatError, InputError, refusals, refuse
 
 from .console import bar, console, print_bench, print_report, progress_bar
 from .figure import figure
@@ -54,19 +54,13 @@ app.command()(figure)
 def main() -> None:
     """Run the command line; what bitsback refuses is one sentence and exit code 2."""
     try:
-        app()
-    except BitsbackError as error:
-        print(f"bitsback: {' '.join(str(error).split())}", file=sys.stderr)
-        sys.exit(2)
+        with refusals():
+            app()
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        print(f"bitsback: {where}{(error.strerror or str(error)).lower()}", file=sys.stderr)
-        sys.exit(2)
+        refuse(f"{where}{(error.strerror or str(error)).lower()}")
     except MemoryError:
-        print(
-            "bitsback: not enough memory: code fewer images at once with --chunk", file=sys.stderr
-        )
-        sys.exit(2)
+        refuse("not enough memory: code fewer images at once with --chunk")
     except KeyboardInterrupt:
         sys.exit(130)
 

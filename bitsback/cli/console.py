@@ -1,32 +1,18 @@
 """Reports as tables in the terminal, and progress bars on standard error."""
 
 import contextlib
-import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
-
-from bitsback.errors import BitsbackError
 
 if TYPE_CHECKING:
     from bitsback.benchmarks.files import Bench
     from bitsback.coding.rates import RateReport
 
 console = Console(stderr=True, highlight=False, soft_wrap=True)
-
-
-@contextlib.contextmanager
-def refusals() -> Iterator[None]:
-    """What bitsback refuses is one sentence on standard error, and exit code 2."""
-    try:
-        yield
-    except BitsbackError as error:
-        print(f"bitsback: {' '.join(str(error).split())}", file=sys.stderr)
-        raise typer.Exit(2) from None
 
 
 @contextlib.contextmanager

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
-from bitsback.api import load_model
 from bitsback.coding.model import LoadedModel
 from bitsback.errors import InputError, ModelError
 from bitsback.images import image_file
 from bitsback.images.image_set import ImageSet, check_plain
+from bitsback.models import store
 from bitsback.sources import atomic_files
 
 from . import choice, coder, container, regions
@@ -60,7 +60,7 @@ def tiles(images: ImageSet, side: int | None, limit: int | None) -> np.ndarray:
 @functools.cache
 def loaded_once(name: str, device: str) -> LoadedModel:
     """A model by name or folder, kept for the next call."""
-    return load_model(name, device)
+    return store.load(name, device)
 
 
 def encode(
@@ -95,12 +95,10 @@ def model_of(data: bytes, given: str | None, device: str, engine: str) -> Loaded
     """
     header, _ = container.unpack(data)
     if given is not None:
-        return load_model(given, device, engine)
-    from bitsback.models import store
-
+        return store.load(given, device, engine)
     for name, sha256 in store.shipped():
         if container.model_bits(sha256) == header.model:
-            return load_model(name, device, engine, sha256=sha256)
+            return store.load(name, device, engine, sha256=sha256)
     raise ModelError(
         f"no model that ships wrote this file (its SHA-256 begins with {header.model:03x}): "
         "give its folder with --model"
