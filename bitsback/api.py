@@ -77,10 +77,10 @@ def compress(
         ModelError: the model cannot be used.
     """
     from bitsback.archive import writer
-    from bitsback.sources import datasets
+    from bitsback.sources.read import read
 
     return writer.compress_set(
-        datasets.read(images),
+        read(images),
         as_model(model),
         payload=payload,
         batch=batch,
@@ -162,10 +162,10 @@ def rate(
         InputError, ModelError: as `compress`.
     """
     from bitsback.archive import writer
-    from bitsback.sources import datasets
+    from bitsback.sources.read import read
 
     return writer.compress_set(
-        datasets.read(images),
+        read(images),
         as_model(model),
         batch=batch,
         seed=seed,

@@ -1,11 +1,6 @@
 """Images of data sets, and of whatever `compress` takes."""
 
-from bitsback.sources.datasets import (
-    images_of,
-    read,
-)
+from bitsback.sources.datasets import images_of
+from bitsback.sources.read import read
 
-__all__ = [
-    "images_of",
-    "read",
-]
+__all__ = ["images_of", "read"]

@@ -15,7 +15,7 @@ of 16 bits the high ones are an image, the low ones lie beside it.
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,8 +27,10 @@ from bitsback.format.sidecar import pack_all
 
 from .arrays import check_images, stack_shape
 from .image_file import CHANNELS, DEEP, full_depth
+from .lazy import Lazy
 
 ImageArray = NDArray[np.uint8]
+_SCAN_VALUES = 1 << 24  # held at once while a lazy array is searched for values above 1
 
 _FIELDS = {
     "array": {"kind", "dtype", "shape"},
@@ -70,12 +72,13 @@ class ImageSet:
         return self.extra if self.sidecars is None else pack_all(self.sidecars)
 
 
-def from_array(array: NDArray[Any]) -> ImageSet:
+def from_array(array: NDArray[Any], title: str = "the array") -> ImageSet:
     """Take an array as images.
 
     Args:
         array: uint8 or bool; (N, H, W), (N, H, W, C) with C 1 to 4, or one image as (H, W) or
             (H, W, 3).
+        title: what an error calls the array.
 
     Returns:
         The set; `to_array` reverses it.
@@ -83,15 +86,42 @@ def from_array(array: NDArray[Any]) -> ImageSet:
     Raises:
         InputError: another dtype or shape, or no pixels.
     """
-    return stack_of(np.asarray(array), "the array")
-
-
-def stack_of(array: NDArray[Any], source: str) -> ImageSet:
-    """`from_array`, with what to call the array in an error."""
-    check_images(array, source)
+    array = np.asarray(array)
+    check_images(array, title)
     stack = array.astype(np.uint8, copy=False).reshape(stack_shape(array.shape))
     binary = stack.shape[3] == 1 and bool(stack.max() <= 1)
     return ImageSet(stack, binary, array_manifest(array.dtype, array.shape))
+
+
+def from_ranges(
+    read: Callable[[int, int], NDArray[np.uint8 | np.bool_]],
+    dtype: np.dtype[Any],
+    shape: tuple[int, ...],
+    title: str,
+) -> ImageSet:
+    """Take an array as images that are read each time they are asked for.
+
+    Args:
+        read: gives images begin..end - 1, whose values in C order are those of the array.
+        dtype: of the array.
+        shape: (N, H, W) or (N, H, W, C), as for `from_array`.
+        title: what an error calls the array.
+
+    Raises:
+        InputError: another dtype or shape, or no pixels.
+    """
+    # An empty array of the shape tells what is wrong with it.
+    check_images(np.broadcast_to(np.zeros((), dtype), shape), title)
+    n, *sides = stack_shape(shape)
+
+    def stack(begin: int, end: int) -> list[ImageArray]:
+        return list(read(begin, end).astype(np.uint8, copy=False).reshape(-1, *sides))
+
+    block = max(1, _SCAN_VALUES // math.prod(sides))
+    binary = sides[2] == 1 and all(
+        bool(read(begin, min(begin + block, n)).max() <= 1) for begin in range(0, n, block)
+    )
+    return ImageSet(Lazy(n, stack), binary, array_manifest(dtype, shape))
 
 
 def array_manifest(dtype: np.dtype[Any], shape: Sequence[int]) -> dict[str, Any]:

@@ -1,47 +1,24 @@
-"""One way in for images wherever they lie, which `bitsback.compress` and `rate` take too.
-
-read("photos/"), read("shard.tar"), read("cifar10.zarr"), read(["a.png", "b.png"])
-read(array), read(zarr.open("cifar10.zarr"))
-read(torchvision.datasets.MNIST(...)), read(datasets.load_dataset("mnist")["test"])
-"""
+"""Data sets of other libraries, such as torchvision and Hugging Face, as arrays of images."""
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
-from typing import Any
+from typing import Protocol, TypeGuard
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bitsback.errors import InputError
-from bitsback.images.image_set import ImageSet, from_array
 
 _COLUMNS = ("image", "img", "images")
 
 
-def read(source: Any) -> ImageSet:
-    """Images as the set of images that is compressed.
+class DataSet(Protocol):
+    """Items by number."""
 
-    Args:
-        source: the path of a .npy, .npz, tar (WebDataset), Zarr array, image file or folder, or a
-            list of paths of image files; an array; a Zarr array; or a data set (see `images_of`).
-            What has a path, and a Zarr array, is read a chunk at a time when it is coded.
-
-    Raises:
-        InputError: there are no images, or of a kind that cannot be kept exactly.
-    """
-    from . import read as inputs
-
-    if isinstance(source, str | Path):
-        return inputs.read_images([Path(source)])
-    if isinstance(source, list | tuple) and source and isinstance(source[0], str | Path):
-        return inputs.read_images([Path(path) for path in source])
-    if isinstance(source, np.ndarray):
-        return from_array(source)
-    if all(hasattr(source, name) for name in ("shape", "dtype", "chunks")):
-        return inputs.from_zarr(source, "the array")
-    return from_array(images_of(source))
+    def __len__(self) -> int: ...
+    def __getitem__(self, number: int, /) -> object: ...
 
 
-def images_of(source: Any) -> np.ndarray:
+def images_of(source: object) -> NDArray[np.uint8 | np.bool_]:
     """The images of a data set: anything with a length and items.
 
     Args:
@@ -57,23 +34,26 @@ def images_of(source: Any) -> np.ndarray:
     """
     if isinstance(source, np.ndarray):
         return source
-    found = list(_images(source))
-    if not found:
-        raise InputError("the data set has no images")
-    shapes = {image.shape for image in found}
-    if len(shapes) > 1:
-        raise InputError("images of different sizes or kinds make no array: compress them as files")
-    return np.stack(found)
-
-
-def _images(source: Any) -> Iterator[np.ndarray]:
-    if not hasattr(source, "__len__") or not hasattr(source, "__getitem__"):
+    if not _is_data_set(source):
         raise InputError(f"a data set has a length and items; {type(source).__name__} has not")
+    images = list(_images(source))
+    if not images:
+        raise InputError("the data set has no images")
+    if len({image.shape for image in images}) > 1:
+        raise InputError("images of different sizes or kinds make no array: compress them as files")
+    return np.stack(images)
+
+
+def _is_data_set(source: object) -> TypeGuard[DataSet]:
+    return hasattr(source, "__len__") and hasattr(source, "__getitem__")
+
+
+def _images(source: DataSet) -> Iterator[NDArray[np.uint8 | np.bool_]]:
     for number in range(len(source)):
         yield _image(source[number])
 
 
-def _image(item: Any) -> np.ndarray:
+def _image(item: object) -> NDArray[np.uint8 | np.bool_]:
     if isinstance(item, Mapping):
         column = next((name for name in _COLUMNS if name in item), None)
         if column is None:

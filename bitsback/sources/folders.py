@@ -5,8 +5,10 @@ again when they are coded, so that a set may be larger than the memory. Files th
 travel along with the image that comes after them, or with the last one.
 """
 
+import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
@@ -62,13 +64,40 @@ def read_file(path: Path) -> ImageSet:
     return _read("file", [path.name], lambda number: read_image(path))
 
 
-def read_files(paths: Sequence[Path], names: Sequence[str]) -> ImageSet:
-    """Image files under names of their own, relative and with forward slashes.
+def read_files(paths: Sequence[Path]) -> ImageSet:
+    """Image files, under names relative to the folder that they have in common.
 
     Raises:
         InputError: one is not an image, or of a kind that cannot be kept exactly; names are unsafe.
     """
+    absolute = [path.absolute() for path in paths]
+    parent = os.path.commonpath([path.parent for path in absolute])
+    names = [path.relative_to(parent).as_posix() for path in absolute]
     return _read("folder", names, lambda number: read_image(paths[number]))
+
+
+def read_folder(folder: Path) -> ImageSet:
+    """The images in a folder and all below it, sorted by name, and the other files with them.
+
+    Raises:
+        InputError: there are no images, or what `read_files` refuses.
+    """
+    paths = [path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir()]
+    if not paths:
+        raise InputError(f"{folder} is empty")
+    for path in paths:
+        if not path.is_file():
+            raise InputError(f"{path} is neither a file nor a folder, or a link to a folder")
+    named = sorted((path.relative_to(folder).as_posix(), path) for path in paths)
+    entries = [SourceFile(name, partial(_open, path), str(path)) for name, path in named]
+    return read_entries("folder", entries, str(folder))
+
+
+def _open(path: Path) -> BinaryIO:
+    try:
+        return path.open("rb")
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from error
 
 
 def read_entries(kind: str, entries: Iterable[SourceFile], title: str) -> ImageSet:

@@ -1,9 +1,10 @@
-"""Reading and writing NumPy's .npy and .npz, and finding the images in them."""
+"""NumPy's .npy and .npz: sets of images read from them, and the files written again."""
 
 import io
 import math
 import zipfile
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -11,13 +12,58 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bitsback.errors import FormatError, InputError
-from bitsback.images.arrays import is_images
+from bitsback.images.arrays import is_images, stack_shape
+from bitsback.images.image_set import ImageSet, from_array, from_ranges
 
 Array = NDArray[Any]
 
 _NAMES = ("x", "images", "image", "imgs", "pictures", "test", "test_images", "x_test", "data")
 # NumPy takes its time over every item, also where it has no bytes and a file none of it.
 _MOST_EMPTY = 1 << 20
+
+
+def read_npy(path: Path) -> ImageSet:
+    """The images of a .npy file, each read when it is asked for.
+
+    Raises:
+        InputError: missing, damaged, or not an array of images.
+    """
+    dtype, shape, offset = npy_layout(path)
+    if offset is None:
+        return from_array(load_npy(path), str(path))
+    # The values of an image; (H, W) and (H, W, 3) are one image. `from_ranges` refuses others.
+    size = math.prod(stack_shape(shape)[1:]) if len(shape) in (2, 3, 4) else 1
+    return from_ranges(partial(_read_range, path, offset, size), dtype, shape, str(path))
+
+
+def _read_range(path: Path, offset: int, size: int, begin: int, end: int) -> NDArray[np.uint8]:
+    """The values of images begin..end - 1, `size` each, of a .npy whose values begin at `offset`.
+
+    They are read, not mapped into memory: a mapping of the whole file takes address space, and if
+    the file becomes shorter the process is killed.
+    """
+    count = (end - begin) * size
+    try:
+        values = np.fromfile(path, np.uint8, count, offset=offset + begin * size)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from error
+    if len(values) != count:
+        raise InputError(f"{path} became shorter while it was read")
+    return values
+
+
+def read_npz(path: Path) -> ImageSet:
+    """The images of an .npz file, and its other arrays; all is held in memory.
+
+    Raises:
+        InputError: missing, damaged, or without an array of images.
+    """
+    arrays, packed = load_npz(path)
+    name = find_images(arrays, str(path))
+    images = from_array(arrays[name], f"{path}: array {name!r}")
+    others = {other: array for other, array in arrays.items() if other != name}
+    facts = {"kind": "npz", "name": name, "names": list(arrays), "packed": packed}
+    return ImageSet(images.pixels, images.binary, images.manifest | facts, pack_arrays(others))
 
 
 def load_npy(path: Path) -> Array:

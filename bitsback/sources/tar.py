@@ -7,10 +7,14 @@ import io
 import tarfile
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
 from bitsback.errors import InputError
+from bitsback.images.image_set import ImageSet
+
+from .folders import SourceFile, read_entries
 
 
 @dataclass(frozen=True)
@@ -20,6 +24,19 @@ class Member:
     name: str
     offset: int
     size: int
+
+
+def read_tar(path: Path) -> ImageSet:
+    """The images in a tar, in order, and the other files with them.
+
+    Raises:
+        InputError: damaged or compressed, or without images, or one cannot be kept exactly.
+    """
+    entries = [
+        SourceFile(member.name, partial(read, path, member), f"{path}: {member.name}")
+        for member in members(path)
+    ]
+    return read_entries("tar", entries, str(path))
 
 
 def members(path: Path) -> list[Member]:
