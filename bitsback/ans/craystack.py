@@ -58,13 +58,13 @@ def from_craystack(codec: tuple[Callable[..., Any], Callable[..., Any]]) -> Code
     their_push, their_pop = codec
 
     def push(message: Message, symbols: Any) -> Message:
-        result = their_push(_lend(message), symbols)
-        _take_back(message, result[0] if len(result) == 1 else result)
+        pushed = their_push(_lend(message), symbols)
+        _take_back(message, pushed[0] if len(pushed) == 1 else pushed)
         return message
 
     def pop(message: Message) -> tuple[Message, Any]:
-        result, symbols = their_pop(_lend(message))
-        _take_back(message, result)
+        rest, symbols = their_pop(_lend(message))
+        _take_back(message, rest)
         return message, symbols
 
     return Codec(push, pop)

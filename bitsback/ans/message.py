@@ -240,14 +240,14 @@ class Message:
 
         def locate(cf: U64, where: slice) -> tuple[U64, U64]:
             nonlocal symbols
-            found, starts, freqs = lookup(cf, where)
+            own, starts, freqs = lookup(cf, where)
             freq = _unsigned(freqs)
             offset = cf - _unsigned(starts)  # a start beyond cf wraps round and fails the test
             if np.count_nonzero(offset >= freq):
                 raise ValueError("lookup returned an interval that does not hold cf")
             if len(symbols) != n:
-                symbols = np.empty(n, found.dtype)
-            symbols[where] = found
+                symbols = np.empty(n, own.dtype)
+            symbols[where] = own
             return offset, freq
 
         self.pop_trusted(n, precision_array(precision, n), locate)

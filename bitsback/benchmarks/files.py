@@ -94,7 +94,7 @@ class Bench:
 class TimedModel:
     """A model that adds up the time spent in it: the network's share of coding."""
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Model[Any, Any]) -> None:
         self.groups, self.passes = model.groups, model.passes
         self.seconds = 0.0
         for name in ("start", "observe", "prior", "posterior", "step", "likelihood", "reveal"):
@@ -128,7 +128,7 @@ def run(
     images = dataclasses.replace(images, pixels=list(images.pixels), sidecars=None)
     peers = peers_of(images)
     timed = TimedModel(loaded.model)
-    measured = dataclasses.replace(loaded, model=cast(Model, timed))
+    measured = dataclasses.replace(loaded, model=cast("Model[Any, Any]", timed))
     began = time.perf_counter()
     packed = writer.compress_set(images, measured, batch=batch, progress=progress)
     encoded = time.perf_counter() - began

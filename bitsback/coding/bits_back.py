@@ -10,8 +10,10 @@ Gregor et al., arXiv:1604.08772 (the model's recursion).
 
 import dataclasses
 from collections.abc import Callable
+from typing import Generic
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bitsback.ans.message import Message
 from bitsback.tables import latent_grid, pixels
@@ -20,19 +22,19 @@ from bitsback.tiles.padding import Pixels
 
 from .batch import Batch
 from .latents import Latents, Posterior, masks_of, pop_prior, posteriors, prepare, push_prior
-from .model import Group, Likelihood, Model, State
+from .model import Group, Likelihood, M, Model, S
 
-Choose = Callable[[int, State, Latents], np.ndarray]
+Choose = Callable[[int, S, Latents], NDArray[np.int64]]
 
 
 @dataclasses.dataclass(frozen=True)
-class Visit:
+class Visit(Generic[S]):
     """A group that was walked through: the state before it, its grid, and its k."""
 
     index: int
-    state: State
+    state: S
     latents: Latents
-    k: np.ndarray
+    k: NDArray[np.int64]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +51,7 @@ class GroupCost:
     group: Group
     popped: float
     pushed: float
-    rows: tuple[np.ndarray, np.ndarray, np.ndarray]
+    rows: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
     continuous_kl: float
 
 
@@ -71,7 +73,7 @@ class BatchCost:
     groups: tuple[GroupCost, ...]
 
 
-def walk(model: Model, batch: Batch, choose: Choose) -> tuple[list[Visit], State]:
+def walk(model: Model[S, M], batch: Batch, choose: Choose[S]) -> tuple[list[Visit[S]], S]:
     """Go through the model's groups in their order; `choose` says each group's k."""
     state = model.start(batch.size, batch.height, batch.width)
     visits = []
@@ -83,7 +85,7 @@ def walk(model: Model, batch: Batch, choose: Choose) -> tuple[list[Visit], State
     return visits, state
 
 
-def encode(message: Message, model: Model, batch: Batch, x: np.ndarray) -> BatchCost:
+def encode(message: Message, model: Model[S, M], batch: Batch, x: NDArray[np.uint8]) -> BatchCost:
     """Push a batch of images onto the message.
 
     Args:
@@ -104,7 +106,7 @@ def encode(message: Message, model: Model, batch: Batch, x: np.ndarray) -> Batch
     popped: list[float] = []
     before = message.bits
 
-    def choose(index: int, state: State, latents: Latents) -> np.ndarray:
+    def choose(index: int, state: S, latents: Latents) -> NDArray[np.int64]:
         q = ask(index, state, latents)
         held = message.bits
         k = q.pop(message, masks_of(batch, index))
@@ -127,10 +129,10 @@ def encode(message: Message, model: Model, batch: Batch, x: np.ndarray) -> Batch
 
 
 def _push_images(
-    message: Message, model: Model, batch: Batch, state: State, x: np.ndarray
+    message: Message, model: Model[S, M], batch: Batch, state: S, x: NDArray[np.uint8]
 ) -> float:
     """Push images given all latents; their code length under the tables, bits."""
-    coded: list[tuple[Likelihood, np.ndarray]] = []
+    coded: list[tuple[Likelihood, NDArray[np.uint8]]] = []
     for number, where in enumerate(model.passes):
         part = x[:, :, *where]
         likelihood = model.likelihood(state, batch.gray)
@@ -144,9 +146,9 @@ def _push_images(
     return sum(float(likelihood.push(message, part).sum()) for likelihood, part in coded[::-1])
 
 
-def _pop_images(message: Message, model: Model, batch: Batch, state: State) -> np.ndarray:
+def _pop_images(message: Message, model: Model[S, M], batch: Batch, state: S) -> NDArray[np.uint8]:
     """Inverse of `_push_images`: (B, C, H, W) uint8."""
-    parts: list[np.ndarray] = []
+    parts: list[NDArray[np.uint8]] = []
     for number, where in enumerate(model.passes):
         parts.append(_pop_pass(message, model.likelihood(state, batch.gray), batch, where))
         if number + 1 < len(model.passes):
@@ -157,27 +159,31 @@ def _pop_images(message: Message, model: Model, batch: Batch, state: State) -> n
     return x
 
 
-def _pop_pass(message: Message, likelihood: Likelihood, batch: Batch, where: Pixels) -> np.ndarray:
+def _pop_pass(
+    message: Message, likelihood: Likelihood, batch: Batch, where: Pixels
+) -> NDArray[np.uint8]:
     """The pixels of a pass, (B, C, H', W') uint8, with what stands beyond the extents."""
     if batch.extents is None:
         return likelihood.pop(message)
     plane = np.empty((batch.size, batch.height, batch.width))[:, *where]
     known = padding.known(batch.extents, plane.shape, where)
-    found = likelihood.only(known).pop(message)[0, :, 0]
-    part = np.empty((len(found), *plane.shape), np.uint8)
-    part[:, known] = found
+    popped = likelihood.only(known).pop(message)[0, :, 0]
+    part = np.empty((len(popped), *plane.shape), np.uint8)
+    part[:, known] = popped
     part = np.moveaxis(part, 0, 1)
     padding.fill(part, batch.extents, where)
     return part
 
 
-def _cost(visit: Visit, q: Posterior, lost: float, gained: float) -> GroupCost:
+def _cost(visit: Visit[S], q: Posterior, lost: float, gained: float) -> GroupCost:
     rows = (q.rows, q.base, visit.latents.prior_rows)
     kl = float(visit.latents.of_coded(latent_grid.continuous_kl_bits(q.q, visit.latents.p)).sum())
     return GroupCost(visit.latents.group, lost, gained, rows, kl)
 
 
-def draw(message: Message, model: Model, batch: Batch) -> tuple[list[Visit], np.ndarray]:
+def draw(
+    message: Message, model: Model[S, M], batch: Batch
+) -> tuple[list[Visit[S]], NDArray[np.uint8]]:
     """Pop latents under their priors and images under the likelihood, without giving bits back.
 
     The first half of decoding; on a random message, sampling from the model.
@@ -189,7 +195,7 @@ def draw(message: Message, model: Model, batch: Batch) -> tuple[list[Visit], np.
     return visits, _pop_images(message, model, batch, state)
 
 
-def decode(message: Message, model: Model, batch: Batch) -> np.ndarray:
+def decode(message: Message, model: Model[S, M], batch: Batch) -> NDArray[np.uint8]:
     """Pop a batch of images off the message, which is then as before they were pushed.
 
     Returns:

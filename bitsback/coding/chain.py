@@ -67,11 +67,11 @@ class Chain:
     @functools.cached_property
     def _partial(self) -> list[int]:
         """Tiles of each segment that are in partial batches."""
-        found, left = [], sum(self.partial)
+        counts, left = [], sum(self.partial)
         for run in self.segments:
-            found.append(min(left, run.count - run.classical))
-            left -= found[-1]
-        return found
+            counts.append(min(left, run.count - run.classical))
+            left -= counts[-1]
+        return counts
 
     @functools.cached_property
     def _after(self) -> list[int]:
@@ -82,26 +82,26 @@ class Chain:
     @functools.cached_property
     def _growing(self) -> list[tuple[int, int, int]]:
         """Segment, first tile and end of the batches between the partial and the whole ones."""
-        found: list[tuple[int, int, int]] = []
+        batches: list[tuple[int, int, int]] = []
         done = 0
         for segment, (run, begin) in enumerate(zip(self.segments, self._after, strict=True)):
             while begin < run.count:
                 size = 1 + done // self.ramp if self.ramp else self.batch
                 if size >= self.batch:
-                    return found
+                    return batches
                 end = min(run.count, begin + size)
-                found.append((segment, begin, end))
+                batches.append((segment, begin, end))
                 done += end - begin
                 begin = end
-        return found
+        return batches
 
     @functools.cached_property
     def _whole(self) -> list[int]:
         """The first tile of each segment that lies in a batch of a whole batch."""
-        found = list(self._after)
+        firsts = list(self._after)
         for segment, _, end in self._growing:
-            found[segment] = end
-        return found
+            firsts[segment] = end
+        return firsts
 
     @functools.cached_property
     def _lengths(self) -> list[int]:

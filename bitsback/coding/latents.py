@@ -8,16 +8,20 @@ import dataclasses
 import functools
 import math
 from collections.abc import Callable
+from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bitsback.ans import codecs
 from bitsback.ans.message import Message
 from bitsback.tables import latent_grid, tables
+from bitsback.tables.tables import Ints
 
 from .batch import Batch
-from .model import Group, Model, State
+from .model import Group, M, Model, S
 
+T = TypeVar("T", bound=np.generic)
 _FINE = -48  # 16 log2 of an eighth
 
 
@@ -31,17 +35,17 @@ class Latents:
     group: Group
     p: latent_grid.Gaussian
     origin: latent_grid.Gaussian
-    dither: np.ndarray  # (B, C, h, w)
-    coded: np.ndarray  # (C,) bool
-    drawn: np.ndarray  # k of the channels that are not coded, (B, C - coded, h, w)
+    dither: NDArray[np.int64]  # (B, C, h, w)
+    coded: NDArray[np.bool_]  # (C,) bool
+    drawn: NDArray[np.int64]  # k of the channels that are not coded, (B, C - coded, h, w)
 
     @functools.cached_property
-    def log_width(self) -> np.ndarray:
+    def log_width(self) -> Ints:
         """(C, 1, 1); the channels that are not coded lie on a grid of one unit."""
         return np.where(self.coded, self.group.log_width, 0)[:, None, None]
 
     @functools.cached_property
-    def prior_rows(self) -> np.ndarray:
+    def prior_rows(self) -> NDArray[np.int64]:
         """Rows of the prior table for the coded channels."""
         if self.origin is self.p:
             return self.of_coded(latent_grid.prior_rows(self.log_width, self.dither))
@@ -50,15 +54,15 @@ class Latents:
         return self.of_coded(latent_grid.prior_rows(width, self.dither))
 
     @property
-    def nothing(self) -> np.ndarray:
-        """0 for every coded latent."""
+    def nothing(self) -> NDArray[np.int64]:
+        """A zero for each coded latent, (B, C_coded, h, w)."""
         return self.of_coded(np.zeros(self.dither.shape, np.int64))
 
-    def of_coded(self, values: np.ndarray) -> np.ndarray:
+    def of_coded(self, values: NDArray[T]) -> NDArray[T]:
         """The coded channels of (B, C, h, w)."""
         return values if self.coded.all() else values[:, self.coded]
 
-    def complete(self, k: np.ndarray) -> np.ndarray:
+    def complete(self, k: NDArray[np.int64]) -> NDArray[np.int64]:
         """k of all channels from k of the coded ones."""
         if self.coded.all():
             return k
@@ -66,7 +70,7 @@ class Latents:
         full[:, self.coded], full[:, ~self.coded] = k, self.drawn
         return full
 
-    def z(self, k: np.ndarray) -> np.ndarray:
+    def z(self, k: NDArray[np.int64]) -> NDArray[np.int64]:
         """The latents themselves, from k of the coded channels."""
         return latent_grid.latent(self.origin, self.log_width, self.complete(k), self.dither)
 
@@ -95,8 +99,8 @@ def prepare(batch: Batch, index: int, group: Group, p: latent_grid.Gaussian) -> 
     else:
         cf = latent_grid.nil_cf(seed, batch.index, index, noise)[:, ~coded]
         rows = latent_grid.prior_rows(np.full((1, 1, 1), width), dither[:, ~coded])
-        found = tables.find(tables.prior_table(), rows, cf) + tables.FIRST
-        drawn = np.broadcast_to(found, (shape[0], *found.shape[1:]))
+        k = tables.find(tables.prior_table(), rows, cf) + tables.FIRST
+        drawn = np.broadcast_to(k, (shape[0], *k.shape[1:]))
     return Latents(group, p, origin, np.broadcast_to(dither, shape), coded, drawn)
 
 
@@ -104,31 +108,31 @@ def prepare(batch: Batch, index: int, group: Group, p: latent_grid.Gaussian) -> 
 class Posterior:
     """q of a group on its grid: table rows and the offset of k, for the coded channels."""
 
-    rows: np.ndarray
-    base: np.ndarray
+    rows: NDArray[np.int64]
+    base: NDArray[np.int64]
     q: latent_grid.Gaussian
     latents: Latents
 
     @property
-    def nearest(self) -> np.ndarray:
+    def nearest(self) -> NDArray[np.int64]:
         """k where q is uniform of the grid's width."""
         on = self.latents
         return on.of_coded(latent_grid.nearest(self.q, on.origin, on.log_width, on.dither))
 
-    def pop(self, message: Message, masks: np.random.Philox) -> np.ndarray:
+    def pop(self, message: Message, masks: np.random.Philox) -> NDArray[np.int64]:
         """Take k off the message."""
         if self.latents.group.constant_width:
             return self.nearest
-        column: np.ndarray = self._codec(message, masks).pop(message)[1]
+        column: NDArray[np.int64] = self._codec(message, masks).pop(message)[1]
         return self.base + column + tables.FIRST
 
-    def push(self, message: Message, k: np.ndarray, masks: np.random.Philox) -> None:
+    def push(self, message: Message, k: NDArray[np.int64], masks: np.random.Philox) -> None:
         """Give k's bits back to the message."""
         if self.latents.group.constant_width:
             return
         self._codec(message, masks).push(message, k - self.base - tables.FIRST)
 
-    def _codec(self, message: Message, masks: np.random.Philox) -> codecs.Codec[np.ndarray]:
+    def _codec(self, message: Message, masks: np.random.Philox) -> codecs.Codec[NDArray[Any]]:
         """Columns of the rows, with masks of the heads' low 24 bits for each block.
 
         A pop samples from q only if the bits it takes are uniform; those that a model of other
@@ -145,8 +149,8 @@ def masks_of(batch: Batch, index: int) -> np.random.Philox:
 
 
 def posteriors(
-    model: Model, batch: Batch, x: np.ndarray
-) -> Callable[[int, State, Latents], Posterior]:
+    model: Model[S, M], batch: Batch, x: NDArray[np.uint8]
+) -> Callable[[int, S, Latents], Posterior]:
     """The posteriors of the groups, given images x, to be asked for in their order.
 
     Once no latent is coded any more, the model is not asked: its priors stand in for what nobody
@@ -159,13 +163,12 @@ def posteriors(
         and (batch.coded is None or index in batch.coded)
     ]
     needed = max(coded, default=-1) + 1
-    memory = model.observe(x) if needed else None
+    memories: list[M] = [model.observe(x)] if needed else []
 
-    def ask(index: int, state: State, latents: Latents) -> Posterior:
-        nonlocal memory
+    def ask(index: int, state: S, latents: Latents) -> Posterior:
         if index >= needed:
             return Posterior(latents.nothing, latents.nothing, latents.p, latents)
-        q, memory = model.posterior(index, memory, state, latents.p)
+        q, memories[0] = model.posterior(index, memories[0], state, latents.p)
         if latents.group.constant_width:
             return Posterior(latents.nothing, latents.nothing, q, latents)
         rows, base = latent_grid.posterior_rows(q, latents.p, latents.log_width, latents.dither)
@@ -174,17 +177,17 @@ def posteriors(
     return ask
 
 
-def prior_codec(rows: np.ndarray) -> codecs.Codec[np.ndarray]:
+def prior_codec(rows: NDArray[np.int64]) -> codecs.Codec[NDArray[Any]]:
     """Columns of rows of the prior's table."""
     return codecs.categorical(tables.prior_table(), rows, tables.PRECISION)
 
 
-def push_prior(message: Message, latents: Latents, k: np.ndarray) -> None:
+def push_prior(message: Message, latents: Latents, k: NDArray[np.int64]) -> None:
     """Push a group's k under its prior."""
     prior_codec(latents.prior_rows).push(message, k - tables.FIRST)
 
 
-def pop_prior(message: Message, latents: Latents) -> np.ndarray:
+def pop_prior(message: Message, latents: Latents) -> NDArray[np.int64]:
     """Pop a group's k under its prior."""
-    column: np.ndarray = prior_codec(latents.prior_rows).pop(message)[1]
+    column: NDArray[np.int64] = prior_codec(latents.prior_rows).pop(message)[1]
     return column + tables.FIRST

@@ -7,17 +7,20 @@ the model returns anew and never changes.
 """
 
 import dataclasses
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bitsback.ans.message import Message
 from bitsback.errors import ModelError
 from bitsback.tables.latent_grid import NIL, Gaussian
+from bitsback.tables.tables import Ints
 from bitsback.tiles.padding import Pixels
 
-State = Any
-Memory = Any
+S = TypeVar("S")
+M = TypeVar("M")
+
 ALL_PIXELS: tuple[Pixels, ...] = ((slice(None), slice(None)),)
 
 
@@ -34,26 +37,29 @@ class Group:
 
     step: int
     layer: int
-    log_width: np.ndarray
+    log_width: Ints
     constant_width: bool = False
 
 
 class Likelihood(Protocol):
     """p(x | all latents) as a codec over x, uint8 (B, C, H, W)."""
 
-    def push(self, message: Message, x: np.ndarray) -> np.ndarray:
+    def push(self, message: Message, x: NDArray[np.uint8]) -> NDArray[np.float64]:
         """Push x; gives the code length of every image under the tables, (B,), in bits."""
         ...
 
-    def pop(self, message: Message) -> np.ndarray: ...
+    def pop(self, message: Message) -> NDArray[np.uint8]: ...
 
-    def only(self, where: np.ndarray) -> "Likelihood":
+    def only(self, where: NDArray[np.bool_]) -> "Likelihood":
         """The codec of n pixels alone, as (1, C, 1, n), that a mask (B, H, W) picks."""
         ...
 
 
-class Model(Protocol):
-    """A latent variable model with integer outputs: conv DRAW, a plain VAE, ..."""
+class Model(Protocol[S, M]):
+    """A latent variable model with integer outputs: conv DRAW, a plain VAE, ...
+
+    S is the type of its states, M that of its memories.
+    """
 
     groups: tuple[Group, ...]
 
@@ -62,37 +68,35 @@ class Model(Protocol):
         """Which pixels are coded one after another, each pass given those before it."""
         ...
 
-    def start(self, batch: int, height: int, width: int) -> State:
+    def start(self, batch: int, height: int, width: int) -> S:
         """The state before the first group, for `batch` images of height x width pixels."""
         ...
 
-    def observe(self, x: np.ndarray) -> Memory:
+    def observe(self, x: NDArray[np.uint8]) -> M:
         """What the posterior needs to know of x, uint8 (B, C, H, W)."""
         ...
 
-    def prior(self, index: int, state: State) -> Gaussian:
+    def prior(self, index: int, state: S) -> Gaussian:
         """p(z | latents before) of group number `index`."""
         ...
 
-    def posterior(
-        self, index: int, memory: Memory, state: State, p: Gaussian
-    ) -> tuple[Gaussian, Memory]:
+    def posterior(self, index: int, memory: M, state: S, p: Gaussian) -> tuple[Gaussian, M]:
         """q(z | x, latents before), and the memory for the next group."""
         ...
 
-    def step(self, index: int, state: State, z: np.ndarray) -> State:
+    def step(self, index: int, state: S, z: NDArray[np.int64]) -> S:
         """The state once the group's latents, int (B, C, h, w) in units of 2**-6, are known."""
         ...
 
-    def likelihood(self, state: State, gray: bool) -> Likelihood:
+    def likelihood(self, state: S, gray: bool) -> Likelihood:
         """p of the next pass's pixels; `gray` when all colour channels of x are equal."""
         ...
 
-    def image(self, state: State) -> np.ndarray:
+    def image(self, state: S) -> NDArray[np.uint8]:
         """What the latents so far say of the images: mean levels 0..255, uint8 (B, C, H, W)."""
         ...
 
-    def reveal(self, state: State, x: np.ndarray) -> State:
+    def reveal(self, state: S, x: NDArray[np.uint8]) -> S:
         """The state once a pass's pixels, uint8 (B, C, H', W'), are known; not for the last."""
         ...
 
@@ -114,7 +118,7 @@ class LoadedModel:
 
     name: str
     sha256: bytes
-    model: Model
+    model: Model[Any, Any]
     channels: int
     binary: bool
     tiles: tuple[int, ...]

@@ -6,6 +6,7 @@ Source: a pop under p is a sample from p where the message is random (Townsend e
 """
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bitsback.ans.message import DEFAULT_HEADS, Message
 from bitsback.errors import EmptyMessageError, InputError
@@ -24,7 +25,7 @@ _GAP = 2
 
 def sample(
     loaded: LoadedModel, count: int, seed: int = 0, progress: Progress | None = None
-) -> np.ndarray:
+) -> NDArray[np.uint8]:
     """Draw images of the model's own tile size.
 
     Args:
@@ -40,16 +41,16 @@ def sample(
     """
     if not 1 <= count <= LARGEST:
         raise InputError(f"the number of samples must lie between 1 and {LARGEST}")
-    side, found = loaded.tiles[0], []
+    side, drawn = loaded.tiles[0], []
     run = Segment(count, side, side, loaded.channels, gray=False, classical=0)
     for step in Chain((run,), loaded.batch, seed):
-        found.append(_draw(loaded, step.batch, seed, step.where.start))
+        drawn.append(_draw(loaded, step.batch, seed, step.where.start))
         if progress is not None:
             progress(step.where.stop, count)
-    return np.concatenate(found).transpose(0, 2, 3, 1)
+    return np.concatenate(drawn).transpose(0, 2, 3, 1)
 
 
-def _draw(loaded: LoadedModel, batch: Batch, seed: int, first: int) -> np.ndarray:
+def _draw(loaded: LoadedModel, batch: Batch, seed: int, first: int) -> NDArray[np.uint8]:
     words = 1 << 14
     while True:
         message = Message.random(DEFAULT_HEADS, words, seed + (first << 32))
@@ -59,7 +60,7 @@ def _draw(loaded: LoadedModel, batch: Batch, seed: int, first: int) -> np.ndarra
             words *= 4
 
 
-def contact_sheet(images: np.ndarray, binary: bool) -> np.ndarray:
+def contact_sheet(images: NDArray[np.uint8], binary: bool) -> NDArray[np.uint8]:
     """Images (n, H, W, C) side by side with gaps, (rows, columns, C) uint8 levels 0..255."""
     levels = images * np.uint8(255) if binary else images
     return mosaic.join(np.pad(levels, ((0, 0), (_GAP, _GAP), (_GAP, _GAP), (0, 0))))

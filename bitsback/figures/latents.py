@@ -9,7 +9,7 @@ from bitsback.coding import sampling
 from bitsback.coding.batch import Batch
 from bitsback.coding.bits_back import encode, walk
 from bitsback.coding.latents import Latents, masks_of, posteriors
-from bitsback.coding.model import LoadedModel, State
+from bitsback.coding.model import LoadedModel
 from bitsback.coding.rates import group_kl_bits
 from bitsback.errors import InputError
 from bitsback.lossy import coder, regions
@@ -50,7 +50,7 @@ def from_first(
     ask = posteriors(model, batch, x)
     message = Message.random(DEFAULT_HEADS, _WORDS, seed)
 
-    def choose(index: int, state: State, latents: Latents) -> np.ndarray:
+    def choose(index: int, state: object, latents: Latents) -> np.ndarray:
         return ask(index, state, latents).pop(message, masks_of(batch, index))
 
     _, state = walk(model, batch, choose)

@@ -149,26 +149,26 @@ def _unpack_head(body: bytes, version: int) -> tuple[ChunkHead, int]:
 
 def _images(body: bytes, position: int) -> tuple[list[ImageRun], int]:
     (count,), position = _numbers(body, position, 1)
-    found = []
+    runs = []
     for _ in range(count):  # ends at the latest where the bytes do
         (images, height, width), position = _numbers(body, position, 3)
-        found.append((images, height, width))
-    return found, position
+        runs.append((images, height, width))
+    return runs, position
 
 
 def _numbers(body: bytes, position: int, count: int) -> tuple[list[int], int]:
-    found = []
+    numbers = []
     for _ in range(count):  # ends at the latest where the bytes do
         number, position = varint.unpack(body, position, _WHOSE)
-        found.append(number)
-    return found, position
+        numbers.append(number)
+    return numbers, position
 
 
 def _bytes(body: bytes, position: int, size: int) -> tuple[bytes, int]:
-    found = body[position : position + size]
-    if len(found) < size:
+    field = body[position : position + size]
+    if len(field) < size:
         raise FormatError(f"{_WHOSE} is cut short")
-    return found, position + size
+    return field, position + size
 
 
 def _digest(data: bytes) -> bytes:

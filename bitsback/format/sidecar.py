@@ -83,13 +83,13 @@ def unpack_all(data: bytes, count: int) -> list[bytes] | None:
     """
     if not data:
         return None
-    found, position = [], 0
+    records, position = [], 0
     for _ in range(count):
         content, position = _content(data, position)
-        found.append(content)
+        records.append(content)
     if position != len(data):
         raise FormatError(f"{_WHOSE} is of more images than there are")
-    return found
+    return records
 
 
 def _content(data: bytes, position: int) -> tuple[bytes, int]:

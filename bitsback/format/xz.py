@@ -24,7 +24,7 @@ def decompress(data: bytes, size: int) -> bytes | None:
     decoder = lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=_DECODER)
     try:
         # One byte more than is wanted shows a stream that goes on.
-        found = decoder.decompress(data, max_length=size + 1)
+        unpacked = decoder.decompress(data, max_length=size + 1)
     except (lzma.LZMAError, EOFError, OverflowError):
         return None
-    return found if len(found) == size else None
+    return unpacked if len(unpacked) == size else None

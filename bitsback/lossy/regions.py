@@ -14,7 +14,7 @@ from bitsback.ans.message import Message
 from bitsback.coding.batch import Batch
 from bitsback.coding.bits_back import walk
 from bitsback.coding.latents import Latents, posteriors, prepare
-from bitsback.coding.model import LoadedModel, Model, State
+from bitsback.coding.model import LoadedModel, M, Model, S
 from bitsback.tables import tables
 
 from . import stack
@@ -28,18 +28,18 @@ def steps_of(loaded: LoadedModel) -> int:
     return max(group.step for group in loaded.model.groups)
 
 
-def layers_of(model: Model) -> int:
+def layers_of(model: Model[S, M]) -> int:
     """1 or 2."""
     return max(group.layer for group in model.groups)
 
 
-def stored(model: Model, high: bool) -> list[int]:
+def stored(model: Model[S, M], high: bool) -> list[int]:
     """Numbers of the groups that may be stored, in order: all, or those of the highest layer."""
     top = layers_of(model)
     return [i for i, group in enumerate(model.groups) if not high or group.layer == top]
 
 
-def first_groups(model: Model, steps: int, high: bool) -> int:
+def first_groups(model: Model[S, M], steps: int, high: bool) -> int:
     """How many of the groups that may be stored belong to the first steps."""
     return sum(model.groups[i].step <= steps for i in stored(model, high))
 
@@ -64,7 +64,7 @@ def analyse(
     columns: list[np.ndarray] = []
     bits: list[np.ndarray] = []
 
-    def choose(index: int, state: State, latents: Latents) -> np.ndarray:
+    def choose(index: int, state: object, latents: Latents) -> np.ndarray:
         k = ask(index, state, latents).nearest
         if index in chosen:
             bits.append(_bits(latents.prior_rows, k - tables.FIRST))
@@ -101,7 +101,7 @@ def decode(
     sides = (-(-side // loaded.multiple) * loaded.multiple for side in (height, width))
     batch = _batch_of((count, channels, *sides), chosen, number)
 
-    def popped(index: int, state: State, latents: Latents) -> np.ndarray:
+    def popped(index: int, state: object, latents: Latents) -> np.ndarray:
         if index not in chosen:
             return latents.nothing
         return stack.pop(message, latents.prior_rows) + tables.FIRST
@@ -114,7 +114,7 @@ def decode(
     return loaded.model.image(state)[:, :, :height, :width].transpose(0, 2, 3, 1)
 
 
-def generated(model: Model, batch: Batch, known: dict[int, np.ndarray]) -> State:
+def generated(model: Model[S, M], batch: Batch, known: dict[int, np.ndarray]) -> S:
     """The state after all groups: known latents as they are, the others drawn from their priors.
 
     What is drawn may move the priors of what is known: so this is no walk over k.

@@ -45,8 +45,8 @@ def exp(x: ArrayLike) -> F64:
         total = total / k
         total = total + 1.0
     with np.errstate(over="ignore", under="ignore"):
-        found: F64 = np.ldexp(total, n.astype(np.int32))
-    return found
+        rounded: F64 = np.ldexp(total, n.astype(np.int32))
+    return rounded
 
 
 def log1p(x: ArrayLike) -> F64:
@@ -67,8 +67,8 @@ def log1p(x: ArrayLike) -> F64:
     for k in range(2 * _LOG_TERMS - 1, 1, -2):
         total = total + 1.0 / k
         total = total * square
-    found: F64 = (total * s + s) * 2.0
-    return found
+    values: F64 = (total * s + s) * 2.0
+    return values
 
 
 def exp2_steps(n: ArrayLike, steps: int) -> F64:
@@ -91,8 +91,8 @@ def exp2_steps(n: ArrayLike, steps: int) -> F64:
     while (steps := steps // 2) > 0:
         root = np.sqrt(root)
         total = np.where(rest & steps, total * root, total)
-    found: F64 = np.ldexp(total, octave.astype(np.int32))
-    return found
+    values: F64 = np.ldexp(total, octave.astype(np.int32))
+    return values
 
 
 def normal_cdf(x: ArrayLike) -> F64:
@@ -111,13 +111,13 @@ def normal_cdf(x: ArrayLike) -> F64:
     """
     x = np.asarray(x, np.float64)
     size = np.abs(x)
-    found = np.asarray(np.where(x < 0.0, 0.0, 1.0))
+    values = np.asarray(np.where(x < 0.0, 0.0, 1.0))
     near = size < _TAIL
-    found[near] = _central(x[near])
+    values[near] = _central(x[near])
     far = ~near & (size < 39.0)
     tail = _upper_tail(size[far])
-    found[far] = np.where(x[far] < 0.0, tail, 1.0 - tail)
-    return found
+    values[far] = np.where(x[far] < 0.0, tail, 1.0 - tail)
+    return values
 
 
 def logistic_cdf(x: ArrayLike) -> F64:
@@ -131,13 +131,13 @@ def logistic_cdf(x: ArrayLike) -> F64:
     """
     x = np.asarray(x, np.float64)
     e = exp(-np.abs(x))
-    found: F64 = np.where(x < 0.0, e, 1.0) / (e + 1.0)
-    return found
+    values: F64 = np.where(x < 0.0, e, 1.0) / (e + 1.0)
+    return values
 
 
 def _density(x: F64) -> F64:
-    found: F64 = exp(x * x * -0.5) / _SQRT_2_PI
-    return found
+    values: F64 = exp(x * x * -0.5) / _SQRT_2_PI
+    return values
 
 
 def _central(x: F64) -> F64:
@@ -147,8 +147,8 @@ def _central(x: F64) -> F64:
         total = total * square
         total = total / k
         total = total + 1.0
-    found: F64 = _density(x) * (total * x) + 0.5
-    return found
+    values: F64 = _density(x) * (total * x) + 0.5
+    return values
 
 
 def _upper_tail(x: F64) -> F64:
@@ -156,5 +156,5 @@ def _upper_tail(x: F64) -> F64:
     for k in range(_FRACTION_TERMS, 0, -1):
         bottom = k / bottom
         bottom = bottom + x
-    found: F64 = _density(x) / bottom
-    return found
+    values: F64 = _density(x) / bottom
+    return values

@@ -12,11 +12,12 @@ import functools
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bitsback.ans import compiled
 
 from . import arithmetic, tables
-from .tables import FIRST, FRACTIONS, POSTERIOR_WIDTHS, PRIOR_WIDTHS, SCALE_STEPS
+from .tables import FIRST, FRACTIONS, POSTERIOR_WIDTHS, PRIOR_WIDTHS, SCALE_STEPS, Ints
 
 MEAN_BITS = 8  # a mean is in units of 2**-8
 Z_BITS = 6  # a latent is in units of 2**-6
@@ -44,41 +45,41 @@ class Gaussian:
         log_scale: the same shape, 64 log2(sigma), in -512..192.
     """
 
-    mean: np.ndarray
-    log_scale: np.ndarray
+    mean: Ints
+    log_scale: Ints
 
 
 @functools.cache
-def _scales() -> np.ndarray:
+def _scales() -> NDArray[np.int64]:
     """round(2**(i/64) * 2**20) for i = -768..768, int64; the least is 2**8."""
     steps = np.arange(-_WIDEST, _WIDEST + 1)
     return np.floor(arithmetic.exp2_steps(steps, STEPS) * 2**_FIXED + 0.5).astype(np.int64)
 
 
-def scale(log_scale: np.ndarray) -> np.ndarray:
+def scale(log_scale: Ints) -> NDArray[np.int64]:
     """2**(log_scale/64) in units of 2**-20, int64."""
     return _scales()[np.clip(log_scale, -_WIDEST, _WIDEST) + _WIDEST]
 
 
-def _bits(seed: int, index: int, group: int, lane: int, count: int) -> np.ndarray:
+def _bits(seed: int, index: int, group: int, lane: int, count: int) -> NDArray[np.uint64]:
     """The top 32 bits of `count` 64-bit words of Philox-4x64 under this key and counter."""
     philox = np.random.Philox(key=seed, counter=[0, lane, group, index])
     return philox.random_raw(count) >> np.uint64(32)
 
 
-def dither(seed: int, index: int, group: int, shape: tuple[int, ...]) -> np.ndarray:
+def dither(seed: int, index: int, group: int, shape: tuple[int, ...]) -> NDArray[np.int64]:
     """Dither d in 0..31 of a group in batch `index`; u = (d + 1/2) / 32 - 1/2. int64."""
     bits = _bits(seed, index, group, 0, int(np.prod(shape)))
     return (bits % np.uint64(FRACTIONS)).astype(np.int64).reshape(shape)
 
 
-def nil_cf(seed: int, index: int, group: int, shape: tuple[int, ...]) -> np.ndarray:
+def nil_cf(seed: int, index: int, group: int, shape: tuple[int, ...]) -> NDArray[np.int64]:
     """Uniform 24-bit numbers that pick the latents which are not coded. int64."""
     bits = _bits(seed, index, group, 1, int(np.prod(shape)))
     return (bits >> np.uint64(32 - tables.PRECISION)).astype(np.int64).reshape(shape)
 
 
-def prior_rows(log_width: np.ndarray, d: np.ndarray) -> np.ndarray:
+def prior_rows(log_width: Ints, d: Ints) -> NDArray[np.int64]:
     """Rows of `tables.prior_table` for k under the prior: width 1/delta, centre -u.
 
     Args:
@@ -87,13 +88,13 @@ def prior_rows(log_width: np.ndarray, d: np.ndarray) -> np.ndarray:
         d: dither in 0..31.
     """
     width = np.clip(-np.asarray(log_width, np.int64), *PRIOR_WIDTHS) - PRIOR_WIDTHS[0]
-    rows: np.ndarray = width * FRACTIONS + (FRACTIONS - 1 - d)
+    rows: NDArray[np.int64] = width * FRACTIONS + (FRACTIONS - 1 - d)
     return rows
 
 
 def _offsets(
-    q: Gaussian, p: Gaussian, log_width: np.ndarray, d: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+    q: Gaussian, p: Gaussian, log_width: Ints, d: Ints
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Nearest k to the posterior's centre, and the centre's fraction in 0..31 about it."""
     distance = q.mean.astype(np.int64) - p.mean
     inverse = scale(-(p.log_scale.astype(np.int64) + PER_WIDTH * log_width))
@@ -103,8 +104,8 @@ def _offsets(
 
 
 def posterior_rows(
-    q: Gaussian, p: Gaussian, log_width: np.ndarray, d: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+    q: Gaussian, p: Gaussian, log_width: Ints, d: Ints
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Rows of `tables.posterior_table`, and the base from which they count: k = base + j.
 
     The centre is rounded to 1/32 of the grid, the width to 1/16 octave, and clipping keeps every
@@ -134,12 +135,12 @@ def posterior_rows(
     return width * FRACTIONS + fraction, np.clip(base, FIRST + radius, last - radius)
 
 
-def nearest(q: Gaussian, p: Gaussian, log_width: np.ndarray, d: np.ndarray) -> np.ndarray:
+def nearest(q: Gaussian, p: Gaussian, log_width: Ints, d: Ints) -> NDArray[np.int64]:
     """The k of a posterior that is uniform of the grid's width: the paper's first scheme."""
     return np.clip(_offsets(q, p, log_width, d)[0], FIRST, FIRST + tables.COLUMNS - 1)
 
 
-def latent(p: Gaussian, log_width: np.ndarray, k: np.ndarray, d: np.ndarray) -> np.ndarray:
+def latent(p: Gaussian, log_width: Ints, k: Ints, d: Ints) -> NDArray[np.int64]:
     """z in units of 2**-6, rounded and clipped to |z| <= 512; int64 (B, C, h, w)."""
     if (loops := compiled.loops("tables")) is not None:
         z = np.empty(d.shape, np.int64)
@@ -156,14 +157,14 @@ def latent(p: Gaussian, log_width: np.ndarray, k: np.ndarray, d: np.ndarray) -> 
 
 
 @functools.cache
-def _logs() -> tuple[np.ndarray, np.ndarray]:
+def _logs() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Sums of Q log2 Q of the posterior's rows, and log2 of the prior's frequencies, both flat."""
     q = np.diff(tables.posterior_table().astype(np.float64))
     p = np.diff(tables.prior_table().astype(np.float64))
     return (q * np.log2(np.maximum(q, 1))).sum(1) / tables.TOTAL, np.log2(p).ravel()
 
 
-def kl_bits(rows: np.ndarray, base: np.ndarray, p_rows: np.ndarray) -> np.ndarray:
+def kl_bits(rows: Ints, base: Ints, p_rows: Ints) -> NDArray[np.float64]:
     """KL(q || p) on the grid, from the integer tables: sum_k Q log2(Q / P), bits per latent.
 
     Args:
@@ -174,11 +175,11 @@ def kl_bits(rows: np.ndarray, base: np.ndarray, p_rows: np.ndarray) -> np.ndarra
         float64 of that shape; its last digits depend on whether there are compiled loops.
     """
     flat_rows, flat_base, flat_p = (compiled.plain(v).ravel() for v in (rows, base, p_rows))
-    found = np.empty(len(flat_rows))
+    bits = np.empty(len(flat_rows))
     if (loops := compiled.loops("tables")) is not None:
         fixed = tables.posterior_table().ravel(), *_logs()
-        loops.kl_bits(*fixed, flat_rows, flat_base, flat_p, tables.posterior_radius(), found)
-        return found.reshape(np.shape(rows))
+        loops.kl_bits(*fixed, flat_rows, flat_base, flat_p, tables.posterior_radius(), bits)
+        return bits.reshape(np.shape(rows))
     radius_of = tables.posterior_radius()[flat_rows // FRACTIONS]
     posterior, prior = tables.posterior_table().ravel(), tables.prior_table().ravel()
     stride = tables.COLUMNS + 1
@@ -192,15 +193,15 @@ def kl_bits(rows: np.ndarray, base: np.ndarray, p_rows: np.ndarray) -> np.ndarra
             c_p = prior[(flat_p[some] * stride + flat_base[some])[:, None] + j]
             f_q = np.diff(c_q.astype(np.float64))
             f_p = np.diff(c_p.astype(np.float64))
-            found[some] = (f_q * np.log2(f_q / f_p)).sum(1) / tables.TOTAL
-    return found.reshape(np.shape(rows))
+            bits[some] = (f_q * np.log2(f_q / f_p)).sum(1) / tables.TOTAL
+    return bits.reshape(np.shape(rows))
 
 
-def continuous_kl_bits(q: Gaussian, p: Gaussian) -> np.ndarray:
+def continuous_kl_bits(q: Gaussian, p: Gaussian) -> NDArray[np.float64]:
     """KL of the Gaussians themselves, bits per latent, (B, C, h, w) (the paper's eq. 7)."""
     log_ratio = (q.log_scale - p.log_scale.astype(np.float64)) / STEPS
     distance = (q.mean - p.mean.astype(np.float64)) / 2**MEAN_BITS
     distance = distance * np.exp2(-p.log_scale / STEPS)
     nats = 0.5 * (np.exp2(2 * log_ratio) + distance**2 - 1)
-    found: np.ndarray = nats / np.log(2) - log_ratio
-    return found
+    bits: NDArray[np.float64] = nats / np.log(2) - log_ratio
+    return bits

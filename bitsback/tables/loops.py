@@ -119,9 +119,9 @@ def kl_bits(
     base: Array,
     p_rows: Array,
     radii: Array,
-    found: Array,
+    bits: Array,
 ) -> None:
-    """`grid.kl_bits`, into found.
+    """`grid.kl_bits`, into bits.
 
     Args:
         posterior: its table, flat; negentropy: sum of Q log2 Q of each of its rows.
@@ -135,7 +135,7 @@ def kl_bits(
         for k in range(-radius, radius + 1):
             freq = int64(posterior[q_at + k + 1]) - int64(posterior[q_at + k])
             cross += freq * log_prior[p_at + k]
-        found[i] = negentropy[rows[i]] - cross / TOTAL
+        bits[i] = negentropy[rows[i]] - cross / TOTAL
 
 
 @numba.njit(void(int64[:, ::1]), cache=True)

@@ -7,8 +7,10 @@ Salimans et al. (2017), PixelCNN++, for the mixture and its conditioning over th
 import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bitsback.ans import codecs, compiled
 from bitsback.ans.message import Message
@@ -22,8 +24,10 @@ from .tables import (
     PIXEL_FRACTIONS,
     PIXEL_SCALES,
     PIXEL_TOTAL,
+    Ints,
 )
 
+T = TypeVar("T", bound=np.generic)
 _SUM = 256  # of a mixture's integer weights
 _HIGHEST = 255 * PIXEL_FRACTIONS
 
@@ -36,43 +40,43 @@ class Bernoulli:
         logits: int (B, C, H, W), in units of 1/32; clipped to |logit| <= 512.
     """
 
-    logits: np.ndarray
+    logits: Ints
 
-    def _rows(self) -> np.ndarray:
+    def _rows(self) -> Ints:
         return np.clip(self.logits, -LOGIT_LIMIT, LOGIT_LIMIT) + LOGIT_LIMIT
 
-    def _codec(self) -> codecs.Codec[np.ndarray]:
+    def _codec(self) -> codecs.Codec[Ints]:
         return codecs.categorical(_binary_table(), self._rows(), tables.PRECISION)
 
-    def push(self, message: Message, x: np.ndarray) -> np.ndarray:
+    def push(self, message: Message, x: NDArray[np.uint8]) -> NDArray[np.float64]:
         """Push x, uint8 (B, C, H, W) of 0 and 1; gives every image's code length, (B,) bits."""
         self._codec().push(message, x)
         ones = tables.bernoulli_table()[self._rows()].astype(np.int64)
         return _bits(np.where(x == 1, ones, tables.TOTAL - ones), len(x))
 
-    def only(self, where: np.ndarray) -> "Bernoulli":
+    def only(self, where: NDArray[np.bool_]) -> "Bernoulli":
         """The codec of n pixels alone, as (1, C, 1, n), that a mask (B, H, W) picks."""
         return Bernoulli(picked(self.logits, where))
 
-    def pop(self, message: Message) -> np.ndarray:
+    def pop(self, message: Message) -> NDArray[np.uint8]:
         """Pop x, uint8 (B, C, H, W)."""
         return self._codec().pop(message)[1].astype(np.uint8)
 
 
 @functools.cache
-def _binary_table() -> np.ndarray:
+def _binary_table() -> NDArray[np.uint32]:
     """`tables.bernoulli_table` as cumulative frequencies: (1025, 3), a 0 below a 1."""
     ends = np.zeros(2 * LOGIT_LIMIT + 1, np.uint32), np.full(2 * LOGIT_LIMIT + 1, tables.TOTAL)
-    found = np.stack([ends[0], tables.TOTAL - tables.bernoulli_table(), ends[1]], 1)
-    found = found.astype(np.uint32)
-    found.flags.writeable = False
-    return found
+    table = np.stack([ends[0], tables.TOTAL - tables.bernoulli_table(), ends[1]], 1)
+    table = table.astype(np.uint32)
+    table.flags.writeable = False
+    return table
 
 
-def _bits(freq: np.ndarray, images: int) -> np.ndarray:
+def _bits(freq: Ints, images: int) -> NDArray[np.float64]:
     """Code lengths of so many images, from the frequencies of all their pixels."""
-    found: np.ndarray = tables.PRECISION - np.log2(freq.astype(np.float64))
-    return found.reshape(images, -1).sum(1)
+    bits: NDArray[np.float64] = tables.PRECISION - np.log2(freq.astype(np.float64))
+    return bits.reshape(images, -1).sum(1)
 
 
 @dataclass(frozen=True)
@@ -96,13 +100,13 @@ class Mixture:
     """
 
     kind: str
-    weights: np.ndarray
-    means: np.ndarray
-    log_scales: np.ndarray
-    coeffs: np.ndarray
+    weights: Ints
+    means: Ints
+    log_scales: Ints
+    coeffs: Ints
     gray: bool = False
 
-    def push(self, message: Message, x: np.ndarray) -> np.ndarray:
+    def push(self, message: Message, x: NDArray[np.uint8]) -> NDArray[np.float64]:
         """Push x, uint8 (B, C, H, W); the last channel first, so that it is popped last.
 
         Returns:
@@ -125,7 +129,7 @@ class Mixture:
             bits += _bits(freqs, batch)
         return bits
 
-    def pop(self, message: Message) -> np.ndarray:
+    def pop(self, message: Message) -> NDArray[np.uint8]:
         """Pop x, uint8 (B, C, H, W)."""
         batch, _, channels, height, width = self.means.shape
         x = np.empty((batch, channels, height, width), np.uint8)
@@ -135,7 +139,7 @@ class Mixture:
             x[:, 1:] = x[:, :1]
         return x
 
-    def only(self, where: np.ndarray) -> "Mixture":
+    def only(self, where: NDArray[np.bool_]) -> "Mixture":
         """The codec of n pixels alone, as (1, C, 1, n), that a mask (B, H, W) picks."""
         weights, means, log_scales, coeffs = (
             picked(v, where) for v in (self.weights, self.means, self.log_scales, self.coeffs)
@@ -146,35 +150,35 @@ class Mixture:
     def _coded(self) -> int:
         return 1 if self.gray else self.means.shape[2]
 
-    def _channels(self, x: np.ndarray) -> Iterator["_Levels"]:
+    def _channels(self, x: NDArray[np.uint8]) -> Iterator["_Levels"]:
         """The mixtures of the coded channels, each given the channels of x before it.
 
         A channel of x is read only when the next one's mixture is asked for.
         """
         weights = mixture_weights(flat(self.weights))
         for c in range(self._coded):
-            found = self._levels(x, c, weights)
-            yield found
+            levels = self._levels(x, c, weights)
+            yield levels
             if c + 1 < self._coded:
-                weights = found.posterior_weights(x[:, c].ravel())
+                weights = levels.posterior_weights(x[:, c].ravel())
 
     @functools.cached_property
-    def _plain(self) -> tuple[np.ndarray, ...]:
+    def _plain(self) -> tuple[NDArray[np.int64], ...]:
         """Means, log-scales and coefficients as compiled loops take them, (B, M, _, H * W)."""
         parameters = self.means, self.log_scales, self.coeffs
         size = self.means.shape[3] * self.means.shape[4]
         return tuple(compiled.plain(v).reshape(*v.shape[:3], size) for v in parameters)
 
-    def _levels(self, x: np.ndarray, c: int, weights: np.ndarray) -> "_Levels":
+    def _levels(self, x: NDArray[np.uint8], c: int, weights: NDArray[np.int64]) -> "_Levels":
         table = tables.component_table(self.kind).reshape(-1)
         return _Levels(table, self._places(x, c), weights, x.shape[:1] + x.shape[2:])
 
-    def _places(self, x: np.ndarray, c: int) -> np.ndarray:
+    def _places(self, x: NDArray[np.uint8], c: int) -> NDArray[np.int64]:
         if (loops := compiled.loops("tables")) is not None:
             earlier = compiled.plain(x[:, :c]).reshape(len(x), c, x[0, 0].size)
-            found = np.empty((self.means.shape[1], x[:, 0].size), np.int64)
-            loops.places(*self._plain, earlier, c, found)
-            return found
+            places = np.empty((self.means.shape[1], x[:, 0].size), np.int64)
+            loops.places(*self._plain, earlier, c, places)
+            return places
         means = self.means[:, :, c].astype(np.int64)
         first = c * (c - 1) // 2
         if c:
@@ -187,32 +191,32 @@ class Mixture:
         return rows * PIXEL_COLUMNS + PIXEL_COLUMNS // 2 - means // PIXEL_FRACTIONS
 
 
-def picked(values: np.ndarray, where: np.ndarray) -> np.ndarray:
+def picked(values: NDArray[T], where: NDArray[np.bool_]) -> NDArray[T]:
     """The pixels of (B, ..., H, W) that a mask (B, H, W) picks, (1, ..., 1, n)."""
     last = np.moveaxis(values, 0, -3)[..., where]
     return np.ascontiguousarray(last[None, ..., None, :])
 
 
-def flat(parameters: np.ndarray) -> np.ndarray:
+def flat(parameters: NDArray[T]) -> NDArray[T]:
     """(B, M, H, W) as (M, B * H * W)."""
     return parameters.transpose(1, 0, 2, 3).reshape(parameters.shape[1], -1)
 
 
 @functools.cache
-def _weight_table() -> np.ndarray:
+def _weight_table() -> NDArray[np.int64]:
     """round(2**20 e**(-i/32)), i = 0..1024: weights of a mixture before they are normalised."""
     weights = arithmetic.exp(-np.arange(2 * LOGIT_LIMIT + 1) / LOGIT_UNIT)
     return np.floor(weights * 2**20 + 0.5).astype(np.int64)
 
 
-def mixture_weights(logits: np.ndarray) -> np.ndarray:
+def mixture_weights(logits: Ints) -> NDArray[np.int64]:
     """Integer softmax of (M, n) logits: int64 weights that sum to 256 over M."""
     wide = logits.astype(np.int64)
     mass = _weight_table().take(np.minimum(wide.max(0) - wide, 2 * LOGIT_LIMIT))
     return _normalised(mass)
 
 
-def _normalised(mass: np.ndarray) -> np.ndarray:
+def _normalised(mass: NDArray[np.int64]) -> NDArray[np.int64]:
     """Weights in proportion to mass, (M, n): floors of their share of 256, the rest to the largest.
 
     It may change mass.
@@ -231,19 +235,20 @@ def _normalised(mass: np.ndarray) -> np.ndarray:
 class _Levels:
     """One channel of all images, flattened: where its components' tables start, and weights."""
 
-    table: np.ndarray
-    at: np.ndarray  # (M, n): index of level 0 in the flat table
-    weights: np.ndarray  # (M, n)
+    table: NDArray[np.uint32]
+    at: NDArray[np.int64]  # (M, n): index of level 0 in the flat table
+    weights: NDArray[np.int64]  # (M, n)
     shape: tuple[int, ...]
 
-    def cumulative(self, levels: np.ndarray, where: slice) -> np.ndarray:
+    def cumulative(self, levels: Ints, where: slice) -> NDArray[np.int64]:
         """Cumulative frequency at the lower edge of levels 0..256, int64 (n,)."""
         at, weights = self.at[:, where], self.weights[:, where]
-        found = (weights * self.table.take(at + np.minimum(levels, 255))).sum(0)
-        found = np.where(levels == 0, 0, np.where(levels == 256, _SUM * PIXEL_TOTAL, found))
-        return found + levels
+        below: NDArray[np.int64] = (weights * self.table.take(at + np.minimum(levels, 255))).sum(0)
+        below = np.where(levels == 0, 0, np.where(levels == 256, _SUM * PIXEL_TOTAL, below))
+        edges: NDArray[np.int64] = below + levels
+        return edges
 
-    def posterior_weights(self, levels: np.ndarray) -> np.ndarray:
+    def posterior_weights(self, levels: Ints) -> NDArray[np.int64]:
         """Weights once this channel's levels are known: w_m p_m(level), normalised, (M, n)."""
         wide = levels.astype(np.int64)
         if (loops := compiled.loops("tables")) is not None:
@@ -257,17 +262,17 @@ class _Levels:
         # One more, so that no level leaves all weights at zero.
         return _normalised(self.weights * (above.astype(np.int64) - below + 1))
 
-    def interval(self, levels: np.ndarray, where: slice) -> tuple[np.ndarray, np.ndarray]:
+    def interval(self, levels: Ints, where: slice) -> tuple[Ints, Ints]:
         """Starts and frequencies of levels."""
         wide = levels.astype(np.int64)
         if where == slice(0, len(wide)) and (loops := compiled.loops("tables")) is not None:
-            found = np.empty((2, len(wide)), np.uint64)
-            loops.level_intervals(self.table, self.at, self.weights, wide, *found)
-            return found[0], found[1]
+            bounds = np.empty((2, len(wide)), np.uint64)
+            loops.level_intervals(self.table, self.at, self.weights, wide, *bounds)
+            return bounds[0], bounds[1]
         starts = self.cumulative(wide, where)
         return starts, self.cumulative(wide + 1, where) - starts
 
-    def find(self, cf: np.ndarray, where: slice) -> np.ndarray:
+    def find(self, cf: Ints, where: slice) -> NDArray[np.int64]:
         """The level whose interval holds cf, by exact bisection."""
         wanted = cf.astype(np.int64)
         low = np.zeros(len(wanted), np.int64)
@@ -276,15 +281,15 @@ class _Levels:
             low = np.where(self.cumulative(middle, where) <= wanted, middle, low)
         return low
 
-    def codec(self) -> codecs.Codec[np.ndarray]:
+    def codec(self) -> codecs.Codec[Ints]:
         """The codec of these levels, in the images' shape."""
         return codecs.from_intervals(self.interval, self.find, self.shape, tables.PRECISION)
 
-    def pop(self, message: Message) -> np.ndarray:
+    def pop(self, message: Message) -> NDArray[np.int64]:
         """Levels in the images' shape, off the message."""
         loops = compiled.loops("tables")
         if message.loops is None or loops is None:
-            return self.codec().pop(message)[1]
-        found = np.empty(self.at.shape[1], np.int64)
-        message.pop_compiled(loops.pop_levels, self.table, self.at, self.weights, found)
-        return found.reshape(self.shape)
+            return self.codec().pop(message)[1].astype(np.int64, copy=False)
+        symbols = np.empty(self.at.shape[1], np.int64)
+        message.pop_compiled(loops.pop_levels, self.table, self.at, self.weights, symbols)
+        return symbols.reshape(self.shape)

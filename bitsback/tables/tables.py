@@ -11,15 +11,16 @@ import functools
 import hashlib
 import heapq
 import math
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from . import arithmetic
 
+A = TypeVar("A", bound=NDArray[Any])
 U32 = NDArray[np.uint32]
-Ints = NDArray[Any]
+Ints = NDArray[np.integer[Any]]
 
 PRECISION = 24
 TOTAL = 1 << PRECISION
@@ -81,7 +82,7 @@ def posterior_table() -> U32:
 
 
 @functools.cache
-def posterior_radius() -> Ints:
+def posterior_radius() -> NDArray[np.int64]:
     """The largest |k| with a positive frequency: ceil(6 s) + 1.
 
     Returns:
@@ -128,7 +129,7 @@ def bernoulli_table() -> U32:
 
 def digest() -> str:
     """SHA-256, in hex, of the tables above as little-endian words, one after another."""
-    found = hashlib.sha256()
+    sha256 = hashlib.sha256()
     for table in (
         prior_table(),
         posterior_table(),
@@ -136,11 +137,11 @@ def digest() -> str:
         component_table("logistic"),
         bernoulli_table(),
     ):
-        found.update(table.astype("<u4").tobytes())
-    return found.hexdigest()
+        sha256.update(table.astype("<u4").tobytes())
+    return sha256.hexdigest()
 
 
-def find(table: U32, rows: Ints, cf: Ints) -> Ints:
+def find(table: U32, rows: Ints, cf: Ints) -> NDArray[np.int64]:
     """The columns whose intervals hold cf.
 
     Args:
@@ -194,7 +195,7 @@ def quantise(probs: Any, precision: int) -> U32:
     return freqs
 
 
-def _quantise_row(p: arithmetic.F64, total: int) -> Ints:
+def _quantise_row(p: arithmetic.F64, total: int) -> NDArray[np.int64]:
     p = p / p.max()
     freqs = np.maximum(np.floor(p / math.fsum(p) * total), 1.0).astype(np.int64)
 
@@ -235,11 +236,11 @@ def _posterior_scales() -> arithmetic.F64:
     low, high = POSTERIOR_WIDTHS
     effective = arithmetic.exp2_steps(np.arange(low, high + 1), SCALE_STEPS)
     least = np.float64(_LEAST_WIDTH * _LEAST_WIDTH)
-    found: arithmetic.F64 = np.sqrt(np.maximum(effective * effective - 1.0 / 12.0, least))
-    return found
+    scales: arithmetic.F64 = np.sqrt(np.maximum(effective * effective - 1.0 / 12.0, least))
+    return scales
 
 
-def _normal_rows(scales: arithmetic.F64, radius: Ints) -> U32:
+def _normal_rows(scales: arithmetic.F64, radius: NDArray[np.int64]) -> U32:
     """Rows for all scales and fractions; column 0 of each is k = -128."""
     k = np.arange(FIRST, LAST + 2)
     centres = (np.arange(FRACTIONS) + 0.5) / FRACTIONS - 0.5
@@ -256,6 +257,6 @@ def _normal_rows(scales: arithmetic.F64, radius: Ints) -> U32:
     return np.concatenate(rows).astype(np.uint32)
 
 
-def _frozen(table: NDArray[Any]) -> NDArray[Any]:
+def _frozen(table: A) -> A:
     table.flags.writeable = False
     return table

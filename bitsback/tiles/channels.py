@@ -19,11 +19,11 @@ PLANES = {1: (1,), 2: (1, 1), 3: (3,), 4: (3, 1)}
 
 def split(image: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
     """The planes of an image (H, W, C), C 1 to 4: (H, W, 3) and (H, W, 1) each."""
-    found, first = [], 0
+    planes, first = [], 0
     for channels in PLANES[image.shape[2]]:
-        found.append(image[:, :, first : first + channels])
+        planes.append(image[:, :, first : first + channels])
         first += channels
-    return found
+    return planes
 
 
 def shapes(images: Iterable[Shape], channels: int) -> list[Shape]:

@@ -13,6 +13,7 @@ import math
 from collections.abc import Iterable, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .tiles import grid
 
@@ -60,8 +61,8 @@ class Layout:
         """Extents of tiles by their numbers, None if they are all whole."""
         if not self.images:
             return None
-        found = tuple(self._extent(number) for number in numbers)
-        return None if all(e == (self.height, self.width) for e in found) else found
+        extents_of = tuple(self._extent(number) for number in numbers)
+        return None if all(e == (self.height, self.width) for e in extents_of) else extents_of
 
     @functools.cached_property
     def _ends(self) -> list[int]:
@@ -79,7 +80,7 @@ class Layout:
         return min(self.height, h - row * self.height), min(self.width, w - column * self.width)
 
 
-def known(extents: Sequence[Extent], shape: tuple[int, ...], where: Pixels) -> np.ndarray:
+def known(extents: Sequence[Extent], shape: tuple[int, ...], where: Pixels) -> NDArray[np.bool_]:
     """Which pixels of a pass lie in the images, bool (B, H', W').
 
     Args:
@@ -87,14 +88,14 @@ def known(extents: Sequence[Extent], shape: tuple[int, ...], where: Pixels) -> n
         shape: (..., H', W') of the pass.
         where: rows and columns of its pixels.
     """
-    found = np.zeros((len(extents), *shape[-2:]), np.bool_)
-    for tile, extent in zip(found, extents, strict=True):
+    mask = np.zeros((len(extents), *shape[-2:]), np.bool_)
+    for tile, extent in zip(mask, extents, strict=True):
         rows, columns = _within(extent, where)
         tile[:rows, :columns] = True
-    return found
+    return mask
 
 
-def fill(part: np.ndarray, extents: Sequence[Extent], where: Pixels) -> None:
+def fill(part: NDArray[np.uint8], extents: Sequence[Extent], where: Pixels) -> None:
     """Put what both sides put beyond the edges into a pass, (B, C, H', W'), in place.
 
     Where a pass has no pixel within the image, all are 0.
@@ -108,7 +109,7 @@ def fill(part: np.ndarray, extents: Sequence[Extent], where: Pixels) -> None:
             tile[:] = 0
 
 
-def fill_passes(x: np.ndarray, extents: Sequence[Extent], passes: Sequence[Pixels]) -> None:
+def fill_passes(x: NDArray[np.uint8], extents: Sequence[Extent], passes: Sequence[Pixels]) -> None:
     """`fill` all passes of tiles (B, C, H, W), in place."""
     for where in passes:
         fill(x[:, :, *where], extents, where)

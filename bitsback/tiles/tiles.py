@@ -98,14 +98,14 @@ def values(shapes: Sequence[tuple[int, int, int]], tile: tuple[int, int]) -> NDA
     Returns:
         (N,) int64.
     """
-    found = []
+    counts = []
     for shape in shapes:
         sides = [
             np.minimum(size, whole - size * np.arange(count))
             for size, whole, count in zip(tile, shape, grid(shape, tile), strict=False)
         ]
-        found.append(shape[2] * np.outer(*sides).ravel())
-    return np.concatenate(found)
+        counts.append(shape[2] * np.outer(*sides).ravel())
+    return np.concatenate(counts)
 
 
 def grid(shape: Sequence[int], tile: tuple[int, int]) -> tuple[int, int]:
