@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
 
 from bitsback.ans import compiled
 from bitsback.ans.message import Message
@@ -17,6 +18,10 @@ from bitsback.models.training import export
 
 # Tiny tensors lose more to waiting threads than they gain.
 torch.set_num_threads(1)
+
+# No test fails because the machine is busy.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 ROOT = Path(__file__).resolve().parent.parent
 

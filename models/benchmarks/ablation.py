@@ -13,7 +13,7 @@ import json
 import sys
 import time
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,8 @@ from bitsback.models.training.plan import TrainConfig, read_config
 from bitsback.models.training.trainer import Trainer
 from bitsback.sources.atomic_files import atomic_write
 
-_FIRST = 8  # updates that are timed; the first two are slower and left out
+_SLOW = 2  # first updates, which take longer than those that follow
+_TIMED = 8  # updates that are timed, after those
 _POINTS = 40  # of a curve
 
 
@@ -71,6 +72,24 @@ def changed(model: DrawConfig, plan: TrainConfig, change: str) -> tuple[DrawConf
     return DrawConfig.from_dict(described), dataclasses.replace(plan, **trained)
 
 
+def updates_that_fit(
+    update: Callable[[], object], seconds: float, clock: Callable[[], float] = time.monotonic
+) -> int:
+    """How many updates a run of `seconds` has room for, at least 1, from the speed of the first.
+
+    Args:
+        update: makes one update.
+        seconds: the run may take.
+        clock: gives the time in seconds.
+    """
+    for _ in range(_SLOW):
+        update()
+    began = clock()
+    for _ in range(_TIMED):
+        update()
+    return max(1, int(seconds * _TIMED / (clock() - began)))
+
+
 def ablate(
     config: Path, inputs: list[Path], seconds: float, changes: list[str], device: str
 ) -> Iterator[Row]:
@@ -88,12 +107,7 @@ def ablate(
             raise InputError("an ablation needs at least 50 images, to hold some out")
         where = str(engine.device_of(device))
         probe = Trainer(model, plan, images, where)
-        for _ in range(2):
-            probe.one_update()
-        began = time.monotonic()
-        for _ in range(_FIRST):
-            probe.one_update()
-        updates = max(1, int(seconds * _FIRST / (time.monotonic() - began)))
+        updates = updates_that_fit(probe.one_update, seconds)
         trainer = Trainer(model, dataclasses.replace(plan, updates=updates), images, where, held)
         *_, last = trainer.run(log_every=max(1, updates // _POINTS))
         assert last.held_out is not None  # a run ends with it

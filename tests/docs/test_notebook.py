@@ -24,7 +24,7 @@ def executed(name: str) -> tuple[list, str]:
     assert not any(cell.get("outputs") for cell in notebook.cells)
     NotebookClient(
         notebook,
-        timeout=300,
+        timeout=900,  # for a cell that hangs
         kernel_name="python3",
         resources={"metadata": {"path": str(NOTEBOOKS)}},
     ).execute()

@@ -43,6 +43,7 @@ from bitsback.tiles import channels as planes
 from bitsback.tiles import tiles
 
 SECONDS, MEMORY = 5.0, 500_000_000
+STUCK = 900  # seconds without a word from any worker, after which all count as stuck
 SUFFIXES = {"array": ".npy", "npz": ".npz", "file": ".png", "folder": "", "tar": ".tar"}
 
 
@@ -220,12 +221,12 @@ def peak() -> int:
     return int(status.split("VmHWM:")[1].split()[0]) * 1024
 
 
-def timed_case(world: World, seed: int, number: int, idle: int) -> Result:
+def timed_case(world: World, seed: int, number: int, idle: int, seconds: float) -> Result:
     """`run_case` under an alarm, with what it took; a failure is told, not raised."""
     reset_peak()
     start = time.process_time()
     kind, end, failure = "?", "", ""
-    signal.setitimer(signal.ITIMER_PROF, SECONDS)
+    signal.setitimer(signal.ITIMER_PROF, seconds)
     try:
         kind, end = run_case(world, seed, number)
     except Exception as error:
@@ -240,11 +241,11 @@ def timed_case(world: World, seed: int, number: int, idle: int) -> Result:
     return Result(number, kind, end, time.process_time() - start, most, idle, failure)
 
 
-def work(numbers: range, seed: int, keep: Path, pipe: Connection) -> None:
+def work(numbers: range, seed: int, keep: Path, pipe: Connection, seconds: float) -> None:
     """A worker's cases, one after another."""
 
     def too_long(*_: object) -> None:
-        raise HangError(f"more than {SECONDS} s")
+        raise HangError(f"more than {seconds} s")
 
     signal.signal(signal.SIGPROF, too_long)
     # Where memory is asked for that the machine may lack, MemoryError is the better end.
@@ -256,7 +257,7 @@ def work(numbers: range, seed: int, keep: Path, pipe: Connection) -> None:
         idle = peak()
         for number in numbers:
             pipe.send(number)
-            result = timed_case(world, seed, number, idle)
+            result = timed_case(world, seed, number, idle, seconds)
             if result.failure:
                 saved = keep / f"fuzz-{seed}-{number}"
                 shutil.rmtree(saved, ignore_errors=True)
@@ -265,8 +266,14 @@ def work(numbers: range, seed: int, keep: Path, pipe: Connection) -> None:
     pipe.send(idle)
 
 
-def run(cases: range, seed: int, jobs: int, keep: Path) -> Iterator[Result]:
-    """All cases by some workers, as they end; a worker that is stuck for long is ended."""
+def run(
+    cases: range, seed: int, jobs: int, keep: Path, seconds: float = SECONDS
+) -> Iterator[Result]:
+    """All cases by some workers, as they end; a worker that is stuck for long is ended.
+
+    Args:
+        seconds: of a processor, after which a case counts as hanging.
+    """
     context = multiprocessing.get_context("spawn")
     shares = [cases[job::jobs] for job in range(jobs)]
     waiting: dict[Connection, tuple[multiprocessing.process.BaseProcess, range, int]] = {}
@@ -274,7 +281,9 @@ def run(cases: range, seed: int, jobs: int, keep: Path) -> Iterator[Result]:
     def start(share: range) -> None:
         if share:
             ours, theirs = context.Pipe(duplex=False)
-            process = context.Process(target=work, args=(share, seed, keep, theirs), daemon=True)
+            process = context.Process(
+                target=work, args=(share, seed, keep, theirs, seconds), daemon=True
+            )
             process.start()
             theirs.close()
             waiting[ours] = (process, share, share[0])
@@ -282,7 +291,7 @@ def run(cases: range, seed: int, jobs: int, keep: Path) -> Iterator[Result]:
     for share in shares:
         start(share)
     while waiting:
-        for pipe in multiprocessing.connection.wait(list(waiting), timeout=300) or list(waiting):
+        for pipe in multiprocessing.connection.wait(list(waiting), timeout=STUCK) or list(waiting):
             process, share, current = waiting[pipe]
             try:
                 got = pipe.recv() if pipe.poll() else None

@@ -325,10 +325,11 @@ def test_tags_of_any_kind_come_back(tmp_path, colour):
     Image.fromarray(pixels(6, 6)).save(tmp_path / "a.tif", tiffinfo=info)
     through([tmp_path / "a.tif"], tmp_path / "b.tif", colour)
     layout = {256, 257, 258, 259, 262, 273, 277, 278, 279, 284}
-    kept = [
-        {tag: value for tag, value in dict(Image.open(path).tag_v2).items() if tag not in layout}
-        for path in (tmp_path / "a.tif", tmp_path / "b.tif")
-    ]
+    kept = []
+    for path in (tmp_path / "a.tif", tmp_path / "b.tif"):
+        with Image.open(path) as image:
+            tags = dict(image.tag_v2)
+        kept.append({tag: value for tag, value in tags.items() if tag not in layout})
     assert kept[0] == kept[1]
     assert {33550, 34735, 42113, 65001, 282} <= kept[0].keys()
 

@@ -62,7 +62,7 @@ sys.argv = ["bitsback", *words]
 from bitsback.cli import main
 main()
 """
-SLOW = 120  # seconds, after which a process counts as stuck
+SLOW = 900  # seconds, after which a process counts as stuck
 
 
 @pytest.fixture(scope="module")

@@ -49,6 +49,18 @@ def test_impossible_changes_are_refused(change, error):
         ablation.changed(SMALL, TrainConfig(updates=5), change)
 
 
+@pytest.mark.parametrize(("seconds", "fits"), [(100.0, 50), (9.0, 4), (0.5, 1)])
+def test_as_many_updates_fit_as_the_speed_after_the_first_two_lets(seconds, fits):
+    now, costs = 0.0, [70.0, 30.0] + [2.0] * 8
+
+    def update():
+        nonlocal now
+        now += costs.pop(0)
+
+    assert ablation.updates_that_fit(update, seconds, lambda: now) == fits
+    assert costs == []
+
+
 def test_a_table_has_a_row_for_the_configuration_and_each_change(tmp_path, monkeypatch, capsys):
     random = np.random.default_rng(0)
     ramps = (np.arange(8) * 20 + random.integers(0, 9, (100, 8, 8))).astype(np.uint8)
@@ -57,17 +69,19 @@ def test_a_table_has_a_row_for_the_configuration_and_each_change(tmp_path, monke
     words = [tmp_path / "c.toml", "--data", tmp_path / "x.npy", "--seconds", "0.5"]
     words += ["--change", "maps=6", "--device", "cpu", "--log", tmp_path / "log.json"]
     monkeypatch.setattr(sys, "argv", ["ablation", *map(str, words)])
+    room = {0.5: 45}
+    monkeypatch.setattr(ablation, "updates_that_fit", lambda update, seconds: room[seconds])
     ablation.main()
     rows = [row.strip("| ").split(" | ") for row in capsys.readouterr().out.splitlines()[2:]]
     assert [row[0] for row in rows] == ["none", "maps=6"]
     assert int(rows[1][1]) > int(rows[0][1])
-    assert all(int(row[2]) > 1 and 2 < float(row[3]) < 14 for row in rows)
+    assert all(int(row[2]) == 45 and 2 < float(row[3]) < 14 for row in rows)
     logged = json.loads((tmp_path / "log.json").read_text())
     assert [row["change"] for row in logged] == ["", "maps=6"]
     for row, shown in zip(logged, rows, strict=True):
         assert row["updates"] == int(shown[2]) == row["curve"][-1]["update"]
         assert row["curve"][-1]["held_out_bits_per_dim"] == pytest.approx(row["held_out"], abs=1e-4)
-        assert len(row["curve"]) > 20
+        assert len(row["curve"]) == 45
     np.save(tmp_path / "x.npy", ramps[:40])
     with pytest.raises(SystemExit) as stop:
         ablation.main()

@@ -161,7 +161,7 @@ def torchrun(*words: object) -> subprocess.CompletedProcess[str]:
         text=True,
         check=False,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
-        timeout=120,
+        timeout=900,  # for processes that hang
     )
 
 
