@@ -142,7 +142,7 @@ class Message:
 
     @property
     def loops(self) -> ModuleType | None:
-        """`message_loops`, for `push_compiled` and `pop_compiled`; None where NumPy must do."""
+        """The module `loops`, for `push_compiled` and `pop_compiled`; None where NumPy must do."""
         return compiled.loops("ans") if type(self.tail) is Tail else None
 
     def push_compiled(self, n: int, loop: Callable[..., int], *parameters: Any) -> None:

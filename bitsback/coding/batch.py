@@ -1,9 +1,9 @@
 """A batch of a chain: images that are coded side by side.
 
-A batch may code the latents of some groups only: those of the others lie at the means of their
-priors, or are drawn from them. It costs what they would have told, but takes no bits off the
-message: so the first batches of a chain are coded, when there is little on it yet, and so a lossy
-file leaves away what it does not keep.
+A batch may code the latents of some groups only. The others lie at the means of their priors, or
+are drawn from them: the batch loses what they would have told, but pops no bits for them. The
+first batches of a chain are coded so, while the message is short, and so is a lossy file, which
+stores the first groups alone.
 """
 
 import dataclasses
@@ -13,7 +13,7 @@ from bitsback.tiles.padding import Extent
 
 @dataclasses.dataclass(frozen=True)
 class Batch:
-    """What both sides know of a batch: its place in the chain and the shape of its images.
+    """What both sides know of a batch: its number in the chain and the shape of its images.
 
     Args:
         size: images in the batch.
@@ -26,7 +26,7 @@ class Batch:
         drawn_seed: of these latents.
         shared_dither: whether all images have the first one's dither, so that none depends on
             another.
-        extents: rows and columns of each image that are coded (see `edges`); None for all.
+        extents: rows and columns of each image that are coded (see `padding`); None for all.
     """
 
     size: int

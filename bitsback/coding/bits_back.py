@@ -1,4 +1,4 @@
-"""Bits-back coding of one batch of a chain: a batch of images through a latent variable model.
+"""Bits-back coding of one batch of images through a latent variable model.
 
 Encoding pops every latent under its posterior, forwards, pushes the images under the
 likelihood, its passes backwards, and pushes the latents under their priors, backwards; decoding

@@ -1,11 +1,11 @@
-"""The batches of a chunk, in the order of encoding: the segments' tiles, a batch at a time.
+"""The batches of a chunk in the order of encoding: segment after segment, a batch at a time.
 
-The latents of a batch must lie on the message before its first pop, those of n tiles n times those
-of one. So a chain may begin with batches of one tile, and let them grow as the message does. Its
-first batches may code the latents of the first groups only, from none to all as the message grows:
-they are the initial bits of the others.
+The message must hold the bits of a batch's latents before the batch's first pop, and n tiles need
+n times the bits of one. So a chain begins with batches of one tile, and lets them grow as the
+message does. The first batches code the latents of the first groups only, from none to all: they
+are the initial bits of those that follow.
 
-Places are computed when they are asked for, so that a forged number of tiles costs nothing.
+A step is computed when it is asked for, so that a forged number of tiles costs nothing.
 """
 
 import dataclasses
@@ -20,7 +20,7 @@ from .batch import Batch
 
 @dataclasses.dataclass(frozen=True)
 class ChainStep:
-    """A batch, and the tiles of a segment that it codes."""
+    """A step of the chain: a batch, and which tiles of which segment it codes."""
 
     segment: int
     where: slice
@@ -56,7 +56,7 @@ class Chain:
         return self.steps(range(len(self)))
 
     def steps(self, numbers: range) -> Iterator[ChainStep]:
-        """The batches of these numbers."""
+        """The steps of these numbers."""
         return (self._step(number) for number in numbers)
 
     @functools.cached_property
@@ -68,8 +68,8 @@ class Chain:
     def _partial(self) -> list[int]:
         """Tiles of each segment that are in partial batches."""
         counts, left = [], sum(self.partial)
-        for run in self.segments:
-            counts.append(min(left, run.count - run.classical))
+        for segment in self.segments:
+            counts.append(min(left, segment.count - segment.classical))
             left -= counts[-1]
         return counts
 
@@ -77,27 +77,27 @@ class Chain:
     def _after(self) -> list[int]:
         """The first tile of each segment that is in no partial batch."""
         pairs = zip(self.segments, self._partial, strict=True)
-        return [run.classical + tiles for run, tiles in pairs]
+        return [segment.classical + tiles for segment, tiles in pairs]
 
     @functools.cached_property
     def _growing(self) -> list[tuple[int, int, int]]:
-        """Segment, first tile and end of the batches between the partial and the whole ones."""
+        """Segment, first tile and end of the batches between the partial and the full ones."""
         batches: list[tuple[int, int, int]] = []
         done = 0
-        for segment, (run, begin) in enumerate(zip(self.segments, self._after, strict=True)):
-            while begin < run.count:
+        for number, (segment, begin) in enumerate(zip(self.segments, self._after, strict=True)):
+            while begin < segment.count:
                 size = 1 + done // self.ramp if self.ramp else self.batch
                 if size >= self.batch:
                     return batches
-                end = min(run.count, begin + size)
-                batches.append((segment, begin, end))
+                end = min(segment.count, begin + size)
+                batches.append((number, begin, end))
                 done += end - begin
                 begin = end
         return batches
 
     @functools.cached_property
     def _whole(self) -> list[int]:
-        """The first tile of each segment that lies in a batch of a whole batch."""
+        """The first tile of each segment that lies in a full batch."""
         firsts = list(self._after)
         for segment, _, end in self._growing:
             firsts[segment] = end
@@ -105,31 +105,38 @@ class Chain:
 
     @functools.cached_property
     def _lengths(self) -> list[int]:
-        """Batches of a whole batch in each segment."""
+        """Full batches of each segment; the last may be short."""
         pairs = zip(self.segments, self._whole, strict=True)
-        return [-(-(run.count - begin) // self.batch) for run, begin in pairs]
+        return [-(-(segment.count - begin) // self.batch) for segment, begin in pairs]
 
     def _step(self, number: int) -> ChainStep:
         coded = None
         if number < self.begins:
             ends = itertools.accumulate(self.partial)
             coded = frozenset(range(next(n for n, end in enumerate(ends) if number < end)))
-            segment, within = _locate(self._partial, number)
-            begin = self.segments[segment].classical + within
+            at, within = _locate(self._partial, number)
+            begin = self.segments[at].classical + within
             end = begin + 1
         elif number < self.begins + len(self._growing):
-            segment, begin, end = self._growing[number - self.begins]
+            at, begin, end = self._growing[number - self.begins]
         else:
-            segment, within = _locate(self._lengths, number - self.begins - len(self._growing))
-            begin = self._whole[segment] + within * self.batch
-            end = min(self.segments[segment].count, begin + self.batch)
-        run = self.segments[segment]
+            at, within = _locate(self._lengths, number - self.begins - len(self._growing))
+            begin = self._whole[at] + within * self.batch
+            end = min(self.segments[at].count, begin + self.batch)
+        segment = self.segments[at]
         index = (self.chunk << 32) + number
-        extents = run.layout.extents(range(begin, end))
+        extents = segment.layout.extents(range(begin, end))
         batch = Batch(
-            end - begin, run.height, run.width, self.seed, index, run.gray, coded, extents
+            end - begin,
+            segment.height,
+            segment.width,
+            self.seed,
+            index,
+            segment.gray,
+            coded,
+            extents,
         )
-        return ChainStep(segment, slice(begin, end), batch)
+        return ChainStep(at, slice(begin, end), batch)
 
 
 def _locate(lengths: list[int], number: int) -> tuple[int, int]:

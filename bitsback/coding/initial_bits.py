@@ -1,9 +1,9 @@
-"""What lies at the bottom of the stack: the initial bits, useful ones first.
+"""The initial bits at the bottom of the stack, useful ones first.
 
-From the bottom: the payload, then all tiles if a classical lossless code makes them smallest (in
-files of version 2 as many first ones as a chain needs), then, only where nothing useful is left,
-pseudo-random filler; batches of few groups may follow (see `chain`). All of it is whitened with the
-file's seed: q must find bits that look uniform, or the latents would not follow it.
+From the bottom: the payload; then, if a classical lossless code is smallest, all tiles (in files of
+version 2 as many first tiles as a chain needs); then, only where nothing useful is left,
+pseudo-random filler. Batches of few groups may follow (see `chain`). A stream from the file's seed
+whitens all of it, since latents popped off bits that are not uniform would not follow q.
 """
 
 import dataclasses

@@ -1,7 +1,7 @@
-"""The latents of a batch, group by group: their grid, their codecs under prior and posterior.
+"""The latents of a batch, group by group: their grid, and their codecs under prior and posterior.
 
-Where q has a width of its own that does not depend on x, the grid has that width, in units of 1,
-wherever p is wide or narrow; a prior much narrower than the grid then tells k for next to nothing.
+A posterior of constant width has a grid of that width, in units of 1, however wide the prior is.
+Where the prior is much narrower than the grid, k costs next to nothing.
 """
 
 import dataclasses

@@ -1,9 +1,9 @@
-"""The small protocol through which the coder sees a model; nothing else of it is known here.
+"""The protocol through which the coder sees a model. The coder knows nothing else of it.
 
-A model draws its latents in groups (a step and a layer). Its numbers are integers: parameters
-of Gaussians on the grids of `grid`, likelihood codecs of `pixels` or anything alike. A state
-holds what both sides know before a group, a memory what follows from x; both are values that
-the model returns anew and never changes.
+A model draws its latents in groups: one for each step and layer. All its outputs are integers:
+the parameters of Gaussians on the grids of `latent_grid`, and likelihoods as codecs, such as those
+of `pixels`. A state holds what both sides know before a group; a memory holds what the encoder
+alone knows of x. The model returns both anew and never changes them.
 """
 
 import dataclasses

@@ -229,7 +229,7 @@ class RateReport:
 
 
 def group_kl_bits(cost: GroupCost) -> float:
-    """KL(q || p) of a group on its grid, bits; where q is certain, the cost of its one k."""
+    """KL(q || p) of a group on its grid, bits; of a constant width, the cost of its one k."""
     if cost.group.constant_width:
         return cost.pushed
     return float(latent_grid.kl_bits(*cost.rows).sum())

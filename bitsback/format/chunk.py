@@ -1,4 +1,4 @@
-"""A chunk of a file, field by field: images on a message of their own, decodable alone.
+"""A chunk of a file, field by field: images on their own message, decodable alone.
 
     the head (below), n bytes
     the message: the flattened ANS stack (see bitsback.ans), 4 m bytes
@@ -7,7 +7,7 @@
 The head; numbers are LEB128 unless a size is given:
 
     batch: the most tiles coded side by side
-    ramp: after n tiles, at most 1 + n // ramp are; 0 if the batch is whole from the first
+    ramp: after n tiles, at most 1 + n // ramp are; 0 if batches are full from the first
     heads of the ANS stack
     payload_bytes: bytes of the payload at the bottom of the stack
     classical_bytes: bytes of tiles in a classical code, which lie above it
@@ -24,7 +24,7 @@ The head; numbers are LEB128 unless a size is given:
         n, then n times three numbers: so many images, one after another, of this height and
             width; n is 0 where all images fill their tiles (and absent from files of version 3)
 
-The payload has a format of its own, in bitsback.payload.
+The payload has a format of its own, in bitsback.format.payload.
 """
 
 import hashlib

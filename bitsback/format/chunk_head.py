@@ -8,8 +8,8 @@ from bitsback.errors import FormatError
 from bitsback.tiles.padding import tiles_of
 from bitsback.tiles.segments import Segment
 
-# What a batch's values may come to, so that a forged batch cannot fill the memory; a batch of one
-# tile is always allowed.
+# The most values of a batch, so that a forged head cannot fill the memory. A batch of one tile is
+# always allowed.
 MAX_BATCH_VALUES = 1 << 20
 
 # Pixels that any chunk may have, and how many more for every byte of its message: a short file
@@ -24,7 +24,7 @@ class ChunkHead:
 
     Args:
         batch: the most tiles coded side by side.
-        ramp: after n tiles, at most 1 + n // ramp are; 0 if the batch is whole from the first.
+        ramp: after n tiles, at most 1 + n // ramp are; 0 if batches are full from the first.
         heads: of the ANS stack.
         payload_bytes: at the bottom of the stack.
         classical_bytes: of tiles in a classical code, above that.

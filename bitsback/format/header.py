@@ -5,9 +5,9 @@
     8         4     n, the length of the header in bytes
     12        n     the header (below)
     12 + n    4     CRC-32 of all bytes before this field
-    16 + n          the chunks (see bitsback.chunk), one after another
+    16 + n          the chunks (see bitsback.format.chunk), one after another
 
-The header is also the index: where a chunk begins follows from the sizes of those before it.
+The header is also the index: a chunk begins where the sizes of those before it end.
 
     2       format version (4)
     8       first bytes of the SHA-256 of the model's weights
@@ -18,8 +18,8 @@ The header is also the index: where a chunk begins follows from the sizes of tho
     LEB128  images in it
     5       its size in bytes
 
-A chunk is decoded with nothing but the header and its own bytes, so that any range of images
-can be had from the chunks that hold it, and damage to one chunk leaves the others whole.
+A decoder needs nothing but the header and a chunk's own bytes. So it reads any range of images
+from the chunks that hold it, and damage to one chunk leaves the others whole.
 """
 
 import itertools
@@ -33,7 +33,7 @@ from bitsback.errors import ChecksumError, FormatError
 from . import varint, version2
 
 MAGIC = b"\x89BBK\r\n\x1a\n"
-VERSION = 4  # 3 differs in the chunks alone (see bitsback.chunk)
+VERSION = 4  # 3 differs in the chunks alone (see bitsback.format.chunk)
 
 _LENGTH = struct.Struct("<I")
 _VERSION = struct.Struct("<H")

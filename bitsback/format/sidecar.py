@@ -3,7 +3,7 @@
 It travels in the payload of the image's chunk as the bytes of records: 4 bytes of kind, the
 length (LEB128), the content. Kinds:
 
-    LOW_   low bits of levels of 16 bits (see bitsback.depth)
+    LOW_   low bits of levels of 16 bits (see bitsback.images.bit_depth)
     EXIF   of files that are not PNG, as Pillow gives it
     ICCP   colour profile, of the same
     XMP_   of the same

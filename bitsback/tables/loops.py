@@ -73,7 +73,7 @@ def posterior_rows(
     rows: Array,
     base: Array,
 ) -> None:
-    """`grid.posterior_rows`, into rows and base; `shift` as in `grid._offsets`."""
+    """`latent_grid.posterior_rows`, into rows and base; `shift` as in `latent_grid._offsets`."""
     half = int64(1) << (shift - 1)
     for i in range(len(rows)):
         inverse = _scale(scales, -(p_scale[i] + per_width * log_width[i]))
@@ -102,7 +102,7 @@ def latents(
     limit: int,
     z: Array,
 ) -> None:
-    """`grid.latent`, into z; `shift` and `drop` as there."""
+    """`latent_grid.latent`, into z; `shift` and `drop` as there."""
     half = int64(1) << (drop - 1)
     for i in range(len(z)):
         step = _scale(scales, log_scale[i] + per_width * log_width[i])
@@ -121,7 +121,7 @@ def kl_bits(
     radii: Array,
     bits: Array,
 ) -> None:
-    """`grid.kl_bits`, into bits.
+    """`latent_grid.kl_bits`, into bits.
 
     Args:
         posterior: its table, flat; negentropy: sum of Q log2 Q of each of its rows.

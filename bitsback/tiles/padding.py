@@ -1,8 +1,8 @@
-"""Tiles that an image does not fill: which of their pixels are coded, and what stands elsewhere.
+"""The padding of tiles that an image does not fill.
 
-The pixels beyond an image's edge cost nothing: they are not coded, and both sides put the same
-there. In each pass they repeat the last pixel of their row and column that the pass has within
-the image, so that they depend on nothing that is coded later.
+Padding costs nothing: it is not coded, and both sides compute it. In each pass it repeats the last
+pixel of its row and column that the pass has within the image, so that it depends on nothing that
+is coded later.
 """
 
 import bisect
@@ -24,7 +24,7 @@ Extent = tuple[int, int]
 """Rows and columns of a tile, from its first ones, that lie in its image."""
 
 ImageRun = tuple[int, int, int]
-"""So many images, one after another, of this height and width."""
+"""(n, height, width): n images of this size, one after another."""
 
 
 def tiles_of(images: Sequence[ImageRun], height: int, width: int) -> int:
