@@ -45,7 +45,7 @@ class Row:
     updates: int
     parameters: int
     held_out: float
-    curve: tuple[dict[str, float], ...]
+    curve: tuple[dict[str, Any], ...]
 
 
 def changed(model: DrawConfig, plan: TrainConfig, change: str) -> tuple[DrawConfig, TrainConfig]:
