@@ -96,10 +96,11 @@ def losses(ops: FloatOps, config: DrawConfig, levels: Tensor) -> Losses:
         kl_maps.append(nats.sum((2, 3)))
         state = draw.step(ops, config, group, state, ops.latent(z))
     kl = torch.stack([maps.sum(1) for maps in kl_maps])
+    parameters = canvas(ops, config, state, x)
     if config.head_maps:
-        likelihood = block_nats(ops, config, draw.pixels(ops, config, state), state.r, levels)
+        likelihood = block_nats(ops, config, parameters, state.r, levels)
     else:
-        likelihood = likelihood_nats(ops, config, canvas(ops, config, state, x), levels)
+        likelihood = likelihood_nats(ops, config, parameters, levels)
     return Losses(likelihood, kl, tuple(kl_maps))
 
 
@@ -121,7 +122,12 @@ class Objective(nn.Module):
 
 
 def canvas(ops: FloatOps, config: DrawConfig, state: draw.State, x: Tensor) -> Tensor:
-    """The canvas of all pixels, (B, channels of r, H, W), each pass given the pixels before it."""
+    """The canvas of all pixels, (B, channels of r, H, W), each pass given the pixels before it.
+
+    Of a model with a head: what the head gives, (B, sum of `block.sizes`, H / 2, W / 2).
+    """
+    if config.head_maps:
+        return draw.pixels(ops, config, state)
     whole = state.r.new_empty(state.r.shape)
     order = passes(config)
     for each in order:
