@@ -16,7 +16,7 @@ from bitsback.sources import atomic_files, read, writers
 
 from .console import bar, print_report
 
-PICTURES = ("astronaut.png", "coffee.png", "chelsea.png")
+IMAGES = ("astronaut.png", "coffee.png", "chelsea.png")
 PEERS: dict[str, dict[str, Any]] = {
     "PNG": {"optimize": True},
     "WEBP": {"lossless": True, "quality": 100, "method": 6},
@@ -32,7 +32,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "images"
         folder.mkdir()
-        for image in PICTURES:
+        for image in IMAGES:
             if (source / image).exists():
                 crop = Image.open(source / image).convert("RGB").crop((0, 0, 384, 256))
                 # Without metadata, which the codecs that it is compared with are not given.

@@ -34,7 +34,7 @@ from bitsback.errors import FormatError
 from bitsback.format import varint
 
 MODEL_BITS = 12
-_PICTURE, _SET = 5, 6
+_SINGLE, _SET = 5, 6
 _MOST = 1 << 32  # images
 _LINK, _LINK_PIXELS = 64, 1 << 18
 _ONE_HEAD = 1 << 16  # pixels that have no byte for their heads are fewer
@@ -106,7 +106,7 @@ def model_bits(sha256: bytes) -> int:
 def pack(header: LossyHeader) -> bytes:
     """The bytes of a file before its stack."""
     square = header.height == header.width
-    bits = _PICTURE if header.images is None else _SET
+    bits = _SINGLE if header.images is None else _SET
     for value, size in (
         (header.gray, 1),
         (header.high, 1),
@@ -128,7 +128,7 @@ def unpack(data: bytes) -> tuple[LossyHeader, bytes]:
         FormatError: foreign, or cut short.
     """
     bits = int.from_bytes(data[:3], "big")
-    if len(data) < 4 or bits >> 21 not in (_PICTURE, _SET):
+    if len(data) < 4 or bits >> 21 not in (_SINGLE, _SET):
         raise FormatError("not a lossy bitsback file")
     height, place = varint.unpack(data, 3, _WHOSE)
     width = height

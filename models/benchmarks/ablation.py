@@ -46,7 +46,7 @@ class Row:
     updates: int
     parameters: int
     held_out: float
-    curve: tuple[dict[str, float], ...]
+    curve: tuple[dict[str, Any], ...]
 
 
 def changed(model: DrawConfig, plan: TrainConfig, change: str) -> tuple[DrawConfig, TrainConfig]:

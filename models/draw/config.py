@@ -9,7 +9,7 @@ Likelihood = Literal["bernoulli", "gaussian", "logistic"]
 Posterior = Literal["gaussian", "constant"]
 
 # Fields that earlier models lack: their SHA-256, which every file names, must stay as it was.
-_LATER = ("pass_maps", "blocks")
+_LATER = ("pass_maps", "blocks", "head_maps", "head_blocks")
 # Levels of 2x2 blocks by the number of passes.
 _LEVELS = {1: 0, 4: 1, 7: 2, 10: 3}
 
@@ -43,6 +43,11 @@ class DrawConfig:
         pass_maps: feature maps of the passes' LSTMs; 0: as many as `maps`, and each level of passes
             begins with the decoder's own maps.
         blocks: residual blocks after each pass's LSTM.
+        head_maps: feature maps of the head, which after the last step makes the parameters of a
+            mixture whose means are linear in the earlier pixels of their 2x2 block (see `block`);
+            0: the canvas holds the likelihood's parameters. Needs a logistic likelihood, one pass
+            and a stride of 2 or 4.
+        head_blocks: residual blocks of the head.
         doublings: how often the side of a tile may be doubled to code larger images: the
             network is convolutional, and larger tiles have fewer edges.
     """
@@ -66,6 +71,8 @@ class DrawConfig:
     pass_maps: int = 0
     blocks: int = 0
     doublings: int = 0
+    head_maps: int = 0
+    head_blocks: int = 0
 
     def __post_init__(self) -> None:
         problems = {
@@ -93,6 +100,13 @@ class DrawConfig:
             or self.pass_maps % (1 << 2 * max(0, self.levels - 1)) != 0,
             "blocks": not 0 <= self.blocks <= 16 or (self.blocks > 0 and self.passes == 1),
             "doublings": not 0 <= self.doublings <= 3,
+            "head_maps": not 0 <= self.head_maps <= 1024
+            or (
+                self.head_maps > 0
+                and (self.likelihood != "logistic" or self.passes > 1 or self.stride not in (2, 4))
+            ),
+            "head_blocks": not 0 <= self.head_blocks <= 16
+            or (self.head_blocks > 0 and self.head_maps == 0),
         }
         wrong = [name for name, is_wrong in problems.items() if is_wrong]
         if wrong:
@@ -106,7 +120,7 @@ class DrawConfig:
     @property
     def levels(self) -> int:
         """Levels of 2x2 blocks whose pixels are coded one after another."""
-        return _LEVELS.get(self.passes, 0)
+        return 1 if self.head_maps else _LEVELS.get(self.passes, 0)
 
     @property
     def tiles(self) -> tuple[int, ...]:
@@ -117,7 +131,7 @@ class DrawConfig:
     def canvas(self) -> int:
         """Channels of the canvas r: the means first, then what else the likelihood needs."""
         colours = self.channels
-        if self.likelihood == "bernoulli":
+        if self.likelihood == "bernoulli" or self.head_maps:
             return colours
         if self.likelihood == "gaussian":
             return 2 * colours

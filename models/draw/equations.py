@@ -67,7 +67,7 @@ class State:
     up2: Array | None = None
     done: int = 0  # passes whose pixels are known
     seen: tuple[Array, ...] = ()  # of this level's passes: errors and pixels, on the pixel grid
-    shown: Array | None = None  # the canvas of the next pass's pixels
+    shown: Array | None = None  # the canvas of the next pass's pixels; what a head gives
     hp: Array | None = None  # the decoder of this level's passes, and its cell
     cp: Array | None = None
 
@@ -184,11 +184,27 @@ def step(ops: Ops, config: DrawConfig, group: LatentGroup, state: State, z: Arra
     else:
         update = conv(ops, "canvas", [hd1])
     canvas = ops.add_canvas(state.r, ops.up(update, config.stride))
-    return dataclasses.replace(state, hd1=hd1, cd1=cd1, r=canvas, means=_means(ops, config, canvas))
+    means = _means(ops, config, canvas)
+    state = dataclasses.replace(state, hd1=hd1, cd1=cd1, r=canvas, means=means)
+    if config.head_maps and group.step == config.steps:
+        state = dataclasses.replace(state, shown=_head(ops, config, state))
+    return state
+
+
+def _head(ops: Ops, config: DrawConfig, state: State) -> Array:
+    """The parameters of all 2x2 blocks (see `block`), (B, sum of `block.sizes`, H / 2, W / 2)."""
+    hidden = ops.up(conv(ops, "enter_head", [state.hd1, state.means]), config.stride // 2)
+    for number in range(1, config.head_blocks + 1):
+        update = conv(ops, f"outer_head{number}", [conv(ops, f"inner_head{number}", [hidden])])
+        hidden = ops.add_hidden(hidden, update)
+    return conv(ops, "head", [hidden])
 
 
 def pixels(ops: Ops, config: DrawConfig, state: State) -> Array:
-    """The canvas of the pixels of the next pass, (B, channels of r, H', W')."""
+    """The canvas of the pixels of the next pass, (B, channels of r, H', W').
+
+    Of a model with a head: the parameters of all pixels, those of a block together.
+    """
     return _shown(config, state) if state.shown is None else state.shown
 
 
@@ -200,12 +216,16 @@ def reveal(ops: Ops, config: DrawConfig, state: State, x: Array) -> State:
     next pass alone. Each level begins with the decoder of the latents; all pixels of a coarser
     level are the first ones of the next.
 
+    With a head no network follows: the next pixels' means are linear in those that are seen.
+
     Args:
         x: (B, channels, H', W') on the pixel grid.
 
     Source: the order of the pixels, Reed et al. (2017); residual blocks, He et al. (2016); the rest
     is ours.
     """
+    if config.head_maps:
+        return dataclasses.replace(state, done=state.done + 1, seen=(*state.seen, x))
     error = ops.error(x, ops.means(pixels(ops, config, state)))
     last, following = passes(config)[state.done : state.done + 2]
     seen = (*state.seen, error, x)

@@ -9,6 +9,7 @@ from torch.nn import functional
 from bitsback.models.training import weight_norm
 from bitsback.models.training.distributed import WHOLE, Part
 
+from . import block
 from .config import DrawConfig
 from .grids import (
     CANVAS_GAIN,
@@ -33,7 +34,7 @@ def parameters(config: DrawConfig, generator: torch.Generator) -> dict[str, Tens
     for name, layer in layers(config).items():
         fan_in = sum(s.channels for part in layer.parts.values() for s in part) * config.kernel**2
         gain = 0.3 if name == "canvas" or name[0] in "pq" else 1.0
-        if name.startswith("pass"):
+        if name.startswith("pass") or name == "head":
             gain = 0.1
         if name.startswith("inner"):
             gain = 1.4
@@ -47,10 +48,12 @@ def parameters(config: DrawConfig, generator: torch.Generator) -> dict[str, Tens
         bias = torch.zeros(layer.out)
         if name[:4] in ("enc1", "enc2", "dec1", "dec2", "seen"):
             bias[layer.out // 4 : layer.out // 2] = 1.0
+        if name == "head":
+            bias = torch.tensor(block.initial_bias(config, CANVAS_GAIN))
         found[f"{name}/bias"] = bias
     for name, (channels, _, _) in initials(config).items():
         value = torch.zeros(channels)
-        if name == "r" and config.likelihood != "bernoulli":
+        if name == "r" and config.canvas > config.channels:
             value[config.channels :] = 0.0
             if config.likelihood == "gaussian":
                 value[config.channels :] = 5.0 / CANVAS_GAIN

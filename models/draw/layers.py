@@ -6,6 +6,7 @@ step, is computed once; a part is a concatenation of sources, each on its own gr
 
 import dataclasses
 
+from . import block
 from .config import DrawConfig
 from .grids import (
     CANVAS_BITS,
@@ -85,7 +86,9 @@ def layers(config: DrawConfig) -> dict[str, Layer]:
     maps = config.pass_maps or config.maps
     of_pass = Source(maps, HIDDEN_BITS, 1.0)
     inner = Source(maps, INNER_BITS, 1.0)
-    for step in passes(config)[1:]:
+    if config.head_maps:
+        found |= _head(config, hidden, pixels)
+    for step in passes(config)[1:] if config.passes > 1 else ():
         seen, before = one_seen * step.index, of_pass
         side = 1 << (step.level - 1)
         if step.index == 1 and config.pass_maps:
@@ -95,8 +98,8 @@ def layers(config: DrawConfig) -> dict[str, Layer]:
         elif step.index == 1:
             before = Source(config.maps * side**2, HIDDEN_BITS, 1.0)
         found[f"seen{step.number}"] = gates(maps, h=(*seen, before))
-        for block in range(config.blocks):
-            name = f"{step.number}_{block + 1}"
+        for number in range(1, config.blocks + 1):
+            name = f"{step.number}_{number}"
             found[f"inner{name}"] = Layer({"h": (of_pass,)}, maps, INNER_BITS, 0.0, 1.0)
             found[f"outer{name}"] = Layer({"h": (inner,)}, maps, HIDDEN_BITS, -1.0, 1.0)
         found[f"pass{step.number}"] = Layer(
@@ -120,6 +123,20 @@ def layers(config: DrawConfig) -> dict[str, Layer]:
         }
         if config.posterior == "gaussian":
             found["q2_scale"] = scale(config.latents2, hidden2)
+    return found
+
+
+def _head(config: DrawConfig, hidden: Source, pixels: Source) -> dict[str, Layer]:
+    """The convolutions of the head, on the grid of 2x2 blocks but for the first."""
+    maps, side = config.head_maps, config.stride // 2
+    state = Source(maps, HIDDEN_BITS, 1.0)
+    inner = Source(maps, INNER_BITS, 1.0)
+    found = {"enter_head": Layer({"h": (hidden, pixels)}, maps * side**2, HIDDEN_BITS, -1.0, 1.0)}
+    for number in range(1, config.head_blocks + 1):
+        found[f"inner_head{number}"] = Layer({"h": (state,)}, maps, INNER_BITS, 0.0, 1.0)
+        found[f"outer_head{number}"] = Layer({"h": (inner,)}, maps, HIDDEN_BITS, -1.0, 1.0)
+    out = sum(block.sizes(config))
+    found["head"] = Layer({"h": (state,)}, out, CANVAS_BITS, -CANVAS_LIMIT, CANVAS_LIMIT)
     return found
 
 

@@ -8,7 +8,7 @@ from bitsback.coding import model
 from bitsback.tables import latent_grid, pixels
 from bitsback.tiles.padding import Pixels
 
-from . import equations
+from . import block, equations
 from .config import DrawConfig
 from .grids import CANVAS_BITS, CANVAS_GAIN, PIXEL_BITS
 from .passes import passes
@@ -71,8 +71,12 @@ class DrawModel:
 
     def likelihood(self, state: equations.State, gray: bool) -> model.Likelihood:
         """The codec of the next pass's pixels, from the canvas."""
-        canvas = self.ops.array(equations.pixels(self.ops, self.config, state))
-        return likelihood(self.config, canvas.astype(np.int64), gray)
+        found = self.ops.array(equations.pixels(self.ops, self.config, state)).astype(np.int64)
+        if not self.config.head_maps:
+            return likelihood(self.config, found, gray)
+        r = self.ops.array(state.r).astype(np.int64)
+        seen = [self.ops.array(x).astype(np.int64) for x in state.seen]
+        return block_likelihood(self.config, found, r, seen, gray)
 
     def image(self, state: equations.State) -> np.ndarray:
         """The canvas's means as levels; of a binary model, its probabilities of ink."""
@@ -127,5 +131,53 @@ def likelihood(config: DrawConfig, canvas: np.ndarray, gray: bool) -> model.Like
         means=means,
         log_scales=np.clip(shift_right(scales * gain, CANVAS_BITS - 3), -24, 48),
         coeffs=coefficients,
+        gray=gray,
+    )
+
+
+def block_likelihood(
+    config: DrawConfig, parameters: np.ndarray, r: np.ndarray, seen: list[np.ndarray], gray: bool
+) -> model.Likelihood:
+    """The codec of the next pixel of every 2x2 block, given those before it.
+
+    The terms of earlier pixels are added here, rounded to 1/16 level; those of the pixel's own
+    channels are the codec's.
+
+    Args:
+        parameters: what the head gives, int64 (B, sum of `block.sizes`, H / 2, W / 2).
+        r: the canvas, int64 (B, C, H, W).
+        seen: the block's pixels before, in the order of coding: levels - 128, (B, C, H / 2, W / 2).
+
+    Source: see `block`.
+    """
+    (batch, _, height, width), c, m = parameters.shape, config.channels, config.mixtures
+    pixel, gain = len(seen), int(CANVAS_GAIN)
+    ends = np.cumsum([*block.sizes(config)])[:-1]
+    of_block = [
+        part.reshape(batch, block.PIXELS, -1, height, width)[:, pixel]
+        for part in np.split(parameters, ends, 1)[:-1]
+    ]
+    weights, offsets, scales = of_block
+    coefficients = parameters[:, ends[-1] :]
+    where = [passes(config)[i].where for i in range(pixel + 1)]
+    means = r[:, :, *where[pixel]]
+    # The canvas counts sixteenths of a grey level from level 128, as the means do.
+    errors = [16 * x - r[:, :, *place] for x, place in zip(seen, where, strict=False)]
+    known = np.concatenate([*errors, -means], 1)
+    moves, own = [], []
+    for v in range(pixel * c, pixel * c + c):
+        k = coefficients[:, v * (v - 1) // 2 :][:, :v]
+        moves.append(shift_right((k * known[:, :v]).sum(1), CANVAS_BITS))
+        own += [k[:, i] for i in range(pixel * c, v)]
+    base = means + np.stack(moves, 1) + 128 * 16
+    pairs = (batch, 1, len(own), height, width)
+    shape = (batch, m, c, height, width)
+    coeffs = np.stack(own, 1).reshape(pairs) if own else np.zeros(pairs, np.int64)
+    return pixels.Mixture(
+        kind=config.likelihood,
+        weights=np.clip(shift_right(weights * gain, CANVAS_BITS - 5), -512, 512),
+        means=base[:, None] + offsets.reshape(shape),
+        log_scales=np.clip(shift_right(scales.reshape(shape) * gain, CANVAS_BITS - 3), -24, 48),
+        coeffs=np.repeat(coeffs, m, 1),
         gray=gray,
     )

@@ -95,9 +95,10 @@ def halved(images: np.ndarray) -> np.ndarray:
 
 
 def load(paths: list[Path], config: DrawConfig) -> TrainingImages:
-    """Training images of .npy and .npz files and folders of PNG files.
+    """Training images of .npy and .npz files and folders of PNG and JPEG files.
 
-    An .npz gives its array `train`, else `train_images`, else `images`. Colour images are also
+    An .npz gives its array `train`, else `train_images`, else `images`. JPEG files are halved
+    first, so that their blocks and subsampled chroma are not learned. Colour images are also
     used at half size, and mirrored. Grey levels train a Bernoulli model as probabilities of ink.
 
     Raises:
@@ -135,25 +136,35 @@ def _read(path: Path) -> list[np.ndarray]:
     if not path.exists():
         raise InputError(f"{path}: no such file")
     if not path.is_dir() and path.suffix not in (".npy", ".npz"):
-        raise InputError(f"{path}: training reads .npy, .npz and folders of PNG files")
+        raise InputError(f"{path}: training reads .npy, .npz and folders of PNG or JPEG files")
     try:
-        found = _pngs(path) if path.is_dir() else _arrays(path)
+        found = _image_files(path) if path.is_dir() else _arrays(path)
     except _DAMAGED as error:
         raise InputError(f"{path}: not a readable array or image: {error}") from error
     if not found:
-        what = "PNG file in this folder" if path.is_dir() else f"array named {', '.join(_NAMES)}"
+        what = (
+            "PNG or JPEG file in this folder"
+            if path.is_dir()
+            else f"array named {', '.join(_NAMES)}"
+        )
         raise InputError(f"{path}: no {what}")
     return found
 
 
-def _pngs(folder: Path) -> list[np.ndarray]:
+def _image_files(folder: Path) -> list[np.ndarray]:
+    """The PNG and JPEG files of a folder, (N, H, W, 3) for each size."""
     from PIL import Image  # here, so that training on arrays needs no Pillow
 
-    found = []
-    for path in sorted(folder.glob("*.png")):
+    by_size: dict[tuple[int, ...], list[np.ndarray]] = {}
+    for path in sorted(folder.iterdir()):
+        suffix = path.suffix.lower()
+        if suffix not in (".png", ".jpg", ".jpeg"):
+            continue
         with Image.open(path) as image:
-            found.append(np.asarray(image.convert("RGB"))[None])
-    return found
+            levels = np.asarray(image.convert("RGB"))[None]
+        levels = levels if suffix == ".png" else halved(levels)
+        by_size.setdefault(levels.shape, []).append(levels)
+    return [np.concatenate(same) for same in by_size.values()]
 
 
 def _arrays(path: Path) -> list[np.ndarray]:

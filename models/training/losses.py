@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bitsback.models.draw import equations
+from bitsback.models.draw import block, equations
 from bitsback.models.draw.config import DrawConfig
 from bitsback.models.draw.floats import DrawNetwork, FloatOps, Round
 from bitsback.models.draw.grids import CANVAS_GAIN
@@ -24,10 +24,29 @@ SCALES = (-6.0, 3.0)  # of the prior, in octaves of the grid's width, as the tab
 
 @dataclasses.dataclass(frozen=True)
 class Losses:
-    """Nats per image: likelihood (B,), and KL of every group of latents (groups, B)."""
+    """Nats per image.
+
+    Args:
+        likelihood: (B,).
+        kl: of every group of latents, (groups, B).
+        kl_maps: of each group the same by latent map, (B, C).
+    """
 
     likelihood: Tensor
     kl: Tensor
+    kl_maps: tuple[Tensor, ...]
+
+    def kl_paid(self, free: float) -> Tensor:
+        """The KL that training pays, mean over the batch: each map's, but at least `free` nats.
+
+        Below that a map's KL has no gradient, so that a latent is not given up before the decoder
+        has learned what to do with it.
+
+        Source: Kingma et al. (2016), free bits; Townsend et al. (2020), HiLLoC, for image coding.
+        """
+        if not free:
+            return self.kl.sum(0).mean()
+        return torch.stack([maps.mean(0).clamp_min(free).sum() for maps in self.kl_maps]).sum()
 
 
 def gaussian_kl(q: equations.Gaussians, p: equations.Gaussians) -> Tensor:
@@ -65,7 +84,7 @@ def losses(ops: FloatOps, config: DrawConfig, levels: Tensor) -> Losses:
     x = to_network(config, levels)
     state = equations.start(ops, config, batch, height, width)
     memory = equations.observe(ops, config, x)
-    kl = []
+    kl_maps = []
     for group in equations.groups(config):
         p = equations.prior(ops, group, state)
         q, memory = equations.posterior(ops, config, group, memory, state)
@@ -75,10 +94,15 @@ def losses(ops: FloatOps, config: DrawConfig, levels: Tensor) -> Losses:
             noise = ops.part.drawn(torch.randn_like, q.mean)
             z = q.mean + torch.exp2(q.log_scale) * noise
             nats = gaussian_kl(q, p)
-        kl.append(nats.flatten(1).sum(1))
+        kl_maps.append(nats.sum((2, 3)))
         state = equations.step(ops, config, group, state, ops.latent(z))
-    r = canvas(ops, config, state, x)
-    return Losses(likelihood_nats(ops, config, r, levels), torch.stack(kl))
+    kl = torch.stack([maps.sum(1) for maps in kl_maps])
+    parameters = canvas(ops, config, state, x)
+    if config.head_maps:
+        likelihood = block_nats(ops, config, parameters, state.r, levels)
+    else:
+        likelihood = likelihood_nats(ops, config, parameters, levels)
+    return Losses(likelihood, kl, tuple(kl_maps))
 
 
 class Objective(nn.Module):
@@ -99,7 +123,12 @@ class Objective(nn.Module):
 
 
 def canvas(ops: FloatOps, config: DrawConfig, state: equations.State, x: Tensor) -> Tensor:
-    """The canvas of all pixels, (B, channels of r, H, W), each pass given the pixels before it."""
+    """The canvas of all pixels, (B, channels of r, H, W), each pass given the pixels before it.
+
+    Of a model with a head: what the head gives, (B, sum of `block.sizes`, H / 2, W / 2).
+    """
+    if config.head_maps:
+        return equations.pixels(ops, config, state)
     whole = state.r.new_empty(state.r.shape)
     order = passes(config)
     for each in order:
@@ -126,7 +155,56 @@ def likelihood_nats(ops: FloatOps, config: DrawConfig, r: Tensor, levels: Tensor
             .flatten(1)
             .sum(1)
         )
-    weights, means, log_scales = mixture_parameters(ops, config, r, levels)
+    return _mixture_nats(config, *mixture_parameters(ops, config, r, levels), levels)
+
+
+def block_nats(
+    ops: FloatOps, config: DrawConfig, parameters: Tensor, r: Tensor, levels: Tensor
+) -> Tensor:
+    """-log p(x | parameters, r) in nats per image, of pixels given the earlier ones of a block.
+
+    Args:
+        parameters: what the head gives, (B, sum of `block.sizes`, H / 2, W / 2).
+        r: the canvas, (B, C, H, W).
+        levels: (B, C, H, W).
+
+    Source: see `block`.
+    """
+    c, m = config.channels, config.mixtures
+    batch, _, height, width = parameters.shape
+    order = block.order(config)
+    weights, offsets, scales, coefficients = torch.split(parameters, [*block.sizes(config)], 1)
+    x, r = (ops.down(v, 2)[:, order] for v in (levels - 128.0, 128.0 * r))
+    error = x - r
+    k = torch.split(ops.round(coefficients, 11), list(range(block.PIXELS * c)), 1)
+    moves = torch.stack([(row * error[:, : row.shape[1]]).sum(1) for row in k], 1)
+    # The codec adds the terms of the pixel's own channels, after the others have been rounded.
+    own = torch.stack(
+        [(row[:, i - i % c :] * x[:, i - i % c : i]).sum(1) for i, row in enumerate(k)], 1
+    )
+    means = ops.round(ops.round(r + moves - own, 4) + own, 4) if ops.quantised else r + moves
+    shape = (batch, block.PIXELS, m, c, height, width)
+    means = means.view(batch, block.PIXELS, 1, c, height, width) + 128.0 * offsets.view(shape)
+    log_scales = ops.round(scales.view(shape) * CANVAS_GAIN, 3).clamp(-3.0, 6.0)
+
+    def pixels(values: Tensor) -> Tensor:
+        """(B, 4, ..., h, w) as (B, ..., 4 h, w)."""
+        return values.movedim(1, -3).flatten(-3, -2)
+
+    weights = (weights * CANVAS_GAIN).view(batch, block.PIXELS, m, height, width)
+    return _mixture_nats(
+        config,
+        pixels(ops.round(weights.clamp(-16, 16), 5)),
+        pixels((means + 128.0).clamp(0.0, 255.0)),
+        pixels(log_scales),
+        pixels((x + 128.0).view(batch, block.PIXELS, c, height, width)),
+    )
+
+
+def _mixture_nats(
+    config: DrawConfig, weights: Tensor, means: Tensor, log_scales: Tensor, levels: Tensor
+) -> Tensor:
+    """-log p of levels (B, C, H, W), from what `mixture_parameters` gives, nats per image."""
     inverse = torch.exp2(-log_scales)
     x = levels[:, None]
     upper, lower = ((x - means + half) * inverse for half in (0.5, -0.5))

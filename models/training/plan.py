@@ -27,6 +27,8 @@ class TrainConfig:
         weight_norm: whether weights are trained as gains and directions (see `weight_norm`).
         kl_warmup: steps over which the weight of the KL rises to 1: pixels in passes are learned
             sooner than latents, which else may never be used.
+        free_bits: nats of KL that each latent map of a step has for nothing, in a crop of the
+            smallest size, mean over the batch of a process (see `losses.Losses.kl_paid`).
         clip: largest global norm of the gradient.
         ema: decay of the averaged parameters, which are the ones exported.
         quantise_from: share of the updates after which the network runs on its integer grids.
@@ -47,6 +49,7 @@ class TrainConfig:
     dropout: float = 0.0
     weight_norm: bool = False
     kl_warmup: int = 0
+    free_bits: float = 0.0
     clip: float = 5.0
     ema: float = 0.998
     quantise_from: float = 0.9
@@ -65,6 +68,7 @@ class TrainConfig:
             "sizes": not 1 <= self.sizes <= 4,
             "dropout": not 0 <= self.dropout < 1,
             "kl_warmup": self.kl_warmup < 0,
+            "free_bits": not 0 <= self.free_bits < math.inf,
             "clip": not self.clip > 0,
             "ema": not 0 <= self.ema < 1,
             "quantise_from": not 0 <= self.quantise_from <= 1,

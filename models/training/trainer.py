@@ -11,6 +11,7 @@ import functools
 import math
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -87,7 +88,8 @@ class Trainer:
         self.update = 0
         self.seconds = 0.0
         self.running = (0.0, 0.0, 0)  # mean, mean square, count of recent losses
-        self.history: list[dict[str, float]] = []
+        self.history: list[dict[str, Any]] = []
+        self.groups: list[float] = []  # the last update's KL of each group, nats per image
         self.snapshots: list[list[Tensor]] = []
         self.reverted: list[int] = []
 
@@ -146,17 +148,19 @@ class Trainer:
         torch.manual_seed((train.seed << 32) + self.update)
         with autocast:
             found: losses.Losses = self.objective(levels.float(), quantised, train.dropout)
-        kl = found.kl.sum(0).mean() / scale**2  # per crop of the smallest size
+        by_group = found.kl.mean(1) / scale**2  # per crop of the smallest size
+        kl = by_group.sum()
+        paid = found.kl_paid(train.free_bits * scale**2) / scale**2
         likelihood = found.likelihood.mean() / scale**2
         rising = min(1.0, (self.update + 1) / max(1, train.kl_warmup))
-        total = (train.beta * likelihood + rising * kl) / self.images.dims
+        total = (train.beta * likelihood + rising * paid) / self.images.dims
         self.adam.zero_grad(set_to_none=True)
         total.backward()  # type: ignore[no-untyped-call]
         norm = float(torch.nn.utils.clip_grad_norm_(self.params, train.clip))
         for group in self.adam.param_groups:
             group["lr"] = self.rate()
-        values = [float(v.detach()) for v in (total, likelihood + kl, kl)]
-        value, nats, kl_nats = distributed.mean(values, self.part)
+        values = [float(v.detach()) for v in (total, likelihood + kl, kl, *by_group)]
+        value, nats, kl_nats, *self.groups = distributed.mean(values, self.part)
         if not math.isfinite(norm) or self.is_spike(value):
             self.revert()
         else:
@@ -210,12 +214,12 @@ class Trainer:
         When to stop is for the first process to say; it alone validates.
         """
         began, first, before = time.monotonic(), self.update, self.seconds
-        nats: list[tuple[float, float]] = []
+        nats: list[list[float]] = []
         to_bits = 1 / math.log(2) / self.images.dims
         while self.update < self.train.updates:
             found = self.one_update()
             if math.isfinite(found[0]):
-                nats.append(found)
+                nats.append([*found, *self.groups])
             spent = time.monotonic() - began
             self.seconds = before + spent
             speed = (self.update - first) / spent
@@ -224,7 +228,7 @@ class Trainer:
             if self.update % log_every == 0 or ended:
                 due = self.update % VALIDATE_EVERY == 0 or ended
                 held = self.validate() if due and self.part.first else None
-                total, kl = (float(v) for v in np.mean(nats or [(math.nan, math.nan)], 0))
+                total, kl, *by_group = np.mean(nats or [[math.nan, math.nan]], 0).tolist()
                 progress = TrainingProgress(
                     self.update,
                     self.train.updates,
@@ -241,6 +245,7 @@ class Trainer:
                         "nats": round(total, 4),
                         "kl_nats": round(kl, 4),
                         "bits_per_dim": round(total * to_bits, 5),
+                        "kl_nats_by_group": [round(group, 3) for group in by_group],
                     }
                     if held is not None and math.isfinite(held):
                         record["held_out_bits_per_dim"] = round(held, 5)

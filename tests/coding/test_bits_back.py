@@ -46,6 +46,11 @@ def cases(draw_):
         config = dataclasses.replace(
             config, pass_maps=draw_(st.sampled_from([0, 4, 8])), blocks=draw_(st.integers(0, 2))
         )
+    elif likelihood == "logistic" and draw_(st.booleans()):
+        stride = draw_(st.sampled_from([2, 4]))
+        config = dataclasses.replace(
+            config, stride=stride, head_maps=4, head_blocks=draw_(st.integers(0, 2))
+        )
     last = len(equations.groups(config)) - 1
     height, width = (config.multiple * draw_(st.integers(1, 3)) for _ in range(2))
     gray = config.channels == 3 and draw_(st.booleans())

@@ -25,6 +25,9 @@ TINY = {
     "binary, passes": dataclasses.replace(SMALL, passes=4),
     "binary, passes on levels": dataclasses.replace(SMALL, passes=10),
     "binary, passes with blocks": dataclasses.replace(SMALL, passes=7, pass_maps=4, blocks=1),
+    "colour, pixels linear in their block": dataclasses.replace(
+        SMALL, channels=3, likelihood="logistic", mixtures=2, head_maps=4, head_blocks=1
+    ),
     "grey, constant posterior": dataclasses.replace(
         SMALL, likelihood="gaussian", posterior="constant"
     ),

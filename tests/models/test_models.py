@@ -52,6 +52,14 @@ CASES = {
         dataclasses.replace(COLOUR, passes=7, pass_maps=8, blocks=2),
         PLAN,
     ),
+    "colour, pixels linear in their block": (
+        dataclasses.replace(COLOUR, stride=4, head_maps=8, head_blocks=1),
+        PLAN,
+    ),
+    "grey, pixels linear in their block, two layers": (
+        dataclasses.replace(TWO, likelihood="logistic", mixtures=3, head_maps=4),
+        dataclasses.replace(PLAN, free_bits=0.5),
+    ),
 }
 
 

@@ -36,6 +36,8 @@ CONFIGS = [
     dataclasses.replace(COLOUR, passes=10),
     dataclasses.replace(SMALL, passes=4, pass_maps=3, blocks=2),
     dataclasses.replace(COLOUR, passes=10, pass_maps=16, blocks=1),
+    dataclasses.replace(SMALL, likelihood="logistic", mixtures=3, head_maps=3, stride=4),
+    dataclasses.replace(COLOUR, head_maps=5, head_blocks=2, kernel=1),
 ]
 
 
@@ -45,6 +47,7 @@ def drawn_config(seed):
     likelihood = random.choice(["bernoulli", "gaussian", "logistic"])
     layers, stride, stride2 = (int(random.choice(v)) for v in ((1, 2), (1, 2, 4), (1, 2)))
     passes = int(random.choice([1, 4, 7])) if stride == 2 else 1
+    head = likelihood == "logistic" and passes == 1 and stride > 1 and random.random() < 0.5
     return DrawConfig(
         channels=int(random.choice([1, 3])),
         likelihood=str(likelihood),
@@ -63,6 +66,8 @@ def drawn_config(seed):
         passes=passes,
         pass_maps=int(random.choice([0, 4, 8])) if passes > 1 else 0,
         blocks=int(random.integers(0, 3)) if passes > 1 else 0,
+        head_maps=int(random.integers(1, 9)) if head else 0,
+        head_blocks=int(random.integers(0, 3)) if head else 0,
     )
 
 

@@ -65,6 +65,15 @@ def test_sides_are_multiples_of_the_coarsest_block(count, sides):
         ("blocks", {"passes": 1, "blocks": 1}),
         ("blocks", {"passes": 4, "blocks": 17}),
         ("blocks", {"passes": 4, "blocks": -1}),
+        ("head_maps", {"head_maps": 4}),
+        ("head_maps", {"likelihood": "gaussian", "head_maps": 4}),
+        ("head_maps", {"likelihood": "logistic", "head_maps": 4, "passes": 4}),
+        ("head_maps", {"likelihood": "logistic", "head_maps": 4, "stride": 1}),
+        ("head_maps", {"likelihood": "logistic", "head_maps": 4, "stride": 8}),
+        ("head_maps", {"likelihood": "logistic", "head_maps": 1025}),
+        ("head_maps", {"likelihood": "logistic", "head_maps": -1}),
+        ("head_blocks", {"likelihood": "logistic", "head_maps": 4, "head_blocks": 17}),
+        ("head_blocks", {"likelihood": "logistic", "head_blocks": 1}),
     ],
 )
 def test_impossible_networks_of_passes_are_refused(word, changes):
@@ -73,10 +82,13 @@ def test_impossible_networks_of_passes_are_refused(word, changes):
 
 
 def test_fields_that_earlier_models_lack_are_told_only_where_they_are_used():
-    assert not {"pass_maps", "blocks"} & SMALL.to_dict().keys()
+    later = {"pass_maps", "blocks", "head_maps", "head_blocks"}
+    assert not later & SMALL.to_dict().keys()
     deep = dataclasses.replace(SMALL, passes=4, pass_maps=8, blocks=2)
     assert deep.to_dict().items() >= {"pass_maps": 8, "blocks": 2}.items()
-    for config in (SMALL, deep):
+    head = dataclasses.replace(SMALL, likelihood="logistic", head_maps=4, head_blocks=2)
+    assert head.to_dict().items() >= {"head_maps": 4, "head_blocks": 2}.items()
+    for config in (SMALL, deep, head):
         assert DrawConfig.from_dict(config.to_dict()) == config
 
 

@@ -379,6 +379,19 @@ def test_arrays_archives_and_folders_give_the_same_images(tmp_path):
         assert found.dims == 8 * 8 * 3
 
 
+def test_jpeg_files_are_halved_before_they_are_used(tmp_path):
+    wide, tall = (np.full(shape, 77, np.uint8) for shape in ((40, 32, 3), (32, 40, 3)))
+    for name, image in {"a.jpg": wide, "b.JPEG": wide, "c.jpg": tall, "d.txt": None}.items():
+        if image is None:
+            (tmp_path / name).write_text("no image")
+        else:
+            Image.fromarray(image).save(tmp_path / name, "JPEG")
+    found = data.load([tmp_path], COLOUR)
+    shapes = sorted(a.shape for a in found.arrays)
+    assert shapes == [(1, 8, 10, 3), (1, 16, 20, 3), (2, 10, 8, 3), (2, 20, 16, 3)]
+    assert all((a == 77).all() for a in found.arrays)
+
+
 def test_grey_images_need_no_channel_axis(tmp_path):
     np.save(tmp_path / "a.npy", squares()[..., 0])
     found = data.load([tmp_path / "a.npy"], GREY)
