@@ -19,10 +19,10 @@ from torch.nn import functional
 import bitsback
 from bitsback.errors import BitsbackError, InputError, ModelError
 from bitsback.models.draw.config import DrawConfig
+from bitsback.models.draw.floats import WHOLE, Part
 from bitsback.models.training import checkpoint, data, distributed
 from bitsback.models.training import losses as loss
 from bitsback.models.training import run as run_module
-from bitsback.models.training.distributed import WHOLE, Part
 from bitsback.models.training.plan import TrainConfig
 from bitsback.models.training.trainer import Trainer
 
