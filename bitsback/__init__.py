@@ -1,8 +1,8 @@
 """Lossless image compression with latent variable models, by bits-back coding.
 
-`compress`, `decompress`, `open`, `payload_of`, `rate` and `load_model` are the interface, and
-`lossy_encode` and `lossy_decode` that of files which keep an image's first latents only; importing
-this package imports neither torch nor a model.
+`compress`, `decompress`, `open`, `payload_of`, `rate` and `load_model` are the interface.
+`lossy_encode` and `lossy_decode` write and read files that keep only the first latents of an image.
+Importing this package imports neither torch nor a model.
 """
 
 from .api import (

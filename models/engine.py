@@ -7,7 +7,7 @@ from bitsback.models.draw.config import DrawConfig
 from bitsback.models.draw.exactness import Tensors
 from bitsback.models.draw.integers import IntegerOps
 
-from .store import known_answer
+from .known_answer import known_answer
 
 
 def device_of(name: str) -> torch.device:

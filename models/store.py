@@ -21,11 +21,12 @@ from bitsback.errors import ModelError
 from bitsback.models.draw import equations
 from bitsback.models.draw.config import DrawConfig
 from bitsback.models.draw.exactness import Tensors, check
-from bitsback.models.draw.model import DrawModel, IntegerArithmetic, to_network
-from bitsback.models.draw.passes import passes
+from bitsback.models.draw.model import DrawModel, IntegerArithmetic
 from bitsback.models.draw.reference import ReferenceOps
 from bitsback.sources.atomic_files import atomic_write
 from bitsback.tables import latent_grid
+
+from .known_answer import known_answer
 
 WEIGHTS = Path(__file__).parent / "weights"
 EARLIER = WEIGHTS / "earlier"  # NAME-DIGITS: what NAME once was, for the files written with it
@@ -158,30 +159,6 @@ def _log_widths(config: DrawConfig, rows: list[Any]) -> list[np.ndarray]:
     if any(w != latent_grid.NIL and not -48 <= w <= 32 for row in rows for w in row):
         raise ModelError("field 'log_widths' is out of range")
     return [np.array(row, np.int64) for row in rows]
-
-
-def known_answer(config: DrawConfig, ops: IntegerArithmetic) -> str:
-    """SHA-256 of all outputs of the network over a fixed input: two images, fixed latents."""
-    side = 4 * config.multiple
-    random = np.random.Generator(np.random.Philox(key=1604_08772))
-    high = 2 if config.likelihood == "bernoulli" else 256
-    x = random.integers(0, high, (2, config.channels, side, side))
-    state = equations.start(ops, config, 2, side, side)
-    memory = equations.observe(ops, config, ops.tensor(to_network(config, x.astype(np.uint8))))
-    found = hashlib.sha256()
-    for group in equations.groups(config):
-        p = equations.prior(ops, group, state)
-        q, memory = equations.posterior(ops, config, group, memory, state)
-        for value in (p.mean, p.log_scale, q.mean, q.log_scale):
-            found.update(ops.array(value).astype("<i4").tobytes())
-        z = random.integers(-128, 129, p.mean.shape)
-        state = equations.step(ops, config, group, state, ops.tensor(z))
-    for each in passes(config)[:-1]:
-        found.update(ops.array(equations.pixels(ops, config, state)).astype("<i4").tobytes())
-        known = to_network(config, x[:, :, *each.where].astype(np.uint8))
-        state = equations.reveal(ops, config, state, ops.tensor(known))
-    found.update(ops.array(equations.pixels(ops, config, state)).astype("<i4").tobytes())
-    return found.hexdigest()
 
 
 def load(

@@ -195,8 +195,8 @@ def draw_bits(axes: Axes, run: Run) -> None:
 
 def figure(run: Run, source: str, shown: int = 3) -> Figure:
     """Both halves of the figure, over one axis of operations."""
-    found = Figure(figsize=(10, 6.2), facecolor="w", layout="constrained")
-    top, bottom = found.subplots(2, 1, sharex=True, height_ratios=(shown + 0.6, 6))
+    drawing = Figure(figsize=(10, 6.2), facecolor="w", layout="constrained")
+    top, bottom = drawing.subplots(2, 1, sharex=True, height_ratios=(shown + 0.6, 6))
     draw_canvases(top, run, shown)
     draw_bits(bottom, run)
     bottom.set_xlim(-1.5, 2 * len(run.cost.groups) + 3.6)
@@ -206,7 +206,7 @@ def figure(run: Run, source: str, shown: int = 3) -> Figure:
         loc="left",
         size=10,
     )
-    return found
+    return drawing
 
 
 def main(out: Path) -> None:

@@ -13,8 +13,8 @@ from bitsback.coding.model import Likelihood, LoadedModel
 from bitsback.models import store
 from bitsback.models.draw import equations
 from bitsback.models.draw.config import DrawConfig
-from bitsback.models.draw.floats import DrawNetwork
 from bitsback.models.training import export
+from bitsback.models.training.network import DrawNetwork
 
 # Tiny tensors lose more to waiting threads than they gain.
 torch.set_num_threads(1)

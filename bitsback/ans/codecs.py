@@ -51,6 +51,14 @@ def from_intervals(
         find: (cf, where) -> symbols, given cf, uint64 in [0, 2**precision).
         shape: of the symbol array.
         precision: integers in 0..24, a scalar or an array of that shape.
+
+    Examples:
+        >>> def interval(symbols, where):  # a 0 has 3 of the 4 numbers, a 1 the last one
+        ...     return 3 * symbols, 3 - 2 * symbols
+        >>> codec = from_intervals(interval, lambda cf, where: (cf == 3).astype(int), 2, 2)
+        >>> message, symbols = codec.pop(codec.push(Message.empty(heads=1), np.array([0, 1])))
+        >>> symbols, message.bits  # empty again
+        (array([0, 1]), 0.0)
     """
     dims = (shape,) if isinstance(shape, int) else tuple(shape)
     n = int(np.prod(dims, dtype=np.int64))
@@ -89,6 +97,13 @@ def uniform(shape: Shape, precision: ArrayLike) -> Codec[Array]:
     Args:
         shape: of the symbol array (int64 when popped).
         precision: integers in 0..24, a scalar or an array of that shape.
+
+    Examples:
+        >>> message, codec = Message.empty(heads=2), uniform(shape=3, precision=8)
+        >>> round(codec.push(message, np.array([7, 0, 255])).bits)  # 3 symbols of 8 bits
+        24
+        >>> codec.pop(message)[1]
+        array([  7,   0, 255])
     """
 
     def interval(symbols: Array, where: slice) -> tuple[Array, Array]:
@@ -107,6 +122,12 @@ def bernoulli(freq_of_one: ArrayLike, precision: int) -> Codec[Array]:
         freq_of_one: integers in 0..2**precision, one for each bit; their shape is the symbols'
             (int64 when popped). A 0 has the lower part of [0, 2**precision), a 1 the upper.
         precision: in 0..24.
+
+    Examples:
+        >>> message = Message.empty(heads=1)
+        >>> codec = bernoulli(np.array([1, 8, 15]), precision=4)  # of 16
+        >>> codec.pop(codec.push(message, np.array([0, 1, 1])))[1]
+        array([0, 1, 1])
     """
     ones = np.asarray(freq_of_one)
     size = 1 << precision
@@ -146,6 +167,16 @@ def categorical(
 
     Raises:
         ValueError: the table is not as above, or a row does not exist.
+
+    Examples:
+        >>> table = np.array([[0, 1, 2, 4], [0, 2, 4, 4]], np.uint32)  # its last symbol: never
+        >>> codec = categorical(table, rows=[0, 1, 0], precision=2)
+        >>> message, symbols = codec.pop(codec.push(Message.empty(heads=2), np.array([2, 1, 0])))
+        >>> symbols
+        array([2, 1, 0])
+        >>> codec.push(message, np.array([0, 2, 0]))
+        Traceback (most recent call last):
+        ValueError: ...
     """
     chosen = np.asarray(rows)
     power = precision_array(precision, chosen.size)
@@ -238,7 +269,14 @@ def _all_or_nothing(message: Message) -> Iterator[None]:
 
 
 def serial(codecs: Sequence[Codec[Any]]) -> Codec[tuple[Any, ...]]:
-    """A tuple of symbols, each under its own codec; the codecs stand in the order of popping."""
+    """A tuple of symbols, each under its own codec; the codecs stand in the order of popping.
+
+    Examples:
+        >>> codec = serial([uniform(1, 4), uniform(2, 8)])
+        >>> message = codec.push(Message.empty(heads=1), (np.array([9]), np.array([1, 2])))
+        >>> codec.pop(message)[1]
+        (array([9]), array([1, 2]))
+    """
     parts = tuple(codecs)
 
     def push(message: Message, symbols: tuple[Any, ...]) -> Message:
@@ -257,12 +295,25 @@ def serial(codecs: Sequence[Codec[Any]]) -> Codec[tuple[Any, ...]]:
 
 
 def repeat(codec: Codec[S], n: int) -> Codec[tuple[S, ...]]:
-    """A tuple of n symbols, all under one codec; the first of them is popped first."""
+    """A tuple of n symbols, all under one codec; the first of them is popped first.
+
+    Examples:
+        >>> codec = repeat(uniform(1, 4), 2)
+        >>> codec.pop(codec.push(Message.empty(heads=1), (np.array([9]), np.array([3]))))[1]
+        (array([9]), array([3]))
+    """
     return serial([codec] * n)
 
 
 def substack(codec: Codec[S], heads: slice | int) -> Codec[S]:
-    """The codec on some of a message's heads (a slice, or the first n); the tail is shared."""
+    """The codec on some of a message's heads (a slice, or the first n); the tail is shared.
+
+    Examples:
+        >>> message = Message.empty(heads=4)
+        >>> message = substack(uniform(2, 8), heads=2).push(message, np.array([5, 6]))
+        >>> np.log2(message.heads).round(1)
+        array([39., 39., 31., 31.])
+    """
     view = heads if isinstance(heads, slice) else slice(0, heads)
 
     def push(message: Message, symbol: S) -> Message:

@@ -52,6 +52,14 @@ class Message:
     Args:
         heads: uint64 (K,), each in [2**31, 2**63). Kept, not copied: pushes and pops change it.
         tail: uint32 words, oldest first, or the tail of another message to be shared with it.
+
+    Examples:
+        >>> message = Message.empty(heads=1)
+        >>> message.push([4], [2], precision=3)  # the interval [4, 6) of [0, 8): 2 bits
+        >>> round(message.bits, 3)
+        2.0
+        >>> Message(message.heads, message.words) == message
+        True
     """
 
     __slots__ = ("heads", "tail")

@@ -1,1 +1,1 @@
-"""The paper's figures, drawn from models that ship; each is one function of one module."""
+"""The paper's figures from the shipped models: `paper` has a function for each."""

@@ -1,8 +1,9 @@
-"""Images made from latents: its own of the first steps, the rest from the priors."""
+"""Images made from latents: the first steps from the posterior, the others from the priors."""
 
 import dataclasses
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bitsback.ans.message import DEFAULT_HEADS, Message
 from bitsback.coding import sampling
@@ -14,30 +15,35 @@ from bitsback.coding.rates import group_kl_bits
 from bitsback.errors import InputError
 from bitsback.lossy import coder, regions
 
-_WORDS = 1 << 22
+_WORDS = 1 << 22  # random ones on a message, from which z is popped
 
 
 def steps_of(loaded: LoadedModel, most: int) -> list[int]:
-    """Numbers of steps to show: 0, and at most so many more from 1 to T, ever further apart."""
+    """Numbers of steps to show: 0, and up to `most` others from 1 to T in a geometric series."""
     last = regions.steps_of(loaded)
     return [0, *sorted({round(t) for t in np.geomspace(1, last, most).tolist()})]
 
 
 def from_first(
-    images: np.ndarray, loaded: LoadedModel, steps: int, variance: float = 1.0, seed: int = 0
-) -> np.ndarray:
-    """What the latents of the first steps say of images, the others being drawn.
+    images: NDArray[np.uint8],
+    loaded: LoadedModel,
+    steps: int,
+    variance: float = 1.0,
+    seed: int = 0,
+) -> NDArray[np.uint8]:
+    """Images rebuilt from the latents of the first steps; the other latents are drawn.
 
     Args:
-        images: (N, H, W, C) uint8 whose sides the model takes.
-        steps: from 0 to T; z is a sample from q, or its point on the grid if its width is constant.
-        variance: of the latents that are drawn, in units of their priors'.
+        images: (N, H, W, C); H and W are multiples of `loaded.multiple`.
+        steps: from 0 to T. Their z is a sample from q; if q has a constant width, the grid's point.
+        variance: of the latents that are drawn, in units of their priors' variance.
+        seed: of the dither, of the samples, and of the latents that are drawn.
 
     Returns:
-        (N, H, W, C) uint8: the means of the canvas; a binary model's probabilities of ink.
+        (N, H, W, C): the canvas' mean levels; for a binary model, probabilities of ink times 255.
 
     Raises:
-        InputError: the images do not suit the model.
+        InputError: the sides are not multiples of what the model takes.
     """
     multiple = loaded.multiple
     if any(side % multiple for side in images.shape[1:3]):
@@ -50,18 +56,18 @@ def from_first(
     ask = posteriors(model, batch, x)
     message = Message.random(DEFAULT_HEADS, _WORDS, seed)
 
-    def choose(index: int, state: object, latents: Latents) -> np.ndarray:
+    def choose(index: int, state: object, latents: Latents) -> NDArray[np.int64]:
         return ask(index, state, latents).pop(message, masks_of(batch, index))
 
     _, state = walk(model, batch, choose)
     return model.image(state).transpose(0, 2, 3, 1)
 
 
-def samples(loaded: LoadedModel, count: int, seed: int = 0) -> np.ndarray:
+def samples(loaded: LoadedModel, count: int, seed: int = 0) -> NDArray[np.uint8]:
     """Images drawn from a model, (count, H, W, C) uint8 levels.
 
-    Of a model whose pixels come in passes they are samples; of others, whose pixels are independent
-    given the latents, the means of the canvas, as the paper has them.
+    If the model's pixels come in passes, they are samples. Otherwise pixels are independent
+    given the latents, and the images are the canvas' means, as in the paper.
     """
     if len(loaded.model.passes) > 1:
         drawn = sampling.sample(loaded, count, seed)
@@ -74,11 +80,12 @@ def samples(loaded: LoadedModel, count: int, seed: int = 0) -> np.ndarray:
 
 @dataclasses.dataclass(frozen=True)
 class Information:
-    """KL(q || p) of every group on images, bits per image.
+    """KL(q || p) of every group of latents.
 
     Args:
-        steps, layers: of the groups, in the order of decoding.
-        bits: of each.
+        steps: of each group, from 1, in the order of decoding.
+        layers: of each group, from 1.
+        bits: of each group, a mean over the images.
     """
 
     steps: tuple[int, ...]
@@ -86,8 +93,8 @@ class Information:
     bits: tuple[float, ...]
 
 
-def information(images: np.ndarray, loaded: LoadedModel) -> Information:
-    """What each group of latents tells of images, (N, H, W, C) uint8."""
+def information(images: NDArray[np.uint8], loaded: LoadedModel) -> Information:
+    """The KL of each group of latents on images (N, H, W, C)."""
     x = np.ascontiguousarray(coder.widened(images, loaded).transpose(0, 3, 1, 2))
     count, _, height, width = x.shape
     message = Message.random(DEFAULT_HEADS, _WORDS, 0)
@@ -96,5 +103,5 @@ def information(images: np.ndarray, loaded: LoadedModel) -> Information:
     return Information(
         tuple(group.step for group in groups),
         tuple(group.layer for group in groups),
-        tuple(group_kl_bits(each) / len(x) for each in cost.groups),
+        tuple(group_kl_bits(group) / len(x) for group in cost.groups),
     )

@@ -1,6 +1,6 @@
-"""Each figure of the paper by its number.
+"""The paper's figures by their numbers, drawn from our models.
 
-Source: Gregor et al., arXiv:1604.08772; what each shows of ours is in its docstring.
+Source: Gregor et al., Towards Conceptual Compression, https://arxiv.org/abs/1604.08772
 """
 
 import json
@@ -10,6 +10,7 @@ from importlib import resources
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
 
 from bitsback.coding.model import LoadedModel
 from bitsback.errors import InputError
@@ -19,25 +20,40 @@ from bitsback.lossy.peers import peers
 from . import latents, sheets
 
 RATES = (0.1, 0.2, 0.4)  # bits/dim
-_BATCH = 32  # of the runs of figure 8
-TIMES = 4  # that an image is shown with other latents
+_BATCH = 32  # images an update in the runs of figure 8
+TIMES = 4  # times that figure 2 shows each image
 
 
-def reconstructions(images: np.ndarray, loaded: LoadedModel, seed: int = 0) -> Figure:
+def reconstructions(images: NDArray[np.uint8], loaded: LoadedModel, seed: int = 0) -> Figure:
     """Figure 1: images from the latents of the first t steps, the rest drawn; originals below.
 
-    Of a model whose pixels come in passes, little is in the latents: the others say more here.
+    A model whose pixels come in passes has little in its latents; the other models show more.
+
+    Args:
+        images: (N, H, W, C).
+        seed: of the latents that are drawn.
+
+    Raises:
+        InputError: the images do not suit the model.
     """
     shown = [(_label(t), _first(images, loaded, t, seed)) for t in latents.steps_of(loaded, 7)]
     title = f"{loaded.name}: the latents of the first steps, the rest drawn from the priors"
     return sheets.rows([*shown, ("original", _levels(images, loaded))], title)
 
 
-def variations(images: np.ndarray, loaded: LoadedModel, seed: int = 0) -> Figure:
-    """Figure 2: the same, each image several times with other latents drawn."""
+def variations(images: NDArray[np.uint8], loaded: LoadedModel, seed: int = 0) -> Figure:
+    """Figure 2: as figure 1, with each image shown `TIMES` times and drawn anew each time.
+
+    Args:
+        images: (N, H, W, C).
+        seed: of the first drawing.
+
+    Raises:
+        InputError: the images do not suit the model.
+    """
     shown = []
     for t in latents.steps_of(loaded, 7):
-        drawn = [_first(images, loaded, t, seed + each) for each in range(TIMES)]
+        drawn = [_first(images, loaded, t, seed + again) for again in range(TIMES)]
         joined = np.stack(drawn, 1).reshape(-1, *images.shape[1:3], drawn[0].shape[3])
         shown.append((_label(t), joined))
     originals = np.repeat(_levels(images, loaded), TIMES, 0)
@@ -45,36 +61,38 @@ def variations(images: np.ndarray, loaded: LoadedModel, seed: int = 0) -> Figure
     return sheets.rows([*shown, ("original", originals)], title)
 
 
-def comparison(images: np.ndarray, models: Mapping[float, LoadedModel], show: int) -> Figure:
-    """Figures 4 and 12: codecs at equal bytes, all images of a set together; `show` of them.
+def comparison(images: NDArray[np.uint8], models: Mapping[float, LoadedModel], show: int) -> Figure:
+    """Figures 4 and 12: codecs at equal bytes, all images of a set together.
 
     Args:
-        images: (N, H, W, 3) uint8.
+        images: (N, H, W, 3).
         models: the model for each rate, bits/dim.
+        show: how many of the images the figure shows.
     """
-    found: dict[str, list[np.ndarray]] = {}
+    images_by_codec: dict[str, list[NDArray[np.uint8]]] = {}
     headings = []
     for rate, loaded in models.items():
         coded = coder.analyse(images, loaded)
         made = coder.write_within(rate, coded, images.shape[1:], loaded, bare=True)
         headings.append((f"{made.bits_per_dim:.3f} bits/dim", show))
-        found.setdefault("original", []).append(images[:show])
+        images_by_codec.setdefault("original", []).append(images[:show])
         for variance in (1.0, 0.0):
             decoded = coder.decode(made.data, loaded, variance)
-            found.setdefault(f"ours, variance {variance:.0f}", []).append(decoded[:show])
+            label = f"ours, variance {variance:.0f}"
+            images_by_codec.setdefault(label, []).append(decoded[:show])
         for peer in peers():
             peers_own = bench.recoded(peer, images, len(made.data), bench.TOGETHER)
             blank = np.full_like(images[:show], 255)
-            found.setdefault(peer.name, []).append(
+            images_by_codec.setdefault(peer.name, []).append(
                 blank if peers_own is None else peers_own[1][:show]
             )
-    labelled = [(name, np.concatenate(parts)) for name, parts in found.items()]
+    labelled = [(name, np.concatenate(parts)) for name, parts in images_by_codec.items()]
     title = f"{len(images)} images together at equal bytes (blank: cannot be so small)"
     return sheets.rows(labelled, title, headings)
 
 
 def samples(models: Sequence[LoadedModel], count: int, seed: int = 0) -> Figure:
-    """Figures 5, 6, 7, 10 and 11: images drawn from models, four rows of each."""
+    """Figures 5, 6, 7, 10 and 11: images drawn from models, four rows of `count` for each."""
     rows = 4
     labelled = []
     for loaded in models:
@@ -85,7 +103,7 @@ def samples(models: Sequence[LoadedModel], count: int, seed: int = 0) -> Figure:
 
 
 def training() -> Figure:
-    """Figure 8: the rate while it is trained, for several T, over images seen and over time."""
+    """Figure 8: the rate during training for several T, over images seen and over time."""
     text = resources.files("bitsback.models").joinpath("logs", "paper_steps.json").read_text()
     figure, axes = sheets.panels(2, "Omniglot, one layer: the rate in training for several T")
     runs = {
@@ -96,30 +114,30 @@ def training() -> Figure:
         rates = [point["nats"] for point in curve]
         seen = [_BATCH * point["update"] for point in curve]
         seconds = [point["seconds"] for point in curve]
-        for each, x in zip(axes, (seen, seconds), strict=True):
-            each.plot(x, rates, label=f"T = {steps}", linewidth=1.2)
-    for each, label in zip(axes, ("images seen", "seconds on one core"), strict=True):
-        each.set(xlabel=label, ylabel="nats per drawing", xscale="log", ylim=(95, 260))
-        each.legend(fontsize=7)
+        for panel, x in zip(axes, (seen, seconds), strict=True):
+            panel.plot(x, rates, label=f"T = {steps}", linewidth=1.2)
+    for panel, label in zip(axes, ("images seen", "seconds on one core"), strict=True):
+        panel.set(xlabel=label, ylabel="nats per drawing", xscale="log", ylim=(95, 260))
+        panel.legend(fontsize=7)
     return figure
 
 
-def information(images: np.ndarray, models: Sequence[LoadedModel]) -> Figure:
-    """Figure 9: bits of each step and layer."""
+def information(images: NDArray[np.uint8], models: Sequence[LoadedModel]) -> Figure:
+    """Figure 9: bits of each step and layer, a mean over images (N, H, W, C)."""
     figure, axes = sheets.panels(len(models), "What each step of latents tells of an image")
-    for each, loaded in zip(axes, models, strict=True):
-        found = latents.information(images, loaded)
-        steps, bits = np.array(found.steps), np.array(found.bits)
-        for layer in sorted(set(found.layers)):
-            mine = np.array(found.layers) == layer
-            base = bits[~mine] if layer > 1 else 0.0
-            each.bar(steps[mine], bits[mine], bottom=base, label=f"layer {layer}")
-        each.set(xlabel="step", ylabel="bits per image")
-        each.set_title(loaded.name, fontsize=8)
-        each.xaxis.set_major_locator(MaxNLocator(integer=True))
-        if len(set(found.layers)) > 1:
-            each.legend(fontsize=7, loc="upper right")
-        each.margins(y=0.2)
+    for panel, loaded in zip(axes, models, strict=True):
+        measured = latents.information(images, loaded)
+        steps, bits = np.array(measured.steps), np.array(measured.bits)
+        for layer in sorted(set(measured.layers)):
+            of_layer = np.array(measured.layers) == layer
+            base = bits[~of_layer] if layer > 1 else 0.0
+            panel.bar(steps[of_layer], bits[of_layer], bottom=base, label=f"layer {layer}")
+        panel.set(xlabel="step", ylabel="bits per image")
+        panel.set_title(loaded.name, fontsize=8)
+        panel.xaxis.set_major_locator(MaxNLocator(integer=True))
+        if len(set(measured.layers)) > 1:
+            panel.legend(fontsize=7, loc="upper right")
+        panel.margins(y=0.2)
     return figure
 
 
@@ -127,11 +145,13 @@ def _label(steps: int) -> str:
     return f"{steps} step{'s' * (steps != 1)}" if steps else "none"
 
 
-def _first(images: np.ndarray, loaded: LoadedModel, steps: int, seed: int) -> np.ndarray:
+def _first(
+    images: NDArray[np.uint8], loaded: LoadedModel, steps: int, seed: int
+) -> NDArray[np.uint8]:
     return latents.from_first(images, loaded, steps, 1.0, seed)
 
 
-def _levels(images: np.ndarray, loaded: LoadedModel) -> np.ndarray:
+def _levels(images: NDArray[np.uint8], loaded: LoadedModel) -> NDArray[np.uint8]:
     if images.ndim != 4:
         raise InputError("figures take a stack of images")
     return images * np.uint8(255) if loaded.binary else images

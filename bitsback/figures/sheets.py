@@ -1,28 +1,31 @@
-"""Figures as matplotlib lays them out: images in rows with labels, curves, bars."""
+"""Layouts of figures in matplotlib: labelled rows of images, and panels for curves and bars."""
 
 from collections.abc import Sequence
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
-_INCH = 0.62  # of an image's side
-_MARGIN = 1.25  # inches, of the rows' labels
+_INCH = 0.62  # inches, an image's longer side
+_MARGIN = 1.25  # inches, for the rows' labels
 _GAP = 0.12  # inches, between groups of columns
 _DPI = 150
 
 
 def rows(
-    labelled: Sequence[tuple[str, np.ndarray]],
+    labelled: Sequence[tuple[str, NDArray[np.uint8]]],
     title: str,
     columns: Sequence[tuple[str, int]] = (),
     inch: float = _INCH,
 ) -> Figure:
-    """Rows of images, each with a label at its left.
+    """Rows of images, each row with a label at its left.
 
     Args:
-        labelled: label and images, (n, H, W, C) uint8, of each row; n the same in all.
-        columns: headings and how many images each stands over, from the left on.
-        inch: side of an image.
+        labelled: each row's label and images (n, H, W, C); all rows have the same n.
+        title: of the figure.
+        columns: from the left on, each heading and the number of images below it.
+        inch: an image's longer side, inches.
     """
     count, height, width = labelled[0][1].shape[:3]
     cell = inch * np.array([width, height]) / max(width, height)
@@ -51,17 +54,17 @@ def rows(
     return figure
 
 
-def grid(images: np.ndarray, columns: int) -> np.ndarray:
+def grid(images: NDArray[np.uint8], columns: int) -> NDArray[np.uint8]:
     """Images (n, H, W, C) as rows of a sheet, (n // columns, columns, H, W, C)."""
     return images.reshape(-1, columns, *images.shape[1:])
 
 
-def panels(count: int, title: str) -> tuple[Figure, list]:  # type: ignore[type-arg]
-    """A figure of panels side by side, with their axes."""
+def panels(count: int, title: str) -> tuple[Figure, list[Axes]]:
+    """A figure of panels side by side, and their axes."""
     figure = Figure((4.2 * count, 3.4), dpi=_DPI, layout="constrained")
     figure.suptitle(title, fontsize=9)
-    axes = figure.subplots(1, count, squeeze=False)[0].tolist()
-    for each in axes:
-        each.tick_params(labelsize=7)
-        each.spines[["top", "right"]].set_visible(False)
+    axes: list[Axes] = figure.subplots(1, count, squeeze=False)[0].tolist()
+    for panel in axes:
+        panel.tick_params(labelsize=7)
+        panel.spines[["top", "right"]].set_visible(False)
     return figure, axes

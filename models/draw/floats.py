@@ -1,13 +1,12 @@
 """The network in floats, as it is trained, with fake quantisation on the grids that code."""
 
+import dataclasses
 import math
+from collections.abc import Callable
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
-
-from bitsback.models.training import weight_norm
-from bitsback.models.training.distributed import WHOLE, Part
 
 from . import block
 from .config import DrawConfig
@@ -125,6 +124,36 @@ class Round(torch.autograd.Function):
     @staticmethod
     def backward(ctx: object, *grads: Tensor) -> tuple[Tensor, None]:
         return grads[0], None
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """What one process takes of a batch: part number `rank` of `size` equal ones."""
+
+    rank: int = 0
+    size: int = 1
+
+    @property
+    def first(self) -> bool:
+        """Whether this process speaks, validates and writes for all."""
+        return self.rank == 0
+
+    def of(self, whole: Tensor) -> Tensor:
+        """Its part (B, ...) of a whole (size * B, ...)."""
+        return whole.chunk(self.size)[self.rank]
+
+    def drawn(self, draw: Callable[[Tensor], Tensor], like: Tensor) -> Tensor:
+        """`draw(like)`, (B, ...), as part of the draw for the whole batch, (size * B, ...).
+
+        So each image gets the numbers that one process with all images would give it, whose
+        memory layout the whole has; the other parts' numbers are thrown away.
+        """
+        if self.size == 1:
+            return draw(like)
+        return self.of(draw(torch.cat([like] * self.size)))
+
+
+WHOLE = Part()
 
 
 class FloatOps:
@@ -245,26 +274,3 @@ class FloatOps:
     def latent(self, z: Tensor) -> Tensor:
         """A sample on the grid of latents."""
         return self.round(z, Z_BITS).clamp(-Z_LIMIT, Z_LIMIT)
-
-
-class DrawNetwork(nn.Module):
-    """The parameters of a conv DRAW as a torch module.
-
-    Args:
-        normalised: whether its weights are split into gains and directions (see `weight_norm`).
-    """
-
-    def __init__(self, config: DrawConfig, seed: int = 0, normalised: bool = False) -> None:
-        super().__init__()
-        self.config = config
-        found = parameters(config, torch.Generator().manual_seed(seed))
-        for name, value in (weight_norm.split(found) if normalised else found).items():
-            self.register_parameter(name.replace("/", "__"), nn.Parameter(value))
-
-    def named(self) -> dict[str, Tensor]:
-        """The parameters by the names of `layers` and `initials`, and gains if there are any."""
-        return {name.replace("__", "/"): value for name, value in self.named_parameters()}
-
-    def ops(self, quantised: bool, dropout: float = 0.0, part: Part = WHOLE) -> FloatOps:
-        """The arithmetic over the present parameters."""
-        return FloatOps(self.config, weight_norm.joined(self.named()), quantised, dropout, part)

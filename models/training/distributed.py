@@ -6,7 +6,6 @@ course of a run is the same everywhere: a loss is their mean, a word is the firs
 process that is alone takes the whole, and none of this is in its way.
 """
 
-import dataclasses
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -15,43 +14,14 @@ from typing import TypeVar
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from bitsback.errors import BitsbackError, ModelError
+from bitsback.models.draw.floats import WHOLE, Part
 
 LETTING_GO = 0.5  # seconds
 T = TypeVar("T")
-
-
-@dataclasses.dataclass(frozen=True)
-class Part:
-    """What one process takes of a batch: part number `rank` of `size` equal ones."""
-
-    rank: int = 0
-    size: int = 1
-
-    @property
-    def first(self) -> bool:
-        """Whether this process speaks, validates and writes for all."""
-        return self.rank == 0
-
-    def of(self, whole: Tensor) -> Tensor:
-        """Its part (B, ...) of a whole (size * B, ...)."""
-        return whole.chunk(self.size)[self.rank]
-
-    def drawn(self, draw: Callable[[Tensor], Tensor], like: Tensor) -> Tensor:
-        """`draw(like)`, (B, ...), as part of the draw for the whole batch, (size * B, ...).
-
-        So each image gets the numbers that one process with all images would give it, whose
-        memory layout the whole has; the other parts' numbers are thrown away.
-        """
-        if self.size == 1:
-            return draw(like)
-        return self.of(draw(torch.cat([like] * self.size)))
-
-
-WHOLE = Part()
 
 
 class _LeaveError(Exception):

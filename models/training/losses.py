@@ -9,11 +9,11 @@ from torch.nn import functional
 
 from bitsback.models.draw import block, equations
 from bitsback.models.draw.config import DrawConfig
-from bitsback.models.draw.floats import DrawNetwork, FloatOps, Round
+from bitsback.models.draw.floats import FloatOps, Part, Round
 from bitsback.models.draw.grids import CANVAS_GAIN
 from bitsback.models.draw.passes import passes
 
-from .distributed import Part
+from .network import DrawNetwork
 
 LN2 = math.log(2.0)
 LOG2_UNIFORM = 0.5 * math.log2(12.0)  # of a uniform distribution's width over its sigma

@@ -24,7 +24,7 @@ class TrainConfig:
             turns, with the same number of pixels.
         vary: whether crops are varied at random (see `augment`).
         dropout: share of the LSTMs' outputs that are nil in training.
-        weight_norm: whether weights are trained as gains and directions (see `weight_norm`).
+        weight_norm: whether weights are trained as gains and directions (see `network`).
         kl_warmup: steps over which the weight of the KL rises to 1: pixels in passes are learned
             sooner than latents, which else may never be used.
         free_bits: nats of KL that each latent map of a step has for nothing, in a crop of the

@@ -1,12 +1,18 @@
 """A whole training run in a folder: resumed if it was cut, a model folder when it ends."""
 
+import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from bitsback.models import engine, store
+import torch
 
-from . import checkpoint, data, distributed, export, finish, plan
+from bitsback.models import engine, store
+from bitsback.models.draw.integers import IntegerOps
+from bitsback.sources.atomic_files import atomic_write
+
+from . import checkpoint, data, distributed, export, plan
+from .calibrate import calibrate
 from .trainer import Trainer, TrainingProgress
 
 SAVE_SECONDS = 30.0
@@ -64,4 +70,24 @@ def run(
             if part.first:
                 yield progress
         distributed.by_first(lambda: checkpoint.save(trainer, folder), part)
-        distributed.by_first(lambda: finish.finish(trainer, output), part)
+        distributed.by_first(lambda: finish(trainer, output), part)
+
+
+def finish(trainer: Trainer, folder: Path) -> None:
+    """Write the averaged parameters as a model that codes, with the log of its training.
+
+    Raises:
+        ModelError: the weights are not exact.
+    """
+    config = trainer.model
+    tensors = export.export(config, trainer.averaged())
+    ops = IntegerOps(config, tensors, torch.device("cpu"))
+    store.save(folder, config, tensors, calibrate(config, ops, trainer.images))
+    log = {
+        "updates": trainer.update,
+        "seconds": round(trainer.seconds, 1),
+        "device": trainer.device.type,
+        "reverted": trainer.reverted,
+        "curve": trainer.history,
+    }
+    atomic_write(folder / "log.json", (json.dumps(log) + "\n").encode())

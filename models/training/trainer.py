@@ -19,11 +19,11 @@ from torch import Tensor, nn
 
 from bitsback.errors import ModelError
 from bitsback.models.draw.config import DrawConfig
-from bitsback.models.draw.floats import DrawNetwork
+from bitsback.models.draw.floats import WHOLE, Part
 
-from . import distributed, losses, validation, weight_norm
+from . import distributed, losses, validation
 from .data import TrainingImages, count_of
-from .distributed import WHOLE, Part
+from .network import DrawNetwork, join_gains, split_gains
 from .plan import TrainConfig
 
 VALIDATE_EVERY = 500
@@ -107,7 +107,7 @@ class Trainer:
         Raises:
             ModelError: none has.
         """
-        params = weight_norm.split(params) if self.train.weight_norm else params
+        params = split_gains(params) if self.train.weight_norm else params
         names = list(self.network.named())
         common = [
             (p, mean, params[name])
@@ -259,7 +259,7 @@ class Trainer:
         """Bits/dim of the averaged parameters on the held-out images, if there are any."""
         if self.held is None:
             return None
-        params = weight_norm.joined(dict(zip(self.network.named(), self.average, strict=True)))
+        params = join_gains(dict(zip(self.network.named(), self.average, strict=True)))
         return validation.bits_per_dim(
             self.model, params, self.quantised(), self.held, self.train.seed
         )
@@ -270,7 +270,7 @@ class Trainer:
 
     def averaged(self) -> dict[str, Tensor]:
         """The averaged parameters by name: the ones to export."""
-        params = weight_norm.joined(dict(zip(self.network.named(), self.average, strict=True)))
+        params = join_gains(dict(zip(self.network.named(), self.average, strict=True)))
         return {name: value.cpu() for name, value in params.items()}
 
 

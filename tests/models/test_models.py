@@ -17,14 +17,16 @@ from bitsback.errors import ModelError
 from bitsback.models import store
 from bitsback.models.draw import equations
 from bitsback.models.draw.config import DrawConfig
-from bitsback.models.draw.floats import DrawNetwork, FloatOps
+from bitsback.models.draw.floats import FloatOps
 from bitsback.models.draw.grids import CANVAS_BITS, Z_BITS
 from bitsback.models.draw.integers import IntegerOps
 from bitsback.models.draw.model import DrawModel
 from bitsback.models.draw.model import likelihood as likelihood_codec
-from bitsback.models.training import data, export, finish, losses
+from bitsback.models.training import data, export, losses
 from bitsback.models.training.calibrate import calibrate
+from bitsback.models.training.network import DrawNetwork
 from bitsback.models.training.plan import TrainConfig
+from bitsback.models.training.run import finish
 from bitsback.models.training.trainer import Trainer
 from bitsback.tables import latent_grid
 
@@ -97,7 +99,7 @@ def trained():
 @pytest.mark.parametrize("case", CASES)
 def test_a_trained_model_codes_exactly_and_its_rates_match(trained, tmp_path, case):
     run = trained(case)
-    finish.finish(run, tmp_path / "tiny")
+    finish(run, tmp_path / "tiny")
     model = store.load(str(tmp_path / "tiny"), "cpu")
     assert model.name == "tiny"
     images = random_images(run.model, 60, 8, 1)
@@ -116,7 +118,7 @@ def test_a_trained_model_codes_exactly_and_its_rates_match(trained, tmp_path, ca
 
 def test_finishing_leaves_the_log_of_the_training(trained, tmp_path):
     run = trained("binary")
-    finish.finish(run, tmp_path)
+    finish(run, tmp_path)
     log = json.loads((tmp_path / "log.json").read_text())
     assert log["updates"] == 100
     assert log["seconds"] > 0
@@ -130,7 +132,7 @@ def test_finishing_leaves_the_log_of_the_training(trained, tmp_path):
 
 
 def test_a_model_whose_weights_were_altered_is_refused(trained, tmp_path):
-    finish.finish(trained("binary"), tmp_path)
+    finish(trained("binary"), tmp_path)
     path = tmp_path / "model.safetensors"
     content = bytearray(path.read_bytes())
     content[-1] ^= 1

@@ -10,11 +10,12 @@ from conftest import SMALL, code_length
 
 from bitsback.ans.message import Message
 from bitsback.models.draw import block
-from bitsback.models.draw.floats import DrawNetwork, FloatOps, parameters
+from bitsback.models.draw.floats import FloatOps, parameters
 from bitsback.models.draw.grids import CANVAS_BITS, CANVAS_GAIN
 from bitsback.models.draw.model import block_likelihood
 from bitsback.models.draw.passes import PHASES, passes
 from bitsback.models.training import losses
+from bitsback.models.training.network import DrawNetwork
 
 COLOUR = dataclasses.replace(
     SMALL, channels=3, likelihood="logistic", mixtures=2, stride=4, head_maps=4

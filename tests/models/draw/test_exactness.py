@@ -15,12 +15,12 @@ from bitsback.errors import ModelError
 from bitsback.models import engine, store
 from bitsback.models.draw import equations, exactness
 from bitsback.models.draw.config import DrawConfig
-from bitsback.models.draw.direct import direct
-from bitsback.models.draw.integers import IntegerOps
+from bitsback.models.draw.integers import IntegerOps, direct
 from bitsback.models.draw.layers import initials, layers
 from bitsback.models.draw.model import to_network
 from bitsback.models.draw.passes import passes
 from bitsback.models.draw.reference import ReferenceOps
+from bitsback.models.known_answer import known_answer
 from bitsback.models.training import export
 
 COLOUR = dataclasses.replace(
@@ -206,7 +206,7 @@ def test_the_prior_is_that_of_the_hidden_maps_after_every_step(config):
 
 def test_a_convolution_that_rounds_is_found_and_float64_takes_over(monkeypatch):
     tensors, _ = random_model(SMALL, seed=3)
-    answer = store.known_answer(SMALL, ReferenceOps(SMALL, tensors))
+    answer = known_answer(SMALL, ReferenceOps(SMALL, tensors))
     conv2d = torch.nn.functional.conv2d
 
     def shortened(x, *args, **kwargs):
@@ -228,7 +228,7 @@ def test_a_convolution_that_rounds_is_found_and_float64_takes_over(monkeypatch):
 
 NEWER = """
 import torch
-from bitsback.models.direct import direct
+from bitsback.models.draw.integers import direct
 matmul = torch.backends.cuda.matmul
 matmul.fp32_precision = "tf32"
 with direct():
@@ -264,8 +264,8 @@ def test_cuda_convolves_without_transforms_and_without_tf32(monkeypatch):
     monkeypatch.setattr(torch.nn.functional, "conv2d", spying)
     allowed, matmul.allow_tf32 = matmul.allow_tf32, True
     try:
-        answer = store.known_answer(SMALL, ReferenceOps(SMALL, tensors))
-        assert store.known_answer(SMALL, ops) == answer
+        answer = known_answer(SMALL, ReferenceOps(SMALL, tensors))
+        assert known_answer(SMALL, ops) == answer
         assert seen == {(False, False)}
         assert flags() == (True, True)
     finally:
@@ -338,7 +338,7 @@ def test_one_channel_that_could_round_is_refused_at_export_and_at_load(config, t
 
 
 def test_the_quantised_floats_are_the_integers():
-    from bitsback.models.draw.floats import DrawNetwork
+    from bitsback.models.training.network import DrawNetwork
 
     network = DrawNetwork(SMALL, 5)
     tensors = export.export(SMALL, network.named())
