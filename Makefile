@@ -28,3 +28,4 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy bitsback
+	$(BIN)/lint-imports
