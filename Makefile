@@ -1,21 +1,25 @@
 PYTHON ?= python3
 BIN := .venv/bin
+TORCH ?= torch==2.13.0
+CONSTRAINTS ?= constraints.txt
+# Two tests at a time, those of a file in one process, since they share what they set up.
+PYTEST ?= -n 2 --dist loadfile
 
 .PHONY: setup demo test lint docs
 
 setup: .venv/installed
 
-.venv/installed: pyproject.toml constraints.txt
+.venv/installed: pyproject.toml $(CONSTRAINTS)
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet -c constraints.txt "torch==2.13.0"
-	$(BIN)/pip install --quiet -c constraints.txt -e ".[test,bench,demo,fast,figures,zarr,data,ray,docs]"
+	$(BIN)/pip install --quiet -c $(CONSTRAINTS) "$(TORCH)"
+	$(BIN)/pip install --quiet -c $(CONSTRAINTS) -e ".[test,dev,bench,demo,fast,figures,zarr,data,ray,docs]"
 	touch $@
 
 demo: setup
 	$(BIN)/python -m bitsback.cli.demo
 
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(PYTEST)
 
 docs: setup
 	$(BIN)/mkdocs build --strict --site-dir build/site
@@ -24,3 +28,4 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy bitsback
+	$(BIN)/lint-imports
