@@ -13,7 +13,7 @@ from torch import Tensor
 from bitsback.errors import InputError
 from bitsback.models.draw.config import DrawConfig
 
-from .augment import varied_crop, varied_drawing, window
+from .augment import camera_traces, halved_chroma, varied_crop, varied_drawing, window
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,6 +26,7 @@ class TrainingImages:
         sample: whether a level v is turned into a fresh binary pixel of probability v/255.
         flip: whether crops are mirrored at random.
         vary: whether crops are varied at random (see `augment`).
+        chroma, camera: shares of the crops that get the traces of halved chroma and of a camera.
     """
 
     arrays: tuple[np.ndarray, ...]
@@ -33,6 +34,8 @@ class TrainingImages:
     sample: bool = False
     flip: bool = False
     vary: bool = False
+    chroma: float = 0.0
+    camera: float = 0.0
 
     @property
     def dims(self) -> int:
@@ -75,6 +78,10 @@ class TrainingImages:
         crops = []
         for i in which:
             crop = take(arrays[i][random.integers(arrays[i].shape[0])], side, random)
+            if self.camera and random.random() < self.camera:
+                crop = camera_traces(crop, random)
+            if self.chroma and random.random() < self.chroma:
+                crop = halved_chroma(crop, random)
             crops.append(crop[:, ::-1] if self.flip and random.random() < 0.5 else crop)
         stacked = np.stack(crops)
         if self.sample:

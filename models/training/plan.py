@@ -23,6 +23,9 @@ class TrainConfig:
         sizes: of crops, from the model's smallest tile up, each twice the one before; they take
             turns, with the same number of pixels.
         vary: whether crops are varied at random (see `augment`).
+        chroma: share of the colour crops whose chroma is halved and interpolated again, as that of
+            most photographs once was (see `augment.halved_chroma`).
+        camera: share of the crops that get a sensor's noise and a camera's sharpening.
         dropout: share of the LSTMs' outputs that are nil in training.
         weight_norm: whether weights are trained as gains and directions (see `network`).
         kl_warmup: steps over which the weight of the KL rises to 1: pixels in passes are learned
@@ -46,6 +49,8 @@ class TrainConfig:
     beta: float = 1.0
     sizes: int = 1
     vary: bool = False
+    chroma: float = 0.0
+    camera: float = 0.0
     dropout: float = 0.0
     weight_norm: bool = False
     kl_warmup: int = 0
@@ -66,6 +71,8 @@ class TrainConfig:
             "warmup": self.warmup < 0,
             "beta": not 0 < self.beta < math.inf,
             "sizes": not 1 <= self.sizes <= 4,
+            "chroma": not 0 <= self.chroma <= 1,
+            "camera": not 0 <= self.camera <= 1,
             "dropout": not 0 <= self.dropout < 1,
             "kl_warmup": self.kl_warmup < 0,
             "free_bits": not 0 <= self.free_bits < math.inf,

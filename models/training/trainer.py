@@ -63,7 +63,8 @@ class Trainer:
             of the whole batch.
 
     Raises:
-        ModelError: some batch cannot be parted evenly.
+        ModelError: some batch cannot be parted evenly, or chroma is to be halved where there is
+            none.
     """
 
     def __init__(
@@ -77,7 +78,11 @@ class Trainer:
     ) -> None:
         self.model, self.train, self.held, self.part = model, train, held, part
         self.batch = _whole_batch(train, part)
-        self.images = dataclasses.replace(images, vary=train.vary)
+        if train.chroma and model.channels != 3:
+            raise ModelError("[training] has 'chroma', but the model's images have no colour")
+        self.images = dataclasses.replace(
+            images, vary=train.vary, chroma=train.chroma, camera=train.camera
+        )
         self.device = torch.device(device)
         torch.manual_seed(train.seed)
         self.network = DrawNetwork(model, train.seed, train.weight_norm).to(self.device)
