@@ -1,9 +1,11 @@
-"""`python -m bitsback.depth_bench FOLDER`: gray of more than 8 bits, beside PNG and JPEG XL.
+"""Gray of more than 8 bits, compared with PNG and JPEG XL.
+
+    python -m bitsback.benchmarks.bit_depth FOLDER
 
 Of every 8-bit colour image the luminance (BT.709), in linear light, is averaged over 2x2 pixels,
 so that it has levels between those of 8 bits; then it is rounded to 16, 12 or 10 bits, linear or
-with the transfer curve of sRGB. `depth` says what ours does; "two images" has a model code both
-bytes.
+with the transfer curve of sRGB. `bitsback.images.bit_depth` says what ours does; for "two images"
+a model codes both bytes.
 """
 
 import dataclasses

@@ -1,4 +1,6 @@
-"""`python -m bitsback.cluster_bench IMAGES`: what more workers bring, and what 1 TB would take.
+"""Speed with more workers, and the time that 1 TB would take.
+
+    python -m bitsback.benchmarks.cluster IMAGES
 
 The same images go through 1, 2, ... actors of a Ray cluster, and through as many processes of this
 machine where it has no address; every image that comes back is compared. A speed is that of the

@@ -1,6 +1,8 @@
-"""`python -m bitsback.coder_bench`: symbols a second of the coder and of its peers, in one run.
+"""Symbols a second of the coder and of its peers, in one run.
 
-After them, where the time of a model's batch goes: see `batch_bench`.
+    python -m bitsback.benchmarks.coder
+
+Then the time of a model's batch by its parts: see `bitsback.benchmarks.batch`.
 
 All coders take the same symbols on one thread, and what each one pops is compared with what it
 was given. A coder's time covers all that it does with a symbol's parameters: the choice of table
@@ -170,7 +172,7 @@ def print_rows(rows: Sequence[Row], console: Console) -> None:
 
 def main(arguments: Sequence[str]) -> int:
     """Measure, and print tables or JSON; 2 if the arguments are wrong."""
-    parser = argparse.ArgumentParser("python -m bitsback.coder_bench")
+    parser = argparse.ArgumentParser("python -m bitsback.benchmarks.coder")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--model", default=DEFAULT_MODEL, help="whose batch is timed")
     parser.add_argument("--data", type=Path, help="images of that batch, else made up")

@@ -1,4 +1,6 @@
-"""`python -m bitsback.cost_bench IMAGES`: what more images cost, each number in its own process.
+"""The cost of an image by the number of images, each figure in a process of its own.
+
+    python -m bitsback.benchmarks.cost IMAGES
 
 For every number of images N: images/s of compressing and decompressing, each with the peak
 memory of its process; the images go from a .npy to a file and back, and are compared. Where the

@@ -1,6 +1,6 @@
 """What the first steps of models cost and leave of the error: the table of `bitsback.lossy.choice`.
 
-    python -m bitsback.models.lossy_table --data cifar10.npz --data imagenet176_a.npz \
+    python -m bitsback.benchmarks.lossy_table --data cifar10.npz --data imagenet176_a.npz \
         -o models/weights/lossy.json
 
 Measured on training images, with the integer network, the steps that are not stored at their
@@ -52,7 +52,7 @@ def storing(names: list[str]) -> list[LoadedModel]:
 
 def main() -> None:
     """Write the table of all models that ship."""
-    parser = argparse.ArgumentParser(prog="python -m bitsback.models.lossy_table")
+    parser = argparse.ArgumentParser(prog="python -m bitsback.benchmarks.lossy_table")
     parser.add_argument("--data", type=Path, action="append", required=True)
     parser.add_argument("--crops", type=int, default=256)
     parser.add_argument("-o", "--output", type=Path, default=store.WEIGHTS / choice.NAME)

@@ -1,7 +1,7 @@
 """Which model, and how many of its steps, for a wanted rate: from a table that ships.
 
 The table holds what each model's first t steps cost and leave of the error, measured on training
-images (`python -m bitsback.models.lossy_table`).
+images (`python -m bitsback.benchmarks.lossy_table`).
 """
 
 import dataclasses

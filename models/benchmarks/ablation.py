@@ -1,6 +1,6 @@
 """What each change of a configuration buys at equal training time: a table of held-out rates.
 
-    python -m bitsback.models.ablation models/configs/mnist.toml --data mnist.npz \
+    python -m bitsback.models.benchmarks.ablation models/configs/mnist.toml --data mnist.npz \
         --seconds 120 --change steps=4 --change "maps=48 steps=2" --change likelihood=gaussian
 
 Every run starts from scratch, on one thread if OMP_NUM_THREADS says so. Its number of updates is
@@ -117,7 +117,7 @@ def ablate(
 
 def main() -> None:
     """Print a Markdown table, a row when its run ends."""
-    parser = argparse.ArgumentParser(prog="python -m bitsback.models.ablation")
+    parser = argparse.ArgumentParser(prog="python -m bitsback.models.benchmarks.ablation")
     parser.add_argument("config", type=Path, help="TOML with [model] and [training]")
     parser.add_argument("--data", type=Path, action="append", required=True)
     parser.add_argument("--seconds", type=float, default=120.0, help="of every run")

@@ -1,4 +1,4 @@
-"""`python -m bitsback.models.device_check`: does a GPU give the bits of the CPU?
+"""`python -m bitsback.models.benchmarks.device_check`: does a GPU give the bits of the CPU?
 
 Every shipped model is evaluated there with each carrier: its known answer, and files written on
 one device and read on the other, at every tile that the model codes. Prints a JSON record.

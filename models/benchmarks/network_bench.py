@@ -1,6 +1,6 @@
 """How fast the integer network is beside the float network that it came from, on one thread.
 
-    python -m bitsback.models.network_bench --model photo
+    python -m bitsback.models.benchmarks.network_bench --model photo
 
 The float peer is the network of `floats.py` as an evaluation of the bound runs it: float32, no
 gradients, the same images and batch, in whichever memory layout is faster. The integer network
@@ -223,7 +223,7 @@ def report(found: Found, shape: tuple[int, ...]) -> str:
 
 def main() -> None:
     """Print images a second of both networks, their ratio, and where the time goes."""
-    parser = argparse.ArgumentParser(prog="python -m bitsback.models.network_bench")
+    parser = argparse.ArgumentParser(prog="python -m bitsback.models.benchmarks.network_bench")
     parser.add_argument("--model", default="photo")
     parser.add_argument("--data", type=Path, help="images as for training; noise without")
     parser.add_argument("--batch", type=int, help="images at once; the model's own if left out")

@@ -1,6 +1,6 @@
 """The dense two-layer VAE of the IWAE paper, as a ruler for data that differ from its authors'.
 
-    python -m bitsback.models.ruler --data omniglot.npz --seconds 600
+    python -m bitsback.models.benchmarks.ruler --data omniglot.npz --seconds 600
 
 Published rates of Omniglot are of another resizing and split than ours. This model's rate on
 those data is known, so what it reaches on ours says how far the two are apart.
@@ -161,7 +161,7 @@ def measure(
 
 def main() -> None:
     """Train and measure on an .npz with the arrays `train` and `test_binary`; prints JSON."""
-    parser = argparse.ArgumentParser(prog="python -m bitsback.models.ruler")
+    parser = argparse.ArgumentParser(prog="python -m bitsback.models.benchmarks.ruler")
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--stages", type=int, default=8, help="i = 0 .. stages - 1")
     parser.add_argument("--seconds", type=float, default=math.inf, help="stop training after")

@@ -1,6 +1,6 @@
 """How fast a configuration trains here, and what share of the device's peak that is.
 
-    python -m bitsback.models.train_bench models/configs/photo.toml --data imagenet176_a.npz
+    python -m bitsback.models.benchmarks.train_bench models/configs/photo.toml --data images.npz
 
 The peak is what a product of two large matrices reaches in the arithmetic of the run, bfloat16 or
 float32, on as many threads; the work of an update is that of its convolutions, forwards and
@@ -86,7 +86,7 @@ def _now(where: torch.device) -> float:
 
 def main() -> None:
     """Print one line."""
-    parser = argparse.ArgumentParser(prog="python -m bitsback.models.train_bench")
+    parser = argparse.ArgumentParser(prog="python -m bitsback.models.benchmarks.train_bench")
     parser.add_argument("config", type=Path, help="TOML with [model] and [training]")
     parser.add_argument("--data", type=Path, action="append", required=True)
     parser.add_argument("--device", default="auto")
