@@ -68,13 +68,13 @@ def test_images_of_16_bits_and_alpha_are_tensors(build_model, tmp_path):
 
 def test_the_last_chunks_are_kept(path, monkeypatch):
     decoded = collections.Counter()
-    real = reader.decode_chunk
+    real = reader.DecodeTask.run
 
-    def counting(data, version, loaded, seed, number, *rest):
-        decoded[number] += 1
-        return real(data, version, loaded, seed, number, *rest)
+    def counting(task, *rest):
+        decoded[task.number] += 1
+        return real(task, *rest)
 
-    monkeypatch.setattr(reader, "decode_chunk", counting)
+    monkeypatch.setattr(reader.DecodeTask, "run", counting)
     found = dataset(path, chunks=2)
     for number in (0, 7, 1, 8, 2, 9):
         found[number]

@@ -10,7 +10,8 @@ import time
 
 import numpy as np
 
-from bitsback.chunks.encoder import Coding
+from bitsback.chunks.encoder import Settings
+from bitsback.coding.model import LoadedModel
 from bitsback.format.payload import pack_payload
 from bitsback.images.image_set import ImageSet, image_sizes, picked
 from bitsback.progress import Progress
@@ -47,9 +48,14 @@ class Estimate:
 
 
 def estimate(
-    images: ImageSet, coding: Coding, chunk: int | None = None, progress: Progress | None = None
+    images: ImageSet,
+    loaded: LoadedModel,
+    settings: Settings,
+    *,
+    chunk: int | None = None,
+    progress: Progress | None = None,
 ) -> Estimate:
-    """Predict what `archive.compress_to` would give.
+    """Predict what `writer.compress_to` would give.
 
     Args:
         chunk: images per chunk, as there.
@@ -66,17 +72,14 @@ def estimate(
     began = time.perf_counter()
     report = writer.compress_set(
         some,
-        coding.loaded,
-        batch=coding.batch,
-        seed=coding.seed,
-        heads=coding.heads,
-        always_chain=coding.always_chain,
+        loaded,
+        **dataclasses.asdict(settings),
         chunk=chunk,
         progress=progress,
     ).report
     seconds = time.perf_counter() - began
     share = values / int(sizes[numbers].sum())
-    chunks, sampled = (len(writer.bounds_of(each, chunk)) for each in (images, some))
+    chunks, sampled = (len(writer.bounds_of(chosen, chunk)) for chosen in (images, some))
     own = report.overhead_bits / sampled * chunks
     beside = pack_payload({}, some.packed, b"") if some.sidecars is not None else b""
     names = 8 * (

@@ -1,159 +1,89 @@
-"""Chunks coded by several processes, given out and taken back in their order.
+"""Tasks run by several processes of this machine."""
 
-A chunk depends on nothing but the file's header and itself, so that the bytes are the same as those
-of one process. Each worker loads the model once. One that dies is replaced, and its chunks are
-coded again.
-"""
-
-import collections
+import contextlib
 import dataclasses
-import itertools
 import multiprocessing
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from typing import Any, TypeVar
+from typing import Generic, TypeVar
 
-from bitsback.chunks.decoder import Restored, decode_chunk
-from bitsback.chunks.encoder import Coding, encode_chunk
-from bitsback.chunks.plan import Chunk
-from bitsback.coding.model import check_weights
-from bitsback.errors import BitsbackError, InputError
-from bitsback.images.image_set import ImageSet
+from bitsback.errors import InputError
+from bitsback.progress import Progress
 
-T = TypeVar("T")
+from .executor import Task
+from .workers import Recipe, WorkerDiedError, in_order, worker_model
+
 R = TypeVar("R")
-_DEATHS = 3  # of workers, before it is given up
+_AHEAD = 2  # tasks for each process: one waits while the other is done
 
 
 @dataclasses.dataclass(frozen=True)
-class ToEncode:
-    """A chunk's images, its number in the file, and the caller's payload."""
+class ProcessExecutor:
+    """Runs tasks in `jobs` processes, which it starts for each `run`.
 
-    images: ImageSet
-    number: int
-    payload: bytes
+    Raises:
+        InputError: there are fewer than one.
+    """
+
+    recipe: Recipe
+    jobs: int
+
+    def __post_init__(self) -> None:
+        if self.jobs < 1:
+            raise InputError(f"there is at least one job, not {self.jobs}")
+
+    def run(self, tasks: Iterable[Task[R]], progress: Progress | None = None) -> Iterator[R]:
+        """The results, in the order of the tasks; see `Executor`."""
+        with contextlib.closing(_Processes(self.recipe, self.jobs)) as processes:
+            yield from in_order(processes, tasks)
+
+
+class _Processes:
+    """A pool of processes, which is started anew when one of them dies."""
+
+    name = "processes"
+
+    def __init__(self, recipe: Recipe, jobs: int) -> None:
+        self.most_tasks = _AHEAD * jobs
+        self._recipe, self._jobs = recipe, jobs
+        self._threads = max(1, (os.cpu_count() or 1) // jobs)
+        self._pool = self._started()
+
+    def give(self, task: Task[R]) -> "_Promise[R]":
+        try:
+            return self._submit(task)
+        except BrokenProcessPool:
+            self._pool.shutdown()
+            self._pool = self._started()
+            return self._submit(task)
+
+    def close(self) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+    def _started(self) -> ProcessPoolExecutor:
+        # Forked processes would share the state of threads that they do not have.
+        return ProcessPoolExecutor(self._jobs, multiprocessing.get_context("spawn"))
+
+    def _submit(self, task: Task[R]) -> "_Promise[R]":
+        return _Promise(self._pool.submit(_run, self._recipe, self._threads, task))
+
+
+def _run(recipe: Recipe, threads: int, task: Task[R]) -> R:
+    return task.run(worker_model(recipe, threads))
 
 
 @dataclasses.dataclass(frozen=True)
-class ToDecode:
-    """A chunk's bytes, and what its file's header says of it; see `decode_chunk`."""
+class _Promise(Generic[R]):
+    future: Future[R]
 
-    data: bytes
-    version: int
-    seed: int
-    number: int
-    images: int
+    def result(self) -> R:
+        try:
+            return self.future.result()
+        except BrokenProcessPool as error:
+            raise WorkerDiedError from error
 
-
-@dataclasses.dataclass(frozen=True)
-class Recipe:
-    """How a worker comes by its model: the arguments of `load_model`, and those of `Coding`."""
-
-    model: str
-    device: str
-    engine: str
-    micro_batch: int | None
-    sha256: bytes
-    batch: int | None
-    seed: int
-
-
-_coding: Coding | None = None
-
-
-def encoded(tasks: Iterable[ToEncode], recipe: Recipe, jobs: int) -> Iterator[Chunk]:
-    """The chunks of the tasks, in their order, by so many processes.
-
-    Raises:
-        InputError: `jobs` is below 1.
-        BitsbackError: processes died again and again.
-    """
-    return _spread(encode, tasks, recipe, jobs)
-
-
-def decoded(tasks: Iterable[ToDecode], recipe: Recipe, jobs: int) -> Iterator[Restored]:
-    """The images of the tasks, in their order; arguments and errors as of `encoded`.
-
-    Raises:
-        FormatError: a chunk is damaged.
-    """
-    return _spread(decode, tasks, recipe, jobs)
-
-
-def begin(recipe: Recipe, threads: int) -> None:
-    """Load the model, in a process that is to code chunks.
-
-    Raises:
-        ModelError: it cannot be loaded, or is not the recipe's.
-    """
-    global _coding
-    from bitsback.models import store
-
-    if recipe.engine == "torch":
-        import torch
-
-        torch.set_num_threads(threads)
-    loaded = store.load(
-        recipe.model, recipe.device, recipe.engine, recipe.micro_batch, recipe.sha256
-    )
-    check_weights(loaded, recipe.sha256, "a worker")
-    _coding = Coding(loaded, recipe.batch, recipe.seed)
-
-
-def encode(task: ToEncode) -> Chunk:
-    """Code a chunk, in a process that has begun."""
-    assert _coding is not None
-    return encode_chunk(task.images, _coding, task.number, task.payload, None)
-
-
-def decode(task: ToDecode) -> Restored:
-    """Decode a chunk, in a process that has begun."""
-    assert _coding is not None
-    return decode_chunk(
-        task.data, task.version, _coding.loaded, task.seed, task.number, task.images
-    )
-
-
-def check_deaths(deaths: int, of: str, error: Exception) -> None:
-    """Raise BitsbackError where so many workers died that it is not by chance."""
-    if deaths > _DEATHS:
-        raise BitsbackError(
-            f"{deaths} {of} died while they coded chunks: is there enough memory?"
-        ) from error
-
-
-def _spread(do: Callable[[T], R], tasks: Iterable[T], recipe: Recipe, jobs: int) -> Iterator[R]:
-    """Results in the order of the tasks; no more than two for each process are under way."""
-    if jobs < 1:
-        raise InputError(f"there is at least one job, not {jobs}")
-    coming = iter(tasks)
-    waiting: collections.deque[tuple[T, Future[R]]] = collections.deque()
-    pool, deaths = _pool(recipe, jobs), 0
-    try:
-        while True:
-            for task in itertools.islice(coming, 2 * jobs - len(waiting)):
-                waiting.append((task, pool.submit(do, task)))
-            if not waiting:
-                return
-            try:
-                found = waiting[0][1].result()
-            except BrokenProcessPool as error:
-                deaths += 1
-                check_deaths(deaths, "processes", error)
-                pool.shutdown()
-                pool = _pool(recipe, jobs)
-                waiting = collections.deque((task, pool.submit(do, task)) for task, _ in waiting)
-                continue
-            waiting.popleft()
-            yield found
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _pool(recipe: Recipe, jobs: int) -> ProcessPoolExecutor:
-    # Forked processes would share the state of threads that they do not have.
-    context: Any = multiprocessing.get_context("spawn")
-    threads = max(1, (os.cpu_count() or 1) // jobs)
-    return ProcessPoolExecutor(jobs, context, initializer=begin, initargs=(recipe, threads))
+    @property
+    def lost(self) -> bool:
+        return self.future.done() and isinstance(self.future.exception(), BrokenProcessPool)

@@ -1,11 +1,9 @@
-"""Chunks coded by Ray actors, on one machine or many; the bytes are those of one process.
+"""Tasks run by Ray actors, on one machine or many.
 
-Each actor is a process that holds the model once, on a GPU if the cluster has any. Results come
-back in the order of the tasks, as they are done. Instead of an actor that dies, with its machine
-or without, another is started, and the chunks that it was coding are given out again.
+Each actor is a process that holds the model once, on a GPU if the cluster has any. Instead of an
+actor that dies, with its machine or without, another is started.
 """
 
-import collections
 import contextlib
 import dataclasses
 import importlib
@@ -14,24 +12,25 @@ import os
 import socket
 import urllib.parse
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, Generic, TypeVar
 
-from bitsback.chunks.decoder import Restored
-from bitsback.chunks.plan import Chunk
 from bitsback.errors import BitsbackError, InputError
+from bitsback.progress import Progress
 
-from . import processes
-from .processes import Recipe, ToDecode, ToEncode
+from .executor import Task
+from .workers import Recipe, WorkerDiedError, in_order, worker_model
 
+R = TypeVar("R")
 # Tasks for each actor: some wait, so that a fast one need not, while a slow one's turn comes.
 _AHEAD = 4
 _PATIENCE = 10  # seconds
 
 
-def encoded(
-    tasks: Iterable[ToEncode], recipe: Recipe, jobs: int | None = None, address: str | None = None
-) -> Iterator[Chunk]:
-    """The chunks of the tasks, in their order.
+@dataclasses.dataclass(frozen=True)
+class RayExecutor:
+    """Runs tasks in the actors of a cluster, which it starts for each `run`.
+
+    `run` raises InputError if Ray is not installed, or the cluster is not there or too small.
 
     Args:
         recipe: a model in a folder must lie under the same name on every machine.
@@ -39,112 +38,110 @@ def encoded(
             are no GPUs or the recipe's device is "cpu".
         address: of a running cluster; if None that of the environment's RAY_ADDRESS, or else a
             cluster of this machine alone is started.
-
-    Raises:
-        InputError: Ray is not installed, there is no cluster at the address, or it is too small.
-        ModelError: an actor does not find the model.
-        BitsbackError: actors died again and again.
     """
-    return _spread("encode", tasks, recipe, jobs, address)
+
+    recipe: Recipe
+    jobs: int | None = None
+    address: str | None = None
+
+    def run(self, tasks: Iterable[Task[R]], progress: Progress | None = None) -> Iterator[R]:
+        """The results, in the order of the tasks; see `Executor`."""
+        try:
+            ray: Any = importlib.import_module("ray")
+        except ImportError as error:
+            raise InputError("engine ray needs Ray: pip install 'bitsback[ray]'") from error
+        with _cluster(ray, self.address, self.jobs):
+            count, gpus = _shares(ray.cluster_resources(), self.jobs, self.recipe.device)
+            with contextlib.closing(_Actors(ray, self.recipe, count, gpus)) as actors:
+                try:
+                    yield from in_order(actors, tasks)
+                except ray.exceptions.RayTaskError as error:
+                    if isinstance(error.cause, BitsbackError):
+                        raise error.cause from error
+                    raise BitsbackError(f"an actor failed: {error.cause!r}") from error
+                except ray.exceptions.RayError as error:
+                    reason = " ".join(str(error).split())
+                    raise BitsbackError(f"the cluster failed: {reason}") from error
 
 
-def decoded(
-    tasks: Iterable[ToDecode], recipe: Recipe, jobs: int | None = None, address: str | None = None
-) -> Iterator[Restored]:
-    """The images of the tasks, in their order; arguments and errors as of `encoded`.
-
-    Raises:
-        FormatError: a chunk is damaged.
-    """
-    return _spread("decode", tasks, recipe, jobs, address)
-
-
-class _Actor:
-    """A process that holds the model, once it has a task."""
+class _Worker:
+    """What an actor is: a process that holds the model, once it has a task."""
 
     def __init__(self, recipe: Recipe) -> None:
-        self._recipe: Recipe | None = recipe
+        self._recipe = recipe
 
-    def encode(self, task: ToEncode) -> Chunk:
-        self._begin()
-        return processes.encode(task)
+    def run(self, task: Task[R]) -> R:
+        # The model is not loaded in __init__, whose errors Ray gives back as text.
+        return task.run(worker_model(self._recipe, threads=1))
 
-    def decode(self, task: ToDecode) -> Restored:
-        self._begin()
-        return processes.decode(task)
 
-    def _begin(self) -> None:
-        # Not in __init__, whose errors Ray gives back as text.
-        if self._recipe is not None:
-            processes.begin(self._recipe, threads=1)
-            self._recipe = None
+@dataclasses.dataclass
+class _Actor:
+    """An actor's handle, and Ray's references to the results that it still owes."""
+
+    handle: Any
+    owed: set[Any] = dataclasses.field(default_factory=set)
+    dead: bool = False
+
+
+class _Actors:
+    """So many actors, each with its share of a GPU."""
+
+    name = "actors"
+
+    def __init__(self, ray: Any, recipe: Recipe, count: int, gpus: float) -> None:
+        self.most_tasks = _AHEAD * count
+        self._ray, self._recipe = ray, recipe
+        self._remote = ray.remote(num_cpus=1, num_gpus=gpus)(_Worker)
+        self._actors = [self._started() for _ in range(count)]
+
+    def give(self, task: Task[R]) -> "_Promise[R]":
+        for number, actor in enumerate(self._actors):
+            if actor.dead:
+                self._ray.kill(actor.handle)
+                self._actors[number] = self._started()
+        actor = self._idlest()
+        reference = actor.handle.run.remote(task)
+        actor.owed.add(reference)
+        return _Promise(self._ray, actor, reference)
+
+    def close(self) -> None:
+        for actor in self._actors:
+            self._ray.kill(actor.handle)
+
+    def _started(self) -> _Actor:
+        return _Actor(self._remote.remote(self._recipe))
+
+    def _idlest(self) -> _Actor:
+        """The actor with the fewest tasks that are not done."""
+        owed = [reference for actor in self._actors for reference in actor.owed]
+        if owed:
+            done, _ = self._ray.wait(owed, num_returns=len(owed), timeout=0)
+            for actor in self._actors:
+                actor.owed.difference_update(done)
+        return min(self._actors, key=lambda actor: len(actor.owed))
 
 
 @dataclasses.dataclass(frozen=True)
-class _Given:
-    """A task, which actor has it, and Ray's reference to the result."""
+class _Promise(Generic[R]):
+    ray: Any
+    actor: _Actor
+    reference: Any
 
-    task: Any
-    actor: int
-    result: Any
-
-
-def _spread(
-    what: str, tasks: Iterable[Any], recipe: Recipe, jobs: int | None, address: str | None
-) -> Iterator[Any]:
-    try:
-        ray: Any = importlib.import_module("ray")
-    except ImportError as error:
-        raise InputError("engine ray needs Ray: pip install 'bitsback[ray]'") from error
-    with _cluster(ray, address, jobs):
-        jobs, gpus = _shares(ray.cluster_resources(), jobs, recipe.device)
-        kind = ray.remote(num_cpus=1, num_gpus=gpus)(_Actor)
-        actors = [kind.remote(recipe) for _ in range(jobs)]
-        waiting: collections.deque[_Given] = collections.deque()
-        deaths = 0
-
-        def give(task: Any, actor: int) -> _Given:
-            return _Given(task, actor, getattr(actors[actor], what).remote(task))
-
+    def result(self) -> R:
+        errors = self.ray.exceptions
         try:
-            coming = iter(tasks)
-            while True:
-                while len(waiting) < _AHEAD * jobs and (task := next(coming, None)) is not None:
-                    waiting.append(give(task, _idlest(ray, waiting, jobs)))
-                if not waiting:
-                    return
-                try:
-                    found = ray.get(waiting[0].result)
-                except (ray.exceptions.RayActorError, ray.exceptions.ObjectLostError) as error:
-                    deaths += 1
-                    processes.check_deaths(deaths, "actors", error)
-                    dead = waiting[0].actor
-                    ray.kill(actors[dead])
-                    actors[dead] = kind.remote(recipe)
-                    waiting = collections.deque(
-                        give(each.task, dead) if each.actor == dead else each for each in waiting
-                    )
-                    continue
-                waiting.popleft()
-                yield found
-        except ray.exceptions.RayTaskError as error:
-            if isinstance(error.cause, BitsbackError):
-                raise error.cause from error
-            raise BitsbackError(f"an actor failed: {error.cause!r}") from error
-        except ray.exceptions.RayError as error:
-            raise BitsbackError(f"the cluster failed: {' '.join(str(error).split())}") from error
+            result: R = self.ray.get(self.reference)
+        except (errors.RayActorError, errors.ObjectLostError) as error:
+            self.actor.dead = True
+            raise WorkerDiedError from error
         finally:
-            for actor in actors:
-                ray.kill(actor)
+            self.actor.owed.discard(self.reference)
+        return result
 
-
-def _idlest(ray: Any, waiting: Iterable[_Given], jobs: int) -> int:
-    """The actor with the fewest tasks that are not done."""
-    given = list(waiting)
-    refs = [each.result for each in given]
-    done = set(ray.wait(refs, num_returns=len(refs), timeout=0)[0]) if refs else set()
-    loads = collections.Counter(each.actor for each in given if each.result not in done)
-    return min(range(jobs), key=lambda actor: loads[actor])
+    @property
+    def lost(self) -> bool:
+        return self.actor.dead
 
 
 def _shares(has: dict[str, float], jobs: int | None, device: str) -> tuple[int, float]:

@@ -3,7 +3,8 @@
 import bisect
 import dataclasses
 import io
-from collections.abc import Callable, Iterable, Iterator
+import itertools
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self, overload
@@ -11,7 +12,7 @@ from typing import Any, BinaryIO, Self, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from bitsback.chunks.decoder import Restored, decode_chunk
+from bitsback.chunks.decoder import Restored
 from bitsback.coding.model import LoadedModel, check_weights
 from bitsback.errors import FormatError, InputError, ModelError
 from bitsback.format import header as container
@@ -22,10 +23,9 @@ from bitsback.progress import Progress
 from bitsback.sources.writers import Lost
 from bitsback.tables import tables
 
-from .processes import ToDecode
+from .executor import DecodeTask, Executor, SerialExecutor, run_chunks
 
 LoadModel = Callable[[str, bytes], LoadedModel]
-Decode = Callable[[Iterable[ToDecode]], Iterator[Restored]]
 """A model by its name and the first bytes of its SHA-256."""
 
 
@@ -103,67 +103,70 @@ class Reader:
     def images(self, begin: int, end: int) -> NDArray[Any]:
         """Images begin..end - 1, 0 <= begin < end <= len, as one array with an axis for them."""
         firsts = self.header.firsts
-        found = []
+        stacks = []
         for number in range(
             bisect.bisect_right(firsts, begin) - 1, bisect.bisect_left(firsts, end)
         ):
-            held, first = self.chunk(number).images, firsts[number]
-            low, high = max(begin - first, 0), min(end - first, len(held.pixels))
-            found.append(to_stack(part(held, low, high)))
-        if len({each.shape[1:] for each in found}) > 1:
+            images, first = self.chunk(number).images, firsts[number]
+            low, high = max(begin - first, 0), min(end - first, len(images.pixels))
+            stacks.append(to_stack(part(images, low, high)))
+        if len({stack.shape[1:] for stack in stacks}) > 1:
             raise InputError("images of different sizes make no single array; take them one by one")
-        return np.concatenate(found)
+        return np.concatenate(stacks)
 
     def restored(
-        self, progress: Progress | None = None, decode: Decode | None = None
+        self, progress: Progress | None = None, executor: Executor | None = None
     ) -> Iterator[ImageSet]:
         """Every chunk's images, in order.
 
         Args:
-            decode: what decodes the chunks, in their order, with the same model; this process if
-                None.
+            progress: called with (images done, images in all).
+            executor: what decodes the chunks, with the same model; this process if None.
 
         Raises:
             FormatError: a chunk is damaged, or the file is longer or shorter than it should be.
         """
         container.check_size(self.header, self._size)
-        numbers = range(len(self.header.chunks))
-        if decode is None:
-            for number in numbers:
-                yield self.chunk(number, progress).images
-            return
-        self._model()  # the right one, before any is given out
-        found, firsts = decode(map(self._task, numbers)), self.header.firsts
-        for number, first in enumerate(firsts):
+        bounds = list(itertools.pairwise([*self.header.firsts, len(self)]))
+        loaded = self._model()  # the right one, before a task is given out
+        # The first chunk may have been decoded for its payload.
+        first = 1 if self._last is not None and self._last[0] == 0 else 0
+        tasks = map(self._task, range(first, len(bounds)))
+        results = run_chunks(executor or SerialExecutor(loaded), tasks, bounds, progress, first)
+        for number in range(len(bounds)):
             try:
-                images = next(found).images
+                if number >= first:
+                    self._last = number, next(results)
             except FormatError as error:
                 raise self._damaged(number, error) from error
-            if progress is not None:
-                progress(first + self.header.chunks[number].images, len(self))
-            yield images
+            assert self._last is not None
+            yield self._last[1].images
 
-    def _task(self, number: int) -> ToDecode:
-        header = self.header
-        images = header.chunks[number].images
-        return ToDecode(self._bytes(number), header.format_version, header.seed, number, images)
+    def _task(self, number: int) -> DecodeTask:
+        return DecodeTask(
+            data=self._bytes(number),
+            version=self.header.format_version,
+            seed=self.header.seed,
+            number=number,
+            images=self.header.chunks[number].images,
+        )
+
+    def _damage(self, number: int, error: FormatError) -> Damage:
+        first = self.header.firsts[number]
+        return Damage(number, first, first + self.header.chunks[number].images - 1, error)
 
     def _damaged(self, number: int, error: FormatError) -> FormatError:
-        first = self.header.firsts[number]
-        last = first + self.header.chunks[number].images - 1
-        return type(error)(f"the file is damaged in {Damage(number, first, last, error)}")
+        return type(error)(f"the file is damaged in {self._damage(number, error)}")
 
     def salvaged(
         self, damage: list[Damage], progress: Progress | None = None
     ) -> Iterator[ImageSet | Lost]:
         """Every chunk's images, or how many were lost; `damage` is added to."""
-        firsts = self.header.firsts
         for number, entry in enumerate(self.header.chunks):
             try:
                 yield self._decode(number, progress).images
             except FormatError as error:
-                last = firsts[number] + entry.images - 1
-                damage.append(Damage(number, firsts[number], last, error))
+                damage.append(self._damage(number, error))
                 yield Lost(entry.images)
 
     @property
@@ -197,21 +200,14 @@ class Reader:
     def _decode(self, number: int, progress: Progress | None) -> Restored:
         if self._last is not None and self._last[0] == number:
             return self._last[1]
-        loaded, data = self._model(), self._bytes(number)
-        entry = self.header.chunks[number]
-        first, count = self.header.firsts[number], len(self)
-
-        def tell(done: int, total: int) -> None:
-            if progress is not None:
-                progress(first + entry.images * done // total, count)
-
-        header = self.header
-        found = decode_chunk(
-            data, header.format_version, loaded, header.seed, number, entry.images, tell
+        loaded, task, first = self._model(), self._task(number), self.header.firsts[number]
+        tell = progress or (lambda done, total: None)
+        restored = task.run(
+            loaded, lambda done, total: tell(first + task.images * done // total, len(self))
         )
-        tell(1, 1)
-        self._last = number, found
-        return found
+        tell(first + task.images, len(self))
+        self._last = number, restored
+        return restored
 
     def _bytes(self, number: int) -> bytes:
         begin, size = self.header.offsets[number], self.header.chunks[number].size

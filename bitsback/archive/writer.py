@@ -6,13 +6,12 @@ No more than one chunk of images is held at a time.
 import dataclasses
 import io
 import itertools
-from collections.abc import Callable, Iterable, Iterator
 from typing import BinaryIO
 
 import numpy as np
+from numpy.typing import NDArray
 
-from bitsback.chunks.encoder import Coding, encode_chunk
-from bitsback.chunks.plan import Chunk
+from bitsback.chunks.encoder import Settings
 from bitsback.coding import rates
 from bitsback.coding.model import LoadedModel
 from bitsback.coding.rates import RateReport
@@ -23,12 +22,10 @@ from bitsback.images.image_set import ImageSet, image_sizes, part
 from bitsback.progress import Progress
 from bitsback.tables import tables
 
-from .processes import ToEncode
+from .executor import EncodeTask, Executor, SerialExecutor, run_chunks
 
-Encode = Callable[[Iterable[ToEncode]], Iterator[Chunk]]
-
-# Every chunk pays for its own initial bits, and is what one image costs to decode and what damage
-# destroys: the README has the measured trade. Binary values are worth far fewer bits.
+# A chunk is the unit of access and of damage, and pays for its own initial bits: the README has the
+# measured trade. Binary values are worth far fewer bits.
 CHUNK_VALUES, CHUNK_BINARY_VALUES = 1 << 22, 1 << 24
 
 
@@ -43,12 +40,13 @@ class Compressed:
 def compress_to(
     file: BinaryIO,
     images: ImageSet,
-    coding: Coding,
+    loaded: LoadedModel,
+    settings: Settings,
     *,
     payload: bytes = b"",
     chunk: int | None = None,
     progress: Progress | None = None,
-    encode: Encode | None = None,
+    executor: Executor | None = None,
 ) -> RateReport:
     """Compress images to a file.
 
@@ -58,18 +56,17 @@ def compress_to(
         chunk: images per chunk; if None, chunks of about 4 MiB of pixels, 16 MiB where the
             images are binary.
         progress: called with (images done, images in all).
-        encode: what codes the chunks, in their order, with the same model; this process if None.
+        executor: what codes the chunks, with the same model; this process if None.
 
     Raises:
         InputError: the model cannot code such images, or chunk is out of range.
     """
-    count = len(images.pixels)
     bounds = bounds_of(images, chunk)
     header = Header(
-        model=coding.loaded.name,
-        model_sha256=coding.loaded.sha256[: container.MODEL_BYTES],
+        model=loaded.name,
+        model_sha256=loaded.sha256[: container.MODEL_BYTES],
         tables_sha256=bytes.fromhex(tables.TABLES_SHA256)[: container.TABLES_BYTES],
-        seed=coding.seed,
+        seed=settings.seed,
         chunks=tuple(ChunkEntry(end - begin, 0) for begin, end in bounds),
     )
     # The header's size is known before the chunks', so it is written over these bytes in the end.
@@ -77,21 +74,13 @@ def compress_to(
     file.write(bytes(header.size))
     sizes, reports = [], []
     tasks = (
-        ToEncode(part(images, begin, end), number, b"" if number else payload)
+        EncodeTask(part(images, begin, end), settings, number, b"" if number else payload)
         for number, (begin, end) in enumerate(bounds)
     )
-
-    def here(task: ToEncode) -> Chunk:
-        tell = None if progress is None else _within(progress, *bounds[task.number], count)
-        return encode_chunk(task.images, coding, task.number, task.payload, tell)
-
-    chunks_coded = map(here, tasks) if encode is None else encode(tasks)
-    for (_, end), packed in zip(bounds, chunks_coded, strict=True):
-        file.write(packed.data)
-        sizes.append(len(packed.data))
-        reports.append(packed.report)
-        if progress is not None:
-            progress(end, count)
+    for coded in run_chunks(executor or SerialExecutor(loaded), tasks, bounds, progress):
+        file.write(coded.data)
+        sizes.append(len(coded.data))
+        reports.append(coded.report)
     entries = zip(header.chunks, sizes, strict=True)
     chunks = tuple(dataclasses.replace(entry, size=size) for entry, size in entries)
     file.seek(start)
@@ -112,10 +101,11 @@ def compress_set(
     chunk: int | None = None,
     progress: Progress | None = None,
 ) -> Compressed:
-    """`compress_to` in memory; for batch, seed, heads and always_chain see `Coding`."""
-    file = io.BytesIO()
-    coding = Coding(loaded, batch, seed, heads, always_chain)
-    report = compress_to(file, images, coding, payload=payload, chunk=chunk, progress=progress)
+    """`compress_to` in memory; for batch, seed, heads and always_chain see `Settings`."""
+    file, settings = io.BytesIO(), Settings(batch, seed, heads, always_chain)
+    report = compress_to(
+        file, images, loaded, settings, payload=payload, chunk=chunk, progress=progress
+    )
     return Compressed(file.getvalue(), report)
 
 
@@ -125,7 +115,7 @@ def bounds_of(images: ImageSet, chunk: int | None) -> list[tuple[int, int]]:
     return chunk_bounds(image_sizes(images.manifest), chunk, most)
 
 
-def chunk_bounds(sizes: np.ndarray, chunk: int | None, most: int) -> list[tuple[int, int]]:
+def chunk_bounds(sizes: NDArray[np.int64], chunk: int | None, most: int) -> list[tuple[int, int]]:
     """First image of every chunk, and the one after its last.
 
     Args:
@@ -148,8 +138,3 @@ def chunk_bounds(sizes: np.ndarray, chunk: int | None, most: int) -> list[tuple[
         starts = starts[starts < len(sizes)]
     cuts = [*map(int, starts), len(sizes)]
     return list(itertools.pairwise(cuts))
-
-
-def _within(progress: Progress, begin: int, end: int, count: int) -> Progress:
-    """The progress of a chunk's tiles as images of the whole set."""
-    return lambda done, total: progress(begin + (end - begin) * done // total, count)

@@ -11,10 +11,9 @@ import dataclasses
 import io
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator
-from functools import partial
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, TypeVar
 
 import numpy as np
 import typer
@@ -22,15 +21,19 @@ from rich.console import Console
 from rich.table import Table
 
 from bitsback.api import DEFAULT_MODEL, load_model
-from bitsback.archive import processes, ray, writer
-from bitsback.archive.processes import Recipe
+from bitsback.archive import writer
+from bitsback.archive.executor import Executor, Task
+from bitsback.archive.processes import ProcessExecutor
+from bitsback.archive.ray import RayExecutor
 from bitsback.archive.reader import Reader
-from bitsback.chunks.encoder import Coding
+from bitsback.archive.workers import Recipe
+from bitsback.chunks.encoder import Settings
 from bitsback.errors import BitsbackError, InputError, refusals
 from bitsback.images.image_set import ImageSet, first_images, image_sizes
+from bitsback.progress import Progress
 from bitsback.sources import read
 
-T = TypeVar("T")
+R = TypeVar("R")
 TERABYTE = 10**12
 _FLEETS = (1, 8, 64, 256)
 
@@ -65,43 +68,39 @@ def measure(
         InputError: there are too few images for two chunks for each worker.
         BitsbackError: the images did not come back.
     """
+    executor: Executor = ProcessExecutor(recipe, jobs)
     if engine == "ray":
-        encode: Any = partial(ray.encoded, recipe=recipe, jobs=jobs, address=address)
-        decode: Any = partial(ray.decoded, recipe=recipe, jobs=jobs, address=address)
-    else:
-        encode = partial(processes.encoded, recipe=recipe, jobs=jobs)
-        decode = partial(processes.decoded, recipe=recipe, jobs=jobs)
+        executor = RayExecutor(recipe, jobs, address)
     bounds = writer.bounds_of(images, chunk)
     if len(bounds) < 2 * jobs:
         raise InputError(f"{len(bounds)} chunks are too few for {jobs} workers: see --chunk")
     sizes = image_sizes(images.manifest)
     values = sum(int(sizes[begin:end].sum()) for begin, end in bounds[jobs:])
     loaded = load_model(recipe.model, recipe.device, recipe.engine, recipe.micro_batch)
-    file, ends = io.BytesIO(), ([time.perf_counter()], [0.0])
-    coding = Coding(loaded, recipe.batch, recipe.seed)
-    writer.compress_to(file, images, coding, chunk=chunk, encode=_watched(encode, ends[0]))
-    ends[1][0] = time.perf_counter()
-    reader = Reader(file, lambda *_: loaded)
-    parts = reader.restored(decode=_watched(decode, ends[1]))
-    found = [image for part in parts for image in part.pixels]
-    if not all(map(np.array_equal, found, images.pixels)):
+    file, encoding = io.BytesIO(), _TimedExecutor(executor)
+    writer.compress_to(file, images, loaded, Settings(), chunk=chunk, executor=encoding)
+    decoding = _TimedExecutor(executor)
+    parts = Reader(file, lambda *_: loaded).restored(executor=decoding)
+    restored = [image for part in parts for image in part.pixels]
+    if not all(map(np.array_equal, restored, images.pixels)):
         raise BitsbackError("the images did not come back")
-    speeds = [values / (each[-1] - each[jobs]) for each in ends]
-    begin = max(each[1] - each[0] for each in ends)
-    return Speed(engine, jobs, speeds[0], speeds[1], begin)
+    times = encoding.times, decoding.times
+    encode, decode = (values / (seconds[-1] - seconds[jobs]) for seconds in times)
+    begin = max(seconds[1] - seconds[0] for seconds in times)
+    return Speed(engine, jobs, encode, decode, begin)
 
 
-def _watched(
-    code: Callable[[Iterable[Any]], Iterator[T]], times: list[float]
-) -> Callable[[Iterable[Any]], Iterator[T]]:
-    """The same, noting when each result comes."""
+class _TimedExecutor:
+    """An executor that notes when it is made, and when each result comes, in seconds."""
 
-    def watched(tasks: Iterable[Any]) -> Iterator[T]:
-        for found in code(tasks):
-            times.append(time.perf_counter())
-            yield found
+    def __init__(self, executor: Executor) -> None:
+        self._executor, self.times = executor, [time.perf_counter()]
 
-    return watched
+    def run(self, tasks: Iterable[Task[R]], progress: Progress | None = None) -> Iterator[R]:
+        """The executor's results."""
+        for result in self._executor.run(tasks, progress):
+            self.times.append(time.perf_counter())
+            yield result
 
 
 def show(speeds: list[Speed], console: Console) -> None:
@@ -135,7 +134,7 @@ def main(
         found = read.read_images([images])
         found = found if limit is None else first_images(found, limit)
         sha256 = load_model(model, device).sha256
-        recipe = Recipe(model, device, "torch", None, sha256, None, 0)
+        recipe = Recipe(model, sha256, device)
         engines = ["ray"] if address else ["processes", "ray"]
         speeds = [
             measure(found, recipe, engine, n, chunk, address)

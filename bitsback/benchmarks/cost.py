@@ -24,7 +24,7 @@ from rich.table import Table
 
 from bitsback.api import DEFAULT_MODEL, load_model
 from bitsback.archive import reader, writer
-from bitsback.chunks.encoder import Coding
+from bitsback.chunks.encoder import Settings
 from bitsback.errors import BitsbackError, InputError, refusals
 from bitsback.images.image_set import to_stack
 from bitsback.sources import read, writers
@@ -89,7 +89,7 @@ def child(what: str, source: str, target: str, model: str, chunk: str) -> None:
     if what == "encode":
         with atomic_file(Path(target)) as file:
             images = read.read_images([Path(source)])
-            writer.compress_to(file, images, Coding(loaded), chunk=int(chunk) or None)
+            writer.compress_to(file, images, loaded, Settings(), chunk=int(chunk) or None)
     else:
         with reader.open_path(source, lambda *_: loaded) as found:
             writers.write_images(found.restored(), len(found), Path(target))

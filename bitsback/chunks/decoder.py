@@ -1,4 +1,4 @@
-"""A chunk back to its images: the mirror of `chunk_encoder`."""
+"""A chunk back to its images: the mirror of `encoder`."""
 
 import dataclasses
 import itertools
@@ -34,8 +34,9 @@ class Restored:
 
 def decode_chunk(
     data: bytes,
-    version: int,
     loaded: LoadedModel,
+    *,
+    version: int,
     seed: int,
     number: int,
     images: int,
@@ -45,8 +46,8 @@ def decode_chunk(
 
     Args:
         data: the bytes of a chunk.
-        version: of the file's format.
         loaded: the model that wrote it.
+        version: of the file's format.
         seed: of the file's dither.
         number: of the chunk in its file.
         images: that the file's index promises.

@@ -31,19 +31,20 @@ _HOPELESS, _PLAIN = 1.07, 0.5
 
 
 @dataclasses.dataclass(frozen=True)
-class Coding:
-    """How images are coded, for all chunks of a file.
+class Settings:
+    """How the chunks of a file are coded.
 
     Args:
-        loaded: the model.
         batch: the most tiles per batch; if None the model's default, in pixels of its largest tile.
         seed: of the file's dither.
         heads: of the stack; 8 to 512 by the length of the chain if None.
         always_chain: code through the model even where a classical code is smaller, to
             measure the model.
+
+    Raises:
+        InputError: the batch or the seed is out of range.
     """
 
-    loaded: LoadedModel
     batch: int | None = None
     seed: int = 0
     heads: int | None = None
@@ -57,7 +58,13 @@ class Coding:
 
 
 def encode_chunk(
-    images: ImageSet, coding: Coding, number: int, payload: bytes, progress: Progress | None
+    images: ImageSet,
+    loaded: LoadedModel,
+    settings: Settings,
+    *,
+    number: int,
+    payload: bytes,
+    progress: Progress | None = None,
 ) -> Chunk:
     """Compress images to the bytes of a chunk.
 
@@ -72,7 +79,6 @@ def encode_chunk(
     Raises:
         InputError: the model cannot code such images, or not so many side by side.
     """
-    loaded = coding.loaded
     check_codable(images, loaded)
     side = tile_side(images, loaded)
     runs = segments.cut(images.pixels, side, loaded.channels)
@@ -83,28 +89,28 @@ def encode_chunk(
         loaded,
         number,
         pack_payload(images.manifest | {"binary": images.binary}, images.packed, payload),
-        coding.batch or loaded.batch * (loaded.tiles[-1] // side) ** 2,
+        settings.batch or loaded.batch * (loaded.tiles[-1] // side) ** 2,
         (),
         1,
-        coding.seed,
-        coding.heads or DEFAULT_HEADS,
+        settings.seed,
+        settings.heads or DEFAULT_HEADS,
         None if progress is None else _rising(progress),
     )
     job.check_batch()
     modelled, popped = job.sample()
-    classical = math.inf if coding.always_chain else job.classical_sample()
+    classical = math.inf if settings.always_chain else job.classical_sample()
     if classical < _PLAIN * modelled:
         return job.classical()
     job = dataclasses.replace(
         job,
         popped=popped,
         ramp=min(max(1, math.ceil(_RAMP_MARGIN * popped[-1] / modelled)), _MOST_RAMP),
-        heads=coding.heads or heads_for(modelled * job.count),
+        heads=settings.heads or heads_for(modelled * job.count),
     )
     chained = job.chained(filled=False)
     if not chained.report.batches:
         filled = job.chained(filled=True)
-        if coding.always_chain:
+        if settings.always_chain:
             return filled
         return min(chained, filled, job.classical(), key=lambda c: len(c.data))
     if classical > _HOPELESS * chained.report.net_bits / chained.report.chained_images:

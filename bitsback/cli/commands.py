@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import sys
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -37,8 +36,9 @@ from .options import (
 )
 
 if TYPE_CHECKING:
-    from bitsback.archive.processes import Recipe
+    from bitsback.archive.executor import Executor
     from bitsback.archive.reader import Damage, Reader
+    from bitsback.archive.workers import Recipe
     from bitsback.coding.model import LoadedModel
 
 app = typer.Typer(
@@ -78,20 +78,21 @@ def open_reader(
     return open_path(path, find)
 
 
-def side_by_side(
-    what: str, recipe: "Recipe", jobs: int | None, engine: str, address: str | None
-) -> Any:
-    """What codes chunks side by side, if that is asked for: `what` is "encoded" or "decoded"."""
+def executor_of(
+    recipe: "Recipe", jobs: int | None, engine: str, address: str | None
+) -> "Executor | None":
+    """The executor that the options ask for; None for this process alone."""
     if engine == "ray":
-        from bitsback.archive import ray
+        from bitsback.archive.ray import RayExecutor
 
-        return partial(getattr(ray, what), recipe=recipe, jobs=jobs, address=address)
+        return RayExecutor(recipe, jobs, address)
     if address is not None:
         raise InputError("--address is that of a cluster: it needs --engine ray")
-    from bitsback.archive import processes
+    if jobs is None or jobs == 1:
+        return None
+    from bitsback.archive.processes import ProcessExecutor
 
-    many = jobs is not None and jobs > 1
-    return partial(getattr(processes, what), recipe=recipe, jobs=jobs) if many else None
+    return ProcessExecutor(recipe, jobs)
 
 
 @app.command()
@@ -115,22 +116,22 @@ def compress(
     """Compress images losslessly into one file."""
     from bitsback.api import load_model
     from bitsback.archive import writer
-    from bitsback.archive.processes import Recipe
-    from bitsback.chunks.encoder import Coding
+    from bitsback.archive.workers import Recipe
+    from bitsback.chunks.encoder import Settings
     from bitsback.sources import atomic_files
 
     found = read_limited(inputs, None)
     extra = b"" if payload is None else atomic_files.read_bytes(payload)
     arithmetic = "torch" if engine == "ray" else engine
     loaded = load_model(model, device, arithmetic, micro_batch)
-    coding = Coding(loaded, batch, seed)
-    recipe = Recipe(model, device, arithmetic, micro_batch, loaded.sha256, batch, seed)
-    encode = side_by_side("encoded", recipe, jobs, engine, address)
+    settings = Settings(batch, seed)
+    recipe = Recipe(model, loaded.sha256, device, arithmetic, micro_batch)
+    executor = executor_of(recipe, jobs, engine, address)
     if dry_run:
         from bitsback.archive.estimate import estimate, spell
 
         with bar("dry run") as progress:
-            expected = estimate(found, coding, chunk, progress)
+            expected = estimate(found, loaded, settings, chunk=chunk, progress=progress)
         shared = "" if jobs is None else f"; at best {spell(expected.seconds / jobs)} by {jobs}"
         print(f"{expected}{shared}")
         return
@@ -138,11 +139,12 @@ def compress(
         report = writer.compress_to(
             file,
             found,
-            coding,
+            loaded,
+            settings,
             payload=extra,
             chunk=chunk,
             progress=progress,
-            encode=encode,
+            executor=executor,
         )
     console.print(
         f"{report.images} images, {report.file_bits / 8:.0f} bytes, "
@@ -166,7 +168,7 @@ def decompress(
     address: Address = None,
 ) -> None:
     """Give back the very images that were compressed."""
-    from bitsback.archive.processes import Recipe
+    from bitsback.archive.workers import Recipe
     from bitsback.sources import atomic_files, writers
 
     damage: list[Damage] = []
@@ -176,10 +178,12 @@ def decompress(
         extra = b"" if payload is None else reader.payload
         header = reader.header
         name, sha256 = model or header.model, header.model_sha256
-        recipe = Recipe(name, device, arithmetic, micro_batch, sha256, None, 0)
-        decode = side_by_side("decoded", recipe, jobs, engine, address)
-        parts = reader.salvaged(damage, progress) if salvage else reader.restored(progress, decode)
-        writers.write_images(parts, len(reader), output)
+        recipe = Recipe(name, sha256, device, arithmetic, micro_batch)
+        executor = executor_of(recipe, jobs, engine, address)
+        if salvage:
+            writers.write_images(reader.salvaged(damage, progress), len(reader), output)
+        else:
+            writers.write_images(reader.restored(progress, executor), len(reader), output)
         if payload is not None:
             atomic_files.atomic_write(payload, extra)
     for each in damage:

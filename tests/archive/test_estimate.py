@@ -8,7 +8,7 @@ from PIL import Image
 
 from bitsback.archive import writer
 from bitsback.archive.estimate import estimate
-from bitsback.chunks.encoder import Coding
+from bitsback.chunks.encoder import Settings
 from bitsback.cli import main
 from bitsback.images.image_set import from_array, picked
 from bitsback.sources import read
@@ -26,20 +26,20 @@ def test_the_size_is_near_the_one_that_follows(build_model, monkeypatch, chunk):
     monkeypatch.setattr("bitsback.archive.estimate.SAMPLE_VALUES", 256 * 200)
     images = from_array(drawings(1000))
     for chained in (True, False):  # or by a classical code, which is smaller here
-        coding = Coding(build_model(), always_chain=chained)
-        found = estimate(images, coding, chunk)
+        loaded = build_model()
+        found = estimate(images, loaded, Settings(always_chain=chained), chunk=chunk)
         assert (found.images, found.sampled) == (1000, 200)
-        real = writer.compress_set(images, coding.loaded, always_chain=chained, chunk=chunk)
+        real = writer.compress_set(images, loaded, always_chain=chained, chunk=chunk)
         assert found.size == pytest.approx(len(real.data), rel=0.06)
         assert not chained or 0 < found.error < 0.05 * found.size
         assert found.seconds > 0
 
 
 def test_a_small_set_is_compressed_whole(build_model):
-    images, coding = from_array(drawings(12)), Coding(build_model())
-    found = estimate(images, coding)
+    images, loaded = from_array(drawings(12)), build_model()
+    found = estimate(images, loaded, Settings())
     assert found.sampled == 12
-    real = len(writer.compress_set(images, coding.loaded).data)
+    real = len(writer.compress_set(images, loaded).data)
     assert found.size == pytest.approx(real, rel=0.05)
 
 
@@ -51,12 +51,12 @@ def test_what_lies_beside_the_images_counts(build_model, tmp_path, monkeypatch):
         Image.fromarray(levels).save(tmp_path / f"{number:02}.png")
     names = sorted(tmp_path.glob("*.png"))
     images = read.read_images(names)
-    coding = Coding(build_model(likelihood="logistic", mixtures=2))
+    loaded = build_model(likelihood="logistic", mixtures=2)
     seen = []
-    found = estimate(images, coding, progress=lambda *done: seen.append(done))
+    found = estimate(images, loaded, Settings(), progress=lambda *done: seen.append(done))
     assert found.sampled == 20
     assert seen[-1] == (20, 20)
-    real = len(writer.compress_set(images, coding.loaded).data)
+    real = len(writer.compress_set(images, loaded).data)
     assert found.size == pytest.approx(real, rel=0.05)
 
 
@@ -70,9 +70,9 @@ def test_names_of_files_count(build_model, tmp_path):
     assert some.manifest["names"] == ["003.png", "017.png"]
     assert np.array_equal(some.pixels[1], images.pixels[17])
     assert picked(images, range(40)) is images
-    coding = Coding(build_model())
-    real = len(writer.compress_set(images, coding.loaded).data)
-    assert estimate(images, coding).size == pytest.approx(real, rel=0.1)
+    loaded = build_model()
+    real = len(writer.compress_set(images, loaded).data)
+    assert estimate(images, loaded, Settings()).size == pytest.approx(real, rel=0.1)
 
 
 def test_a_dry_run_tells_and_writes_nothing(build_model, tmp_path, monkeypatch, capsys):

@@ -1,6 +1,6 @@
 """Several processes give the bytes and the images of one, also when some of them die."""
 
-import functools
+import dataclasses
 import io
 import os
 import signal
@@ -10,9 +10,12 @@ import numpy as np
 import pytest
 
 import bitsback
-from bitsback.archive import processes, writer
+from bitsback.archive import writer
+from bitsback.archive.executor import EncodeTask
+from bitsback.archive.processes import ProcessExecutor
 from bitsback.archive.reader import Reader
-from bitsback.chunks.encoder import Coding
+from bitsback.archive.workers import Recipe
+from bitsback.chunks.encoder import Settings
 from bitsback.cli import main
 from bitsback.errors import BitsbackError, FormatError, InputError, ModelError
 from bitsback.images.image_set import from_array
@@ -28,90 +31,112 @@ def folder(build_model, tmp_path):
     return tmp_path / "model"
 
 
-def recipe(folder, **changes) -> processes.Recipe:
-    loaded = bitsback.load_model(folder)
-    fields = {
-        "model": str(folder),
-        "device": "cpu",
-        "engine": "torch",
-        "micro_batch": None,
-        "sha256": loaded.sha256,
-        "batch": None,
-        "seed": 3,
-    }
-    return processes.Recipe(**(fields | changes))
+def recipe(folder, engine="torch") -> Recipe:
+    return Recipe(str(folder), bitsback.load_model(folder).sha256, "cpu", engine)
 
 
 def alone(folder, images) -> bytes:
     return bitsback.compress(images, folder, b"note", seed=3, chunk=5)
 
 
-def together(folder, images, encode) -> bytes:
-    file, coding = io.BytesIO(), Coding(bitsback.load_model(folder), None, 3)
-    writer.compress_to(file, from_array(images), coding, payload=b"note", chunk=5, encode=encode)
+def together(folder, images, executor) -> bytes:
+    file, loaded, settings = io.BytesIO(), bitsback.load_model(folder), Settings(seed=3)
+    writer.compress_to(
+        file,
+        from_array(images),
+        loaded,
+        settings,
+        payload=b"note",
+        chunk=5,
+        executor=executor,
+    )
     return file.getvalue()
+
+
+class Instead:
+    """An executor that is given other tasks, of one kind, in the place of those for encoding."""
+
+    def __init__(self, kind, executor):
+        self.kind, self.executor = kind, executor
+
+    def run(self, tasks, progress=None):
+        return self.executor.run((self.kind(**vars(task)) for task in tasks), progress)
 
 
 @pytest.mark.parametrize("engine", ["torch", "numpy"])
 def test_two_processes_write_and_read_the_file_of_one(folder, engine):
     images = drawings()
-    plan = recipe(folder, engine=engine)
-    data = together(folder, images, functools.partial(processes.encoded, recipe=plan, jobs=2))
+    executor = ProcessExecutor(recipe(folder, engine), 2)
+    data = together(folder, images, executor)
     assert data == alone(folder, images)
     seen = []
     reader = Reader(io.BytesIO(data), lambda *_: bitsback.load_model(folder))
-    decode = functools.partial(processes.decoded, recipe=plan, jobs=2)
-    parts = list(reader.restored(lambda *done: seen.append(done), decode))
+    parts = list(reader.restored(lambda *done: seen.append(done), executor))
     found = np.concatenate([np.stack(list(part.pixels))[..., 0] for part in parts])
     assert np.array_equal(found, images)
     assert seen == [(n, 24) for n in (5, 10, 15, 20, 24)]
 
 
-def _dies_once(task):
-    """Encode a chunk; the first process that is given number 2 dies."""
-    mark = os.environ["BITSBACK_MARK"]
-    if task.number == 2 and not os.path.exists(mark):
-        with open(mark, "w"):
-            pass
+@dataclasses.dataclass(frozen=True)
+class DiesOnce(EncodeTask):
+    """The first process that is given number 2 dies."""
+
+    def run(self, loaded, progress=None):
+        mark = os.environ["BITSBACK_MARK"]
+        if self.number == 2 and not os.path.exists(mark):
+            with open(mark, "w"):
+                pass
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().run(loaded, progress)
+
+
+class Dies(EncodeTask):
+    def run(self, loaded, progress=None):
         os.kill(os.getpid(), signal.SIGKILL)
-    return processes.encode(task)
-
-
-def _dies(task):
-    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def test_a_process_that_is_killed_is_replaced(folder, tmp_path, monkeypatch):
     monkeypatch.setenv("BITSBACK_MARK", str(tmp_path / "mark"))
-    images, plan = drawings(), recipe(folder)
-    data = together(folder, images, lambda tasks: processes._spread(_dies_once, tasks, plan, 2))
+    images = drawings()
+    data = together(folder, images, Instead(DiesOnce, ProcessExecutor(recipe(folder), 2)))
     assert (tmp_path / "mark").exists()
     assert data == alone(folder, images)
 
 
 def test_processes_that_always_die_are_given_up(folder):
-    plan = recipe(folder)
-    with pytest.raises(BitsbackError, match="processes died"):
-        together(folder, drawings(5), lambda tasks: processes._spread(_dies, tasks, plan, 2))
+    executor = ProcessExecutor(recipe(folder), 2)
+    with pytest.raises(BitsbackError, match="4 processes died"):
+        together(folder, drawings(5), Instead(Dies, executor))
 
 
 def test_damage_is_named_as_by_one_process(folder):
     data = bytearray(alone(folder, drawings()))
     data[-3] ^= 1
     reader = Reader(io.BytesIO(bytes(data)), lambda *_: bitsback.load_model(folder))
-    decode = functools.partial(processes.decoded, recipe=recipe(folder), jobs=2)
+    executor = ProcessExecutor(recipe(folder), 2)
     with pytest.raises(FormatError, match="damaged in chunk 4, images 20 to 23"):
-        list(reader.restored(decode=decode))
+        list(reader.restored(executor=executor))
+
+
+def test_a_process_that_finds_another_model_says_so(folder):
+    executor = ProcessExecutor(dataclasses.replace(recipe(folder, "numpy"), sha256=b"otherone"), 2)
+    with pytest.raises(ModelError, match="a worker needs model"):
+        together(folder, drawings(5), executor)
 
 
 def test_the_wrong_model_is_refused_before_any_process_begins(folder, tmp_path, build_model):
     data = alone(folder, drawings())
     other = build_model(maps=5)
     reader = Reader(io.BytesIO(data), lambda *_: other)
+
+    class Failing:
+        def run(self, tasks, progress=None):
+            pytest.fail("a process began")
+
     with pytest.raises(ModelError):
-        list(reader.restored(decode=lambda tasks: pytest.fail("a process began")))
+        list(reader.restored(executor=Failing()))
     with pytest.raises(InputError, match="at least one"):
-        list(processes.encoded([], recipe(folder), jobs=0))
+        ProcessExecutor(recipe(folder), jobs=0)
 
 
 def test_the_command_line_takes_jobs(folder, tmp_path, monkeypatch):

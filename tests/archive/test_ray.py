@@ -1,7 +1,6 @@
 """Ray actors give the bytes and the images of one process, also when one of them is killed."""
 
 import dataclasses
-import functools
 import io
 import os
 import signal
@@ -10,11 +9,12 @@ import sys
 
 import numpy as np
 import pytest
-from test_processes import alone, drawings, recipe, together
+from test_processes import Instead, alone, drawings, recipe, together
 
 import bitsback
-from bitsback.archive import processes
 from bitsback.archive import ray as cluster
+from bitsback.archive.executor import EncodeTask
+from bitsback.archive.ray import RayExecutor
 from bitsback.archive.reader import Reader
 from bitsback.cli import main
 from bitsback.errors import BitsbackError, FormatError, InputError, ModelError
@@ -40,41 +40,36 @@ def running():
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1", "1:2:3", "nonsense"])
 def test_an_address_without_a_cluster_is_one_sentence(folder, address):
     with pytest.raises(InputError, match="there is no Ray cluster at"):
-        list(cluster.encoded([], recipe(folder), address=address))
+        list(RayExecutor(recipe(folder), address=address).run([]))
 
 
 def test_actors_write_and_read_the_file_of_one_process(folder, running):
-    images, plan = drawings(), recipe(folder)
-    data = together(folder, images, functools.partial(cluster.encoded, recipe=plan, jobs=2))
+    images, executor = drawings(), RayExecutor(recipe(folder), jobs=2)
+    data = together(folder, images, executor)
     assert data == alone(folder, images)
     reader = Reader(io.BytesIO(data), lambda *_: bitsback.load_model(folder))
-    decode = functools.partial(cluster.decoded, recipe=plan, jobs=2)
-    parts = list(reader.restored(decode=decode))
+    parts = list(reader.restored(executor=executor))
     found = np.concatenate([np.stack(list(part.pixels))[..., 0] for part in parts])
     assert np.array_equal(found, images)
     damaged = bytearray(data)
     damaged[-3] ^= 1
     reader = Reader(io.BytesIO(bytes(damaged)), lambda *_: bitsback.load_model(folder))
     with pytest.raises(FormatError, match="damaged in chunk 4, images 20 to 23"):
-        list(reader.restored(decode=decode))
+        list(reader.restored(executor=executor))
 
 
-def test_an_actor_that_is_killed_is_replaced(folder, running, tmp_path, monkeypatch):
+def test_an_actor_that_is_killed_is_replaced(folder, running, tmp_path):
     mark = tmp_path / "mark"
 
-    class Dying(cluster._Actor):
-        def encode(self, task):
-            self._begin()
-            if task.number == 2 and not mark.exists():
+    class DiesOnce(EncodeTask):
+        def run(self, loaded, progress=None):
+            if self.number == 2 and not mark.exists():
                 mark.touch()
                 os.kill(os.getpid(), signal.SIGKILL)
-            return processes.encode(task)
+            return EncodeTask(**vars(self)).run(loaded, progress)
 
-    monkeypatch.setattr(cluster, "_Actor", Dying)
     images = drawings()
-    data = together(
-        folder, images, functools.partial(cluster.encoded, recipe=recipe(folder), jobs=2)
-    )
+    data = together(folder, images, Instead(DiesOnce, RayExecutor(recipe(folder), jobs=2)))
     assert mark.exists()
     assert data == alone(folder, images)
 
@@ -100,22 +95,19 @@ def test_the_command_line_takes_the_engine(folder, running, tmp_path, monkeypatc
     assert "--engine ray" in capsys.readouterr().err
 
 
-def test_actors_that_always_die_are_given_up(folder, running, monkeypatch):
-    class Dying(cluster._Actor):
-        def encode(self, task):
+def test_actors_that_always_die_are_given_up(folder, running):
+    class Dies(EncodeTask):
+        def run(self, loaded, progress=None):
             os.kill(os.getpid(), signal.SIGKILL)
 
-    monkeypatch.setattr(cluster, "_Actor", Dying)
     with pytest.raises(BitsbackError, match="4 actors died"):
-        together(
-            folder, drawings(5), functools.partial(cluster.encoded, recipe=recipe(folder), jobs=1)
-        )
+        together(folder, drawings(5), Instead(Dies, RayExecutor(recipe(folder), jobs=1)))
 
 
 def test_actors_refuse_another_model_than_the_files(folder, running):
     plan = dataclasses.replace(recipe(folder), sha256=b"otherone")
     with pytest.raises(ModelError, match="a worker needs model"):
-        together(folder, drawings(5), functools.partial(cluster.encoded, recipe=plan, jobs=1))
+        together(folder, drawings(5), RayExecutor(plan, jobs=1))
 
 
 @pytest.mark.parametrize(
@@ -160,4 +152,4 @@ def test_a_cluster_of_its_own_is_begun_and_ended(folder, tmp_path):
 def test_without_ray_a_sentence_says_what_to_install(folder, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(InputError, match=r"bitsback\[ray\]"):
-        list(cluster.encoded([], recipe(folder)))
+        list(RayExecutor(recipe(folder)).run([]))

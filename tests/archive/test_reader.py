@@ -78,9 +78,9 @@ def test_what_is_compressed_in_chunks_is_decompressed(
 
 def test_only_the_chunks_that_are_asked_for_are_decoded(file, loaded, images, monkeypatch):
     asked = []
-    real = reader.decode_chunk
+    real = reader.DecodeTask.run
     monkeypatch.setattr(
-        reader, "decode_chunk", lambda *words: asked.append(words[4]) or real(*words)
+        reader.DecodeTask, "run", lambda task, *rest: asked.append(task.number) or real(task, *rest)
     )
     with opened(file, loaded) as found:
         assert np.array_equal(found[18:27], images[18:27])
@@ -90,6 +90,23 @@ def test_only_the_chunks_that_are_asked_for_are_decoded(file, loaded, images, mo
         assert np.array_equal(found[26:28], images[26:28])
         assert asked == [2, 3]
         assert found[5:5].shape == (0, 8, 8)
+
+
+def test_the_chunk_that_held_the_payload_is_decoded_once(loaded, images, monkeypatch):
+    asked, seen = [], []
+    real = reader.DecodeTask.run
+    monkeypatch.setattr(
+        reader.DecodeTask, "run", lambda task, *rest: asked.append(task.number) or real(task, *rest)
+    )
+    for chunk, numbers in ((None, [0]), (15, [0, 1, 2])):
+        asked.clear()
+        with opened(bitsback.compress(images, loaded, b"note", chunk=chunk), loaded) as found:
+            assert found.payload == b"note"
+            parts = list(found.restored(lambda *done: seen.append(done)))
+        assert np.array_equal(np.concatenate([part.pixels for part in parts])[..., 0], images)
+        assert asked == numbers
+    assert seen == sorted(seen)
+    assert seen[-1] == (40, 40)
 
 
 def test_a_reader_is_a_sequence(file, loaded, images):

@@ -645,12 +645,22 @@ def untouched(sources: list[Source]) -> None:
         for number, chunk in enumerate(source.chunks):
             seed, held = source.header.seed, source.sets[number]
             found = decode_chunk(
-                chunk, container.VERSION, source.loaded, seed, number, len(held.pixels)
+                chunk,
+                source.loaded,
+                version=container.VERSION,
+                seed=seed,
+                number=number,
+                images=len(held.pixels),
             )
             assert all(map(np.array_equal, found.images.pixels, held.pixels))
             again = rebuilt(source, number, lambda start: start)
             same = dataclasses.replace(source, data=again).chunks[number]
             found = decode_chunk(
-                same, container.VERSION, source.loaded, seed, number, len(held.pixels)
+                same,
+                source.loaded,
+                version=container.VERSION,
+                seed=seed,
+                number=number,
+                images=len(held.pixels),
             )
             assert all(map(np.array_equal, found.images.pixels, held.pixels))
