@@ -93,8 +93,9 @@ def test_both_hold_the_models_once(built, source, tmp_path):
         members = archive.getmembers()
     assert all(member.isfile() or member.isdir() for member in members)
     paths = [member.name.partition("/")[2] for member in members]
-    assert "models/store.py" in paths
-    assert not [path for path in paths if path.startswith("bitsback/models")]
+    assert "bitsback/models/store.py" in paths
+    assert len(paths) == len(set(paths))
+    assert not [path for path in paths if path.startswith("models/")]
     straight = build("wheel", source, tmp_path)  # from the checkout, which has the link
     for path in (wheel, straight):
         names = zipfile.ZipFile(path).namelist()
@@ -123,7 +124,11 @@ def installed(wheel: Path, folder: Path) -> Path:
 
 
 def test_an_editable_install_finds_the_models(source, tmp_path):
-    python = installed(build("editable", source, tmp_path), tmp_path)
+    wheel = build("editable", source, tmp_path)
+    (path_file,) = (name for name in zipfile.ZipFile(wheel).namelist() if name.endswith(".pth"))
+    # A path, which type checkers follow, not a hook of the import system.
+    assert zipfile.ZipFile(wheel).read(path_file).decode().strip() == str(source)
+    python = installed(wheel, tmp_path)
     outer = sysconfig.get_paths()["purelib"]
     printed = run(python, "-I", "-c", PROGRAM.format(outer=outer, home=str(source)), cwd=tmp_path)
     assert "omniglot" in printed.split()
