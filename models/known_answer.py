@@ -6,11 +6,12 @@ import numpy as np
 
 from bitsback.models.draw import equations
 from bitsback.models.draw.config import DrawConfig
+from bitsback.models.draw.equations import Array
 from bitsback.models.draw.model import IntegerArithmetic, to_network
 from bitsback.models.draw.passes import passes
 
 
-def known_answer(config: DrawConfig, ops: IntegerArithmetic) -> str:
+def known_answer(config: DrawConfig, ops: IntegerArithmetic[Array]) -> str:
     """SHA-256 of all outputs of the network over a fixed input: two images, fixed latents."""
     side = 4 * config.multiple
     random = np.random.Generator(np.random.Philox(key=1604_08772))

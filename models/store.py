@@ -4,27 +4,30 @@ Loading executes nothing from the folder: JSON and safetensors only.
 """
 
 import contextlib
+import dataclasses
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 from safetensors.numpy import save as serialise
 
 from bitsback.coding.micro_batches import MicroBatches
-from bitsback.coding.model import LoadedModel
+from bitsback.coding.model import LoadedModel, Model
 from bitsback.errors import ModelError
 from bitsback.models.draw import equations
 from bitsback.models.draw.config import DrawConfig
 from bitsback.models.draw.exactness import Tensors, check
-from bitsback.models.draw.model import DrawModel, IntegerArithmetic
+from bitsback.models.draw.model import DrawModel
 from bitsback.models.draw.reference import ReferenceOps
 from bitsback.sources.atomic_files import atomic_write
 from bitsback.tables import latent_grid
+from bitsback.tables.tables import Ints
 
 from .known_answer import known_answer
 
@@ -64,27 +67,96 @@ def folder_of(name_or_folder: str, sha256: bytes = b"") -> Path:
 
 def shipped() -> list[tuple[str, bytes]]:
     """Names and SHA-256 of all weights that ship, those of earlier versions last."""
-    found = []
+    weights = []
     for name, folder in [(n, WEIGHTS / n) for n in names()] + [
         (path.name.rpartition("-")[0], path) for path in sorted(EARLIER.iterdir())
     ]:
         fields = json.loads((folder / "config.json").read_text())
-        found.append((name, bytes.fromhex(fields["sha256"])))
-    return found
+        weights.append((name, bytes.fromhex(fields["sha256"])))
+    return weights
 
 
-def digest(config: DrawConfig, tensors: Tensors, log_widths: list[np.ndarray]) -> bytes:
+@dataclasses.dataclass(frozen=True)
+class Manifest:
+    """What `config.json` says.
+
+    Args:
+        config: the architecture.
+        log_widths: the grid of each group of latents, (C,) in units of 16 log2(delta), or
+            `latent_grid.NIL` for a channel that is not coded.
+        sha256: `digest` of the model, in hexadecimal.
+        known_answer: what the network must give (see `known_answer`).
+    """
+
+    config: DrawConfig
+    log_widths: tuple[NDArray[np.int64], ...]
+    sha256: str
+    known_answer: str
+
+    def to_json(self) -> str:
+        """The file's text."""
+        fields = {
+            "format": 1,
+            "config": self.config.to_dict(),
+            "log_widths": [[int(w) for w in widths] for widths in self.log_widths],
+            "sha256": self.sha256,
+            "known_answer": self.known_answer,
+        }
+        return json.dumps(fields, indent=1) + "\n"
+
+    @classmethod
+    def from_fields(cls, fields: object) -> "Manifest":
+        """Inverse of `to_json`, from what the JSON holds.
+
+        Raises:
+            ModelError: a field is missing, unknown, wrongly typed or impossible.
+        """
+        if not isinstance(fields, dict) or fields.get("format") != 1:
+            raise ModelError("not a model of format 1")
+        for name in sorted(_KINDS.keys() ^ fields.keys()):
+            raise ModelError(f"field {name!r} is {'missing' if name in _KINDS else 'unknown'}")
+        for name, kind in _KINDS.items():
+            if not isinstance(fields[name], kind):
+                raise ModelError(f"field {name!r} has the wrong type")
+        config = DrawConfig.from_dict(fields["config"])
+        log_widths = _log_widths(config, fields["log_widths"])
+        return cls(config, log_widths, fields["sha256"], fields["known_answer"])
+
+
+_KINDS = {"format": int, "config": dict, "log_widths": list, "sha256": str, "known_answer": str}
+
+
+def _log_widths(config: DrawConfig, rows: list[object]) -> tuple[NDArray[np.int64], ...]:
+    sizes = [
+        config.latents2 if group.layer == 2 else config.latents
+        for group in equations.groups(config)
+    ]
+    widths: list[list[int]] = []
+    for row in rows:
+        if not isinstance(row, list) or not all(type(w) is int for w in row):
+            raise ModelError("field 'log_widths' does not suit the model")
+        widths.append(row)
+    if [len(row) for row in widths] != sizes:
+        raise ModelError("field 'log_widths' does not suit the model")
+    if any(w != latent_grid.NIL and not -48 <= w <= 32 for row in widths for w in row):
+        raise ModelError("field 'log_widths' is out of range")
+    return tuple(np.array(row, np.int64) for row in widths)
+
+
+def digest(config: DrawConfig, tensors: Tensors, log_widths: Sequence[Ints]) -> bytes:
     """SHA-256 of everything that the decoded pixels depend on, in a fixed order."""
-    found = hashlib.sha256(json.dumps(config.to_dict(), sort_keys=True).encode())
+    sha256 = hashlib.sha256(json.dumps(config.to_dict(), sort_keys=True).encode())
     for name in sorted(tensors):
-        found.update(name.encode() + b"\0")
-        found.update(np.ascontiguousarray(tensors[name]).astype("<i4").tobytes())
+        sha256.update(name.encode() + b"\0")
+        sha256.update(np.ascontiguousarray(tensors[name]).astype("<i4").tobytes())
     for widths in log_widths:
-        found.update(widths.astype("<i4").tobytes())
-    return found.digest()
+        sha256.update(widths.astype("<i4").tobytes())
+    return sha256.digest()
 
 
-def save(folder: Path, config: DrawConfig, tensors: Tensors, log_widths: list[np.ndarray]) -> None:
+def save(
+    folder: Path, config: DrawConfig, tensors: Tensors, log_widths: Sequence[NDArray[np.int64]]
+) -> None:
     """Write a model folder.
 
     Raises:
@@ -92,27 +164,25 @@ def save(folder: Path, config: DrawConfig, tensors: Tensors, log_widths: list[np
     """
     check(config, tensors)
     folder.mkdir(parents=True, exist_ok=True)
-    fields = {
-        "format": 1,
-        "config": config.to_dict(),
-        "log_widths": [[int(w) for w in widths] for widths in log_widths],
-        "sha256": digest(config, tensors, log_widths).hex(),
-        "known_answer": known_answer(config, ReferenceOps(config, tensors)),
-    }
-    text = json.dumps(fields, indent=1) + "\n"
+    manifest = Manifest(
+        config,
+        tuple(log_widths),
+        sha256=digest(config, tensors, log_widths).hex(),
+        known_answer=known_answer(config, ReferenceOps(config, tensors)),
+    )
     contiguous = {name: np.ascontiguousarray(value) for name, value in tensors.items()}
     atomic_write(folder / "model.safetensors", serialise(contiguous))
-    atomic_write(folder / "config.json", text.encode())
+    atomic_write(folder / "config.json", manifest.to_json().encode())
 
 
-def read(folder: Path) -> tuple[DrawConfig, Tensors, list[np.ndarray], dict[str, Any]]:
-    """A model folder's configuration, weights, grids, and all fields of its `config.json`.
+def read(folder: Path) -> tuple[Manifest, Tensors]:
+    """What a model folder's `config.json` says, and the weights by name.
 
     Raises:
         ModelError: a file is missing or damaged; the sentence names it.
     """
     try:
-        fields = json.loads((folder / "config.json").read_text())
+        fields: object = json.loads((folder / "config.json").read_text())
         tensors = load_file(folder / "model.safetensors")
     except OSError as error:
         raise ModelError(f"{folder}: cannot be read: {error.strerror}") from error
@@ -120,45 +190,19 @@ def read(folder: Path) -> tuple[DrawConfig, Tensors, list[np.ndarray], dict[str,
     except (ValueError, TypeError, AttributeError, RecursionError, SafetensorError) as error:
         raise ModelError(f"{folder}: config.json or model.safetensors is damaged") from error
     with _named(folder / "config.json"):
-        config = _config(fields)
-        log_widths = _log_widths(config, fields["log_widths"])
+        manifest = Manifest.from_fields(fields)
     with _named(folder / "model.safetensors"):
-        check(config, tensors)
-    return config, tensors, log_widths, fields
+        check(manifest.config, tensors)
+    return manifest, tensors
 
 
 @contextlib.contextmanager
 def _named(path: Path) -> Iterator[None]:
-    """Let what is refused say in which file it is."""
+    """Errors within begin with the path of the file that they are about."""
     try:
         yield
     except ModelError as error:
         raise ModelError(f"{path}: {error}") from error
-
-
-def _config(fields: Any) -> DrawConfig:
-    if not isinstance(fields, dict) or fields.get("format") != 1:
-        raise ModelError("not a model of format 1")
-    kinds = {"format": int, "config": dict, "log_widths": list, "sha256": str, "known_answer": str}
-    for name in sorted(kinds.keys() ^ fields.keys()):
-        raise ModelError(f"field {name!r} is {'missing' if name in kinds else 'unknown'}")
-    for name, kind in kinds.items():
-        if not isinstance(fields[name], kind):
-            raise ModelError(f"field {name!r} has the wrong type")
-    return DrawConfig.from_dict(fields["config"])
-
-
-def _log_widths(config: DrawConfig, rows: list[Any]) -> list[np.ndarray]:
-    sizes = [
-        config.latents2 if group.layer == 2 else config.latents
-        for group in equations.groups(config)
-    ]
-    right = all(isinstance(row, list) and all(type(w) is int for w in row) for row in rows)
-    if not right or [len(row) for row in rows] != sizes:
-        raise ModelError("field 'log_widths' does not suit the model")
-    if any(w != latent_grid.NIL and not -48 <= w <= 32 for row in rows for w in row):
-        raise ModelError("field 'log_widths' is out of range")
-    return [np.array(row, np.int64) for row in rows]
 
 
 def load(
@@ -181,15 +225,15 @@ def load(
         ModelError: unknown, damaged, altered, or not exact on this device.
     """
     folder = folder_of(name_or_folder, sha256)
-    config, tensors, log_widths, fields = read(folder)
-    found = digest(config, tensors, log_widths)
-    if fields["sha256"] != found.hex():
+    manifest, tensors = read(folder)
+    config = manifest.config
+    sha256 = digest(config, tensors, manifest.log_widths)
+    if manifest.sha256 != sha256.hex():
         raise ModelError(f"{folder}/config.json: field 'sha256' is not that of the weights")
-    ops = _arithmetic(config, tensors, fields["known_answer"], device, engine)
-    model = DrawModel(config, ops, log_widths)
+    model = _draw_model(manifest, tensors, device, engine)
     return LoadedModel(
         name=name_or_folder if folder.parent == EARLIER else folder.name,
-        sha256=found,
+        sha256=sha256,
         model=model if micro_batch is None else MicroBatches(model, micro_batch),
         channels=config.channels,
         binary=config.likelihood == "bernoulli",
@@ -199,15 +243,16 @@ def load(
     )
 
 
-def _arithmetic(
-    config: DrawConfig, tensors: Tensors, answer: str, device: str, engine: str
-) -> IntegerArithmetic:
+def _draw_model(manifest: Manifest, tensors: Tensors, device: str, engine: str) -> Model[Any, Any]:
+    config, log_widths = manifest.config, manifest.log_widths
     if engine == "numpy":
-        return ReferenceOps(config, tensors)
+        return DrawModel(config, ReferenceOps(config, tensors), log_widths)
     if engine != "torch":
         raise ModelError(f"unknown engine {engine!r}: torch or numpy")
     try:
         from . import engine as engines
     except ImportError as error:
         raise ModelError("torch is not installed: use the engine numpy, which is slow") from error
-    return engines.integer_ops(config, tensors, answer, engines.device_of(device))
+    where = engines.device_of(device)
+    ops = engines.integer_ops(config, tensors, manifest.known_answer, where)
+    return DrawModel(config, ops, log_widths)

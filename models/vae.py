@@ -14,6 +14,7 @@ import math
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from bitsback.coding import model
@@ -25,6 +26,7 @@ _HIDDEN_LIMIT = 16 << HIDDEN_BITS
 _MEAN_LIMIT = 16 << latent_grid.MEAN_BITS
 
 Params = dict[str, Tensor]
+Int64 = NDArray[np.int64]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +41,7 @@ class Vae:
         height, width: of the images.
     """
 
-    weights: dict[str, np.ndarray]
+    weights: dict[str, Int64]
     height: int
     width: int
 
@@ -51,24 +53,24 @@ class Vae:
         latents = self.weights["mean"].shape[1]
         return (model.Group(1, 1, np.full(latents, -16, np.int64)),)
 
-    def start(self, batch: int, height: int, width: int) -> np.ndarray:
+    def start(self, batch: int, height: int, width: int) -> Int64:
         """Nothing is known yet but how many images there are: z = 0."""
         if (height, width) != (self.height, self.width):
             raise ValueError(f"this VAE codes images of {self.height} x {self.width} pixels")
         return np.zeros((batch, self.weights["mean"].shape[1]), np.int64)
 
-    def observe(self, x: np.ndarray) -> np.ndarray:
+    def observe(self, x: NDArray[np.uint8]) -> Int64:
         """h, (B, hidden) in units of 2**-6, from x, uint8 (B, 1, H, W)."""
         return self._hidden("encode", x.reshape(len(x), -1).astype(np.int64), 0)
 
-    def prior(self, index: int, state: np.ndarray) -> latent_grid.Gaussian:
+    def prior(self, index: int, state: Int64) -> latent_grid.Gaussian:
         """The standard normal."""
         shape = (*state.shape, 1, 1)
         return latent_grid.Gaussian(np.zeros(shape, np.int64), np.zeros(shape, np.int64))
 
     def posterior(
-        self, index: int, memory: np.ndarray, state: np.ndarray, p: latent_grid.Gaussian
-    ) -> tuple[latent_grid.Gaussian, np.ndarray]:
+        self, index: int, memory: Int64, state: Int64, p: latent_grid.Gaussian
+    ) -> tuple[latent_grid.Gaussian, Int64]:
         """q(z | x)."""
         mean = self._dense("mean", memory, HIDDEN_BITS, latent_grid.MEAN_BITS)
         scale = self._dense("scale", memory, HIDDEN_BITS, 6)
@@ -78,29 +80,29 @@ class Vae:
         )
         return q, memory
 
-    def step(self, index: int, state: np.ndarray, z: np.ndarray) -> np.ndarray:
+    def step(self, index: int, state: Int64, z: Int64) -> Int64:
         """The latents, (B, latents) in units of 2**-6."""
         return z[:, :, 0, 0]
 
-    def likelihood(self, state: np.ndarray, gray: bool) -> model.Likelihood:
+    def likelihood(self, state: Int64, gray: bool) -> model.Likelihood:
         """p(x | z)."""
         return pixels.Bernoulli(self._logits(state))
 
-    def image(self, state: np.ndarray) -> np.ndarray:
+    def image(self, state: Int64) -> NDArray[np.uint8]:
         """Probabilities of ink."""
         return np.round(255 / (1 + np.exp(-self._logits(state) / 32))).astype(np.uint8)
 
-    def reveal(self, state: np.ndarray, x: np.ndarray) -> np.ndarray:
+    def reveal(self, state: Int64, x: NDArray[np.uint8]) -> Int64:
         """Nothing: all pixels are coded at once."""
         return state
 
-    def _logits(self, state: np.ndarray) -> np.ndarray:
+    def _logits(self, state: Int64) -> Int64:
         """In units of 1/32, (B, 1, H, W)."""
         hidden = self._hidden("decode", state, latent_grid.Z_BITS)
         logits = self._dense("logits", hidden, HIDDEN_BITS, 5)
         return logits.reshape(len(state), 1, self.height, self.width)
 
-    def _dense(self, name: str, x: np.ndarray, bits: int, out_bits: int) -> np.ndarray:
+    def _dense(self, name: str, x: Int64, bits: int, out_bits: int) -> Int64:
         """W x + b, from units of 2**-bits to units of 2**-out_bits, rounded half up."""
         weights = self.weights[name]
         one = np.full((len(x), 1), 1 << bits, np.int64)
@@ -108,7 +110,7 @@ class Vae:
         shift = WEIGHT_BITS + bits - out_bits
         return (total.astype(np.int64) + (1 << (shift - 1))) >> shift
 
-    def _hidden(self, name: str, x: np.ndarray, bits: int) -> np.ndarray:
+    def _hidden(self, name: str, x: Int64, bits: int) -> Int64:
         return np.clip(self._dense(name, x, bits, HIDDEN_BITS), 0, _HIDDEN_LIMIT)
 
 
@@ -147,7 +149,7 @@ def _affine(weights: Tensor, x: Tensor) -> Tensor:
     return x @ weights[:-1] + weights[-1]
 
 
-def fit(images: np.ndarray, hidden: int, latents: int, updates: int, seed: int = 0) -> Vae:
+def fit(images: NDArray[np.uint8], hidden: int, latents: int, updates: int, seed: int = 0) -> Vae:
     """Train on binary images and round the weights.
 
     Args:

@@ -60,7 +60,7 @@ def main() -> None:
     with refusals():
         found = []
         for loaded in storing(store.names()):
-            config = store.read(store.folder_of(loaded.name))[0]
+            config = store.read(store.folder_of(loaded.name))[0].config
             crops = data.load(given.data, config).batch(given.crops, 0, 2**40).numpy()
             found += points(loaded, np.ascontiguousarray(crops.transpose(0, 2, 3, 1)))
             print(*found[-regions.steps_of(loaded) :], sep="\n")

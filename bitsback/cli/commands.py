@@ -277,7 +277,8 @@ def models(as_json: Json = False) -> None:
 
     found = []
     for name in store.names():
-        config, tensors, _, fields = store.read(store.folder_of(name))
+        manifest, tensors = store.read(store.folder_of(name))
+        config = manifest.config
         parameters = sum(value.size for value in tensors.values())
         found.append(
             {
@@ -286,7 +287,7 @@ def models(as_json: Json = False) -> None:
                 "channels": config.channels,
                 "tile": config.tile,
                 "parameters": parameters,
-                "sha256": fields["sha256"],
+                "sha256": manifest.sha256,
             }
         )
     if as_json:

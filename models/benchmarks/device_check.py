@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from bitsback.ans.message import Message
@@ -52,7 +53,7 @@ CARRIERS: dict[str, Make] = {
 }
 
 
-def crosses(writer: DrawModel, reader: DrawModel, x: np.ndarray) -> bool:
+def crosses(writer: DrawModel[Tensor], reader: DrawModel[Tensor], x: NDArray[np.uint8]) -> bool:
     """Whether images (B, C, H, W) come back, and with them the message that they were put on."""
     message = Message.random(64, WORDS, 0)
     before = message.copy()
@@ -70,7 +71,8 @@ def check(name: str, device: torch.device) -> dict[str, dict[str, bool | None]]:
 
     Files of a carrier without the known answer are not tried: None.
     """
-    config, tensors, log_widths, fields = store.read(store.folder_of(name))
+    manifest, tensors = store.read(store.folder_of(name))
+    config, log_widths = manifest.config, manifest.log_widths
     home = DrawModel(config, IntegerOps(config, tensors, torch.device("cpu")), log_widths)
     high = 2 if config.likelihood == "bernoulli" else 256
     random = np.random.default_rng(0)
@@ -82,7 +84,7 @@ def check(name: str, device: torch.device) -> dict[str, dict[str, bool | None]]:
     for carrier, make in CARRIERS.items():
         ops = make(config, tensors, device)
         away = DrawModel(config, ops, log_widths)
-        exact = known_answer(config, ops) == fields["known_answer"]
+        exact = known_answer(config, ops) == manifest.known_answer
         found[carrier] = {
             "known_answer": exact,
             "cpu_to_device": all(crosses(home, away, x) for x in images) if exact else None,

@@ -20,12 +20,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from bitsback.errors import BitsbackError
 from bitsback.models import store
 from bitsback.models.draw import equations
 from bitsback.models.draw.config import DrawConfig
+from bitsback.models.draw.equations import Array
 from bitsback.models.draw.floats import FloatOps, parameters
 from bitsback.models.draw.model import DrawModel
 from bitsback.models.training import data, export, losses, validation
@@ -94,7 +96,9 @@ def float_pass(ops: FloatOps, config: DrawConfig, levels: Tensor, noise: list[Te
     return losses.canvas(ops, config, state, x)
 
 
-def integer_pass(model: DrawModel, x: np.ndarray, latents: list[np.ndarray]) -> object:
+def integer_pass(
+    model: DrawModel[Array], x: NDArray[np.uint8], latents: list[NDArray[np.int64]]
+) -> object:
     """What encoding asks of the network; gives the codec of the pixels."""
     batch, _, height, width = x.shape
     state, memory = model.start(batch, height, width), model.observe(x)
@@ -152,7 +156,7 @@ def breakdown(ops: Any, run: Callable[[], object]) -> dict[str, float]:
     return min(rounds, key=lambda found: found[0])[1]
 
 
-def bench(name: str, x: np.ndarray) -> Found:
+def bench(name: str, x: NDArray[np.uint8]) -> Found:
     """Time both networks of a model.
 
     Args:
@@ -187,7 +191,8 @@ def bench(name: str, x: np.ndarray) -> Found:
 
 def rates(name: str, images: data.TrainingImages) -> tuple[float, float]:
     """KL-based bits/dim of a model's float network, and of the same on the integer grids."""
-    config, tensors = store.read(store.folder_of(name))[:2]
+    manifest, tensors = store.read(store.folder_of(name))
+    config = manifest.config
     params = export.restore(config, tensors)
     floats, integers = (
         validation.bits_per_dim(config, params, quantised, images, 0) for quantised in (False, True)
@@ -195,7 +200,7 @@ def rates(name: str, images: data.TrainingImages) -> tuple[float, float]:
     return floats, integers
 
 
-def shapes(config: DrawConfig, x: np.ndarray) -> list[tuple[int, ...]]:
+def shapes(config: DrawConfig, x: NDArray[np.uint8]) -> list[tuple[int, ...]]:
     """Shapes of the groups of latents of images (B, C, H, W)."""
     found: list[tuple[int, ...]] = []
     for group in equations.groups(config):
@@ -230,7 +235,7 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(1)
     try:
-        config = store.read(store.folder_of(given.model))[0]
+        config = store.read(store.folder_of(given.model))[0].config
         batch = given.batch or config.batch
         images = data.load([given.data], config) if given.data else None
         if images:

@@ -22,6 +22,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -101,7 +102,7 @@ def epochs_of(stages: int) -> list[float]:
     return [1e-3 * 10 ** (-i / 7) for i in range(stages) for _ in range(3**i)]
 
 
-def train(levels: np.ndarray, stages: int, seconds: float) -> tuple[Ruler, int]:
+def train(levels: NDArray[np.uint8], stages: int, seconds: float) -> tuple[Ruler, int]:
     """A ruler trained on grey levels (N, dims), uint8, as probabilities of ink, and its epochs.
 
     The last images are held out: the parameters kept are those of the epoch that was best on them.
@@ -147,7 +148,12 @@ def estimate_of(model: Ruler, x: Tensor, samples: int) -> float:
 
 
 def measure(
-    levels: np.ndarray, test: np.ndarray, stages: int, seconds: float, images: int, samples: int
+    levels: NDArray[np.uint8],
+    test: NDArray[np.uint8],
+    stages: int,
+    seconds: float,
+    images: int,
+    samples: int,
 ) -> Measured:
     """Train on levels (N, H, W), measure on binary images (M, H, W)."""
     began = time.monotonic()

@@ -7,15 +7,25 @@ Source: eq. 1-11 (one layer) and 12-22 (two layers) of Towards Conceptual Compre
 """
 
 import dataclasses
-from typing import Any, Protocol
+from typing import Generic, Protocol, Self, TypeVar
 
 from .config import DrawConfig
 from .passes import PHASES, passes
 
-Array = Any
+
+class Values(Protocol):
+    """What the equations themselves ask of an array: its shape, its slices, and sums."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    def __getitem__(self, where: tuple[slice, ...], /) -> Self: ...
+    def __add__(self, other: Self, /) -> Self: ...
 
 
-class Ops(Protocol):
+Array = TypeVar("Array", bound=Values)
+
+
+class Ops(Protocol[Array]):
     """An arithmetic: values on the grids of `grids.py`, as reals or as integers."""
 
     def initial(self, name: str, batch: int, height: int, width: int) -> Array: ...
@@ -42,7 +52,7 @@ class LatentGroup:
 
 
 @dataclasses.dataclass(frozen=True)
-class Gaussians:
+class Gaussians(Generic[Array]):
     """Means and log-scales of a group, on the grids of the arithmetic that made them."""
 
     mean: Array
@@ -50,7 +60,7 @@ class Gaussians:
 
 
 @dataclasses.dataclass(frozen=True)
-class State:
+class State(Generic[Array]):
     """What both sides know: decoders, their cells and the canvas r with its pixel means.
 
     p is the prior of the next step's first group: it depends on the same hidden maps as what its
@@ -61,7 +71,7 @@ class State:
     cd1: Array
     r: Array
     means: Array  # of the canvas, (B, channels * stride**2, h, w)
-    p: Gaussians
+    p: Gaussians[Array]
     hd2: Array | None = None
     cd2: Array | None = None
     up2: Array | None = None
@@ -73,7 +83,7 @@ class State:
 
 
 @dataclasses.dataclass(frozen=True)
-class Memory:
+class Memory(Generic[Array]):
     """What only who knows x knows: encoders, their cells, and q1 while layer 2 is coded.
 
     q1 is what the posterior's convolutions give: the mean and, if its width is not constant, the
@@ -95,12 +105,18 @@ def groups(config: DrawConfig) -> tuple[LatentGroup, ...]:
     return tuple(LatentGroup(t, layer) for t in range(1, config.steps + 1) for layer in order)
 
 
-def conv(ops: Ops, layer: str, sources: list[Array]) -> Array:
+def given(value: Array | None) -> Array:
+    """A field that the second layer or the passes need, and that the others leave at None."""
+    assert value is not None
+    return value
+
+
+def conv(ops: Ops[Array], layer: str, sources: list[Array]) -> Array:
     """A convolution all of whose inputs are in its part `h`."""
     return ops.finish(layer, ops.partial(layer, "h", sources))
 
 
-def start(ops: Ops, config: DrawConfig, batch: int, height: int, width: int) -> State:
+def start(ops: Ops[Array], config: DrawConfig, batch: int, height: int, width: int) -> State[Array]:
     """The learned state before step 1, for `batch` images of height x width pixels."""
     h, w = height // config.stride, width // config.stride
     canvas = ops.initial("r", batch, height, width)
@@ -115,7 +131,7 @@ def start(ops: Ops, config: DrawConfig, batch: int, height: int, width: int) -> 
     return State(hd1, cd1, canvas, means, p, hd2, cd2)
 
 
-def observe(ops: Ops, config: DrawConfig, x: Array) -> Memory:
+def observe(ops: Ops[Array], config: DrawConfig, x: Array) -> Memory[Array]:
     """The encoder before step 1; x is (B, channels, H, W) on the pixel grid."""
     batch, _, height, width = x.shape
     h, w = height // config.stride, width // config.stride
@@ -134,7 +150,7 @@ def observe(ops: Ops, config: DrawConfig, x: Array) -> Memory:
     )
 
 
-def prior(ops: Ops, group: LatentGroup, state: State) -> Gaussians:
+def prior(ops: Ops[Array], group: LatentGroup, state: State[Array]) -> Gaussians[Array]:
     """p_t(z | hd), eq. 4; of the first of two layers it also depends on this step's z2."""
     if group.layer == 2 or state.up2 is None:
         return state.p
@@ -142,8 +158,12 @@ def prior(ops: Ops, group: LatentGroup, state: State) -> Gaussians:
 
 
 def posterior(
-    ops: Ops, config: DrawConfig, group: LatentGroup, memory: Memory, state: State
-) -> tuple[Gaussians, Memory]:
+    ops: Ops[Array],
+    config: DrawConfig,
+    group: LatentGroup,
+    memory: Memory[Array],
+    state: State[Array],
+) -> tuple[Gaussians[Array], Memory[Array]]:
     """q_t(z | he), eq. 1-3, and the memory after it.
 
     Of two layers the second is coded first but sees the first one's mean: so the first encoder
@@ -157,8 +177,8 @@ def posterior(
     q = memory.q1
     if group.layer == 2:
         mu1 = ops.down(q[0], config.stride2)
-        gates = conv(ops, "enc2", [mu1, memory.he2, state.hd2])
-        he2, ce2 = ops.lstm(gates, memory.ce2)
+        gates = conv(ops, "enc2", [mu1, given(memory.he2), given(state.hd2)])
+        he2, ce2 = ops.lstm(gates, given(memory.ce2))
         memory, q = dataclasses.replace(memory, he2=he2, ce2=ce2), _heads(ops, config, 2, he2)
     if config.posterior == "gaussian":
         return Gaussians(*q), memory
@@ -166,11 +186,13 @@ def posterior(
     return Gaussians(q[0], ops.initial(f"width{group.layer}", batch, h, w)), memory
 
 
-def step(ops: Ops, config: DrawConfig, group: LatentGroup, state: State, z: Array) -> State:
+def step(
+    ops: Ops[Array], config: DrawConfig, group: LatentGroup, state: State[Array], z: Array
+) -> State[Array]:
     """The decoder and the canvas after the group's latents z are known, eq. 6 and 7."""
     if group.layer == 2:
         r = ops.down(state.means, config.stride2)
-        hd2, cd2 = ops.lstm(conv(ops, "dec2", [z, state.hd2, r]), state.cd2)
+        hd2, cd2 = ops.lstm(conv(ops, "dec2", [z, given(state.hd2), r]), given(state.cd2))
         up2, *p2 = ops.several(("up2", "p2_mean", "p2_scale"), [hd2])
         up2 = ops.up(up2, config.stride2)
         return dataclasses.replace(state, hd2=hd2, cd2=cd2, up2=up2, p=Gaussians(*p2))
@@ -191,7 +213,7 @@ def step(ops: Ops, config: DrawConfig, group: LatentGroup, state: State, z: Arra
     return state
 
 
-def _head(ops: Ops, config: DrawConfig, state: State) -> Array:
+def _head(ops: Ops[Array], config: DrawConfig, state: State[Array]) -> Array:
     """The parameters of all 2x2 blocks (see `block`), (B, sum of `block.sizes`, H / 2, W / 2)."""
     hidden = ops.up(conv(ops, "enter_head", [state.hd1, state.means]), config.stride // 2)
     for number in range(1, config.head_blocks + 1):
@@ -200,7 +222,7 @@ def _head(ops: Ops, config: DrawConfig, state: State) -> Array:
     return conv(ops, "head", [hidden])
 
 
-def pixels(ops: Ops, config: DrawConfig, state: State) -> Array:
+def pixels(ops: Ops[Array], config: DrawConfig, state: State[Array]) -> Array:
     """The canvas of the pixels of the next pass, (B, channels of r, H', W').
 
     Of a model with a head: the parameters of all pixels, those of a block together.
@@ -208,7 +230,7 @@ def pixels(ops: Ops, config: DrawConfig, state: State) -> Array:
     return _shown(config, state) if state.shown is None else state.shown
 
 
-def reveal(ops: Ops, config: DrawConfig, state: State, x: Array) -> State:
+def reveal(ops: Ops[Array], config: DrawConfig, state: State[Array], x: Array) -> State[Array]:
     """The state once the pixels of a pass are known.
 
     The decoder takes one more step, which sees them and how far they lie from their means, and
@@ -235,7 +257,7 @@ def reveal(ops: Ops, config: DrawConfig, state: State, x: Array) -> State:
     if following.index == 1:
         hp, cp = _enter(ops, config, state, following.level)
     state = dataclasses.replace(state, done=state.done + 1, seen=seen)
-    hp, cp = ops.lstm(conv(ops, f"seen{following.number}", [*seen, hp]), cp)
+    hp, cp = ops.lstm(conv(ops, f"seen{following.number}", [*seen, given(hp)]), given(cp))
     for block in range(config.blocks):
         name = f"{following.number}_{block + 1}"
         update = conv(ops, f"outer{name}", [conv(ops, f"inner{name}", [hp])])
@@ -245,7 +267,9 @@ def reveal(ops: Ops, config: DrawConfig, state: State, x: Array) -> State:
     return dataclasses.replace(state, hp=hp, cp=cp, shown=shown)
 
 
-def _enter(ops: Ops, config: DrawConfig, state: State, level: int) -> tuple[Array, Array]:
+def _enter(
+    ops: Ops[Array], config: DrawConfig, state: State[Array], level: int
+) -> tuple[Array, Array]:
     """The hidden maps and cells with which a level of passes begins."""
     side = 1 << (level - 1)
     hidden = conv(ops, f"enter{level}", [state.hd1]) if config.pass_maps else state.hd1
@@ -255,22 +279,22 @@ def _enter(ops: Ops, config: DrawConfig, state: State, level: int) -> tuple[Arra
     return hp, ops.zeros(config.pass_maps or config.maps, *hp.shape[:1], *hp.shape[2:])
 
 
-def _shown(config: DrawConfig, state: State) -> Array:
+def _shown(config: DrawConfig, state: State[Array]) -> Array:
     """What the latents alone say of the next pass's pixels."""
     return state.r[:, :, *passes(config)[state.done].where]
 
 
-def _joined(ops: Ops, phases: tuple[Array, ...]) -> Array:
+def _joined(ops: Ops[Array], phases: tuple[Array, ...]) -> Array:
     """The image (B, C, 2h, 2w) of its four phases (B, C, h, w), in the order of `PHASES`."""
     channels = range(phases[0].shape[1])
     order = [phases[PHASES.index(i)] for i in range(len(PHASES))]
     return ops.up(ops.join([x[:, c : c + 1] for c in channels for x in order]), 2)
 
 
-def _heads(ops: Ops, config: DrawConfig, layer: int, hidden: Array) -> tuple[Array, ...]:
+def _heads(ops: Ops[Array], config: DrawConfig, layer: int, hidden: Array) -> tuple[Array, ...]:
     names = (f"q{layer}_mean", f"q{layer}_scale")
     return tuple(ops.several(names if config.posterior == "gaussian" else names[:1], [hidden]))
 
 
-def _means(ops: Ops, config: DrawConfig, canvas: Array) -> Array:
+def _means(ops: Ops[Array], config: DrawConfig, canvas: Array) -> Array:
     return ops.down(ops.means(canvas), config.stride)

@@ -5,14 +5,16 @@ whatever order a convolution adds in. Needs no torch.
 """
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bitsback.errors import ModelError
+from bitsback.tables.tables import Ints
 
 from .config import DrawConfig
 from .grids import EXACT_LIMIT
 from .layers import Layer, initials, layers
 
-Tensors = dict[str, np.ndarray]
+Tensors = dict[str, Ints]
 
 
 def check(config: DrawConfig, tensors: Tensors) -> None:
@@ -56,7 +58,7 @@ def check(config: DrawConfig, tensors: Tensors) -> None:
             )
 
 
-def accumulators(name: str, layer: Layer, tensors: Tensors) -> np.ndarray:
+def accumulators(name: str, layer: Layer, tensors: Tensors) -> NDArray[np.int64]:
     """The largest magnitude of every output channel's accumulator, (out,) int64.
 
     Raises:

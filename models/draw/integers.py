@@ -11,8 +11,11 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
+
+from bitsback.tables.tables import Ints
 
 from .config import DrawConfig
 from .exactness import Tensors
@@ -116,17 +119,17 @@ class IntegerOps:
         ink = sigmoid_table()[np.clip(logits, -limit, limit) + limit]
         self.ink = self._carry(shift_right(ink, SQUASHED_BITS - PIXEL_BITS))
 
-    def _carry(self, values: np.ndarray) -> Tensor:
+    def _carry(self, values: NDArray[np.integer | np.floating]) -> Tensor:
         return torch.from_numpy(values.astype(np.float64)).to(self.device, self.carrier)
 
-    def tensor(self, values: np.ndarray) -> Tensor:
+    def tensor(self, values: Ints) -> Tensor:
         """An integer array as this arithmetic carries it."""
         carried = torch.from_numpy(np.ascontiguousarray(values)).to(self.device, self.carrier)
         return carried.contiguous(memory_format=torch.channels_last)
 
-    def array(self, values: Tensor) -> np.ndarray:
+    def array(self, values: Tensor) -> NDArray[np.int32]:
         """A carried tensor as int32."""
-        found: np.ndarray = values.to(torch.int32).contiguous().cpu().numpy()
+        found: NDArray[np.int32] = values.to(torch.int32).contiguous().cpu().numpy()
         return found
 
     def initial(self, name: str, batch: int, height: int, width: int) -> Tensor:

@@ -1,38 +1,42 @@
 """A conv DRAW as the coder sees it: `bitsback.coding.model.Model` over the integer network."""
 
-from typing import Any, Protocol
+from collections.abc import Sequence
+from typing import Generic, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bitsback.coding import model
 from bitsback.tables import latent_grid, pixels
+from bitsback.tables.tables import Ints
 from bitsback.tiles.padding import Pixels
 
 from . import block, equations
 from .config import DrawConfig
+from .equations import Array, Memory, State
 from .grids import CANVAS_BITS, CANVAS_GAIN, PIXEL_BITS
 from .passes import passes
 from .reference import shift_right
 
 
-class IntegerArithmetic(equations.Ops, Protocol):
+class IntegerArithmetic(equations.Ops[Array], Protocol[Array]):
     """`IntegerOps` or `ReferenceOps`: they also turn int arrays into theirs and back."""
 
-    def tensor(self, values: np.ndarray) -> Any: ...
-    def array(self, values: Any) -> np.ndarray: ...
+    def tensor(self, values: Ints) -> Array: ...
+    def array(self, values: Array) -> NDArray[np.int32]: ...
 
 
-class DrawModel:
+class DrawModel(Generic[Array]):
     """Model protocol over an integer arithmetic.
 
     Args:
         config: the architecture.
         ops: the arithmetic, with the weights.
-        log_widths: (C,) int array for every group, 16 log2(delta) or `grid.NIL`.
+        log_widths: (C,) int array for every group, 16 log2(delta) or `latent_grid.NIL`.
     """
 
     def __init__(
-        self, config: DrawConfig, ops: IntegerArithmetic, log_widths: list[np.ndarray]
+        self, config: DrawConfig, ops: IntegerArithmetic[Array], log_widths: Sequence[Ints]
     ) -> None:
         self.config, self.ops = config, ops
         self.order = equations.groups(config)
@@ -46,30 +50,30 @@ class DrawModel:
         """Rows and columns of the pixels of each pass."""
         return tuple(each.where for each in passes(self.config))
 
-    def start(self, batch: int, height: int, width: int) -> equations.State:
+    def start(self, batch: int, height: int, width: int) -> State[Array]:
         """The state before step 1."""
         return equations.start(self.ops, self.config, batch, height, width)
 
-    def observe(self, x: np.ndarray) -> equations.Memory:
+    def observe(self, x: NDArray[np.uint8]) -> Memory[Array]:
         """The encoder before step 1; x is uint8 (B, C, H, W)."""
         return equations.observe(self.ops, self.config, self.ops.tensor(to_network(self.config, x)))
 
-    def prior(self, index: int, state: equations.State) -> latent_grid.Gaussian:
+    def prior(self, index: int, state: State[Array]) -> latent_grid.Gaussian:
         """p of eq. 4."""
         return self._gaussian(equations.prior(self.ops, self.order[index], state))
 
     def posterior(
-        self, index: int, memory: equations.Memory, state: equations.State, p: latent_grid.Gaussian
-    ) -> tuple[latent_grid.Gaussian, equations.Memory]:
+        self, index: int, memory: Memory[Array], state: State[Array], p: latent_grid.Gaussian
+    ) -> tuple[latent_grid.Gaussian, Memory[Array]]:
         """q of eq. 3."""
         q, memory = equations.posterior(self.ops, self.config, self.order[index], memory, state)
         return self._gaussian(q), memory
 
-    def step(self, index: int, state: equations.State, z: np.ndarray) -> equations.State:
+    def step(self, index: int, state: State[Array], z: NDArray[np.int64]) -> State[Array]:
         """Eq. 6 and 7."""
         return equations.step(self.ops, self.config, self.order[index], state, self.ops.tensor(z))
 
-    def likelihood(self, state: equations.State, gray: bool) -> model.Likelihood:
+    def likelihood(self, state: State[Array], gray: bool) -> model.Likelihood:
         """The codec of the next pass's pixels, from the canvas."""
         found = self.ops.array(equations.pixels(self.ops, self.config, state)).astype(np.int64)
         if not self.config.head_maps:
@@ -78,29 +82,29 @@ class DrawModel:
         seen = [self.ops.array(x).astype(np.int64) for x in state.seen]
         return block_likelihood(self.config, found, r, seen, gray)
 
-    def image(self, state: equations.State) -> np.ndarray:
+    def image(self, state: State[Array]) -> NDArray[np.uint8]:
         """The canvas's means as levels; of a binary model, its probabilities of ink."""
         means = self.ops.array(self.ops.means(state.r)).astype(np.int64)
         if self.config.likelihood == "bernoulli":
             return (means * 255 + (1 << (PIXEL_BITS - 1)) >> PIXEL_BITS).astype(np.uint8)
         return np.clip(means + 128, 0, 255).astype(np.uint8)
 
-    def reveal(self, state: equations.State, x: np.ndarray) -> equations.State:
+    def reveal(self, state: State[Array], x: NDArray[np.uint8]) -> State[Array]:
         """The state once a pass's pixels, uint8 (B, C, H', W'), are known."""
         known = self.ops.tensor(to_network(self.config, x))
         return equations.reveal(self.ops, self.config, state, known)
 
-    def _gaussian(self, found: equations.Gaussians) -> latent_grid.Gaussian:
+    def _gaussian(self, found: equations.Gaussians[Array]) -> latent_grid.Gaussian:
         return latent_grid.Gaussian(self.ops.array(found.mean), self.ops.array(found.log_scale))
 
 
-def to_network(config: DrawConfig, x: np.ndarray) -> np.ndarray:
+def to_network(config: DrawConfig, x: NDArray[np.uint8]) -> NDArray[np.int64]:
     """uint8 pixels as integers on the pixel grid."""
     wide = x.astype(np.int64)
     return wide << PIXEL_BITS if config.likelihood == "bernoulli" else wide - 128
 
 
-def likelihood(config: DrawConfig, canvas: np.ndarray, gray: bool) -> model.Likelihood:
+def likelihood(config: DrawConfig, canvas: NDArray[np.int64], gray: bool) -> model.Likelihood:
     """The pixel codec whose parameters are the canvas r, int64 (B, channels of r, H, W).
 
     Source: eq. 8-10 for the Gaussian; Salimans et al. (2017) for the mixture.
@@ -136,7 +140,11 @@ def likelihood(config: DrawConfig, canvas: np.ndarray, gray: bool) -> model.Like
 
 
 def block_likelihood(
-    config: DrawConfig, parameters: np.ndarray, r: np.ndarray, seen: list[np.ndarray], gray: bool
+    config: DrawConfig,
+    parameters: NDArray[np.int64],
+    r: NDArray[np.int64],
+    seen: list[NDArray[np.int64]],
+    gray: bool,
 ) -> model.Likelihood:
     """The codec of the next pixel of every 2x2 block, given those before it.
 

@@ -1,6 +1,9 @@
 """The integer network in NumPy's int64, slow and plain: what the fast one must equal."""
 
 import numpy as np
+from numpy.typing import NDArray
+
+from bitsback.tables.tables import Ints
 
 from .config import DrawConfig
 from .exactness import Tensors
@@ -19,8 +22,10 @@ from .grids import (
 from .layers import layers
 from .squash import sigmoid_table, tanh_table
 
+Int64 = NDArray[np.int64]
 
-def shift_right(values: np.ndarray, bits: int) -> np.ndarray:
+
+def shift_right(values: Int64, bits: int) -> Int64:
     """floor(values / 2**bits + 1/2)."""
     return (values + (1 << bits >> 1)) >> bits
 
@@ -34,22 +39,22 @@ class ReferenceOps:
         self.tensors = {name: value.astype(np.int64) for name, value in tensors.items()}
         self.limit = round(GATE_LIMIT * 2**GATE_BITS)
 
-    def tensor(self, values: np.ndarray) -> np.ndarray:
+    def tensor(self, values: Ints) -> Int64:
         """An integer array as this arithmetic carries it."""
         return values.astype(np.int64)
 
-    def array(self, values: np.ndarray) -> np.ndarray:
+    def array(self, values: Int64) -> NDArray[np.int32]:
         """A carried array as int32."""
         return np.ascontiguousarray(values.astype(np.int32))
 
-    def initial(self, name: str, batch: int, height: int, width: int) -> np.ndarray:
+    def initial(self, name: str, batch: int, height: int, width: int) -> Int64:
         value = self.tensors[f"init/{name}"][None, :, None, None]
         return np.broadcast_to(value, (batch, value.shape[1], height, width))
 
-    def zeros(self, channels: int, batch: int, height: int, width: int) -> np.ndarray:
+    def zeros(self, channels: int, batch: int, height: int, width: int) -> Int64:
         return np.zeros((batch, channels, height, width), np.int64)
 
-    def partial(self, layer: str, part: str, sources: list[np.ndarray]) -> np.ndarray:
+    def partial(self, layer: str, part: str, sources: list[Int64]) -> Int64:
         x, weight = np.concatenate(sources, 1), self.tensors[f"{layer}/{part}"]
         side = weight.shape[-1] // 2
         padded = np.pad(x, ((0, 0), (0, 0), (side, side), (side, side)))
@@ -61,7 +66,7 @@ class ReferenceOps:
                 total += np.einsum("oc,bchw->bohw", weight[:, :, i, j], window)
         return total
 
-    def finish(self, layer: str, accumulated: np.ndarray) -> np.ndarray:
+    def finish(self, layer: str, accumulated: Int64) -> Int64:
         kind = self.layers[layer]
         shift = self.tensors[f"{layer}/exponent"] - kind.bits
         half = (np.int64(1) << shift) >> 1
@@ -69,10 +74,10 @@ class ReferenceOps:
         found = (accumulated + offset) >> shift[None, :, None, None]
         return np.clip(found, int(kind.low * 2**kind.bits), int(kind.high * 2**kind.bits))
 
-    def several(self, layers: tuple[str, ...], sources: list[np.ndarray]) -> list[np.ndarray]:
+    def several(self, layers: tuple[str, ...], sources: list[Int64]) -> list[Int64]:
         return [self.finish(layer, self.partial(layer, "h", sources)) for layer in layers]
 
-    def lstm(self, gates: np.ndarray, cell: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def lstm(self, gates: Int64, cell: Int64) -> tuple[Int64, Int64]:
         i, f, o, g = np.split(gates + self.limit, 4, 1)
         i, f, o, g = sigmoid_table()[i], sigmoid_table()[f], sigmoid_table()[o], tanh_table()[g]
         total = f * cell + ((i * g) << (CELL_BITS - SQUASHED_BITS))
@@ -81,7 +86,7 @@ class ReferenceOps:
         out = tanh_table()[shift_right(cell, CELL_BITS - GATE_BITS) + self.limit]
         return shift_right(o * out, 2 * SQUASHED_BITS - HIDDEN_BITS), cell
 
-    def means(self, canvas: np.ndarray) -> np.ndarray:
+    def means(self, canvas: Int64) -> Int64:
         means = canvas[:, : self.config.channels]
         if self.config.likelihood != "bernoulli":
             means = np.clip(means, -(1 << CANVAS_BITS), 1 << CANVAS_BITS)
@@ -90,25 +95,25 @@ class ReferenceOps:
         ink = sigmoid_table()[np.clip(index, -self.limit, self.limit) + self.limit]
         return shift_right(ink, SQUASHED_BITS - PIXEL_BITS)
 
-    def error(self, x: np.ndarray, means: np.ndarray) -> np.ndarray:
+    def error(self, x: Int64, means: Int64) -> Int64:
         return x - means
 
-    def add_canvas(self, canvas: np.ndarray, update: np.ndarray) -> np.ndarray:
+    def add_canvas(self, canvas: Int64, update: Int64) -> Int64:
         limit = int(CANVAS_LIMIT) << CANVAS_BITS
         return np.clip(canvas + update, -limit, limit)
 
-    def add_hidden(self, hidden: np.ndarray, update: np.ndarray) -> np.ndarray:
+    def add_hidden(self, hidden: Int64, update: Int64) -> Int64:
         return np.clip(hidden + update, -(1 << HIDDEN_BITS), 1 << HIDDEN_BITS)
 
-    def down(self, x: np.ndarray, factor: int) -> np.ndarray:
+    def down(self, x: Int64, factor: int) -> Int64:
         b, c, h, w = x.shape
         blocks = x.reshape(b, c, h // factor, factor, w // factor, factor)
         return blocks.transpose(0, 1, 3, 5, 2, 4).reshape(b, -1, h // factor, w // factor)
 
-    def up(self, x: np.ndarray, factor: int) -> np.ndarray:
+    def up(self, x: Int64, factor: int) -> Int64:
         b, c, h, w = x.shape
         blocks = x.reshape(b, c // factor**2, factor, factor, h, w)
         return blocks.transpose(0, 1, 4, 2, 5, 3).reshape(b, -1, h * factor, w * factor)
 
-    def join(self, channels: list[np.ndarray]) -> np.ndarray:
+    def join(self, channels: list[Int64]) -> Int64:
         return np.concatenate(channels, 1)

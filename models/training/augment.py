@@ -9,6 +9,7 @@ leaves those of a sensor and of a camera's sharpening.
 """
 
 import functools
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -25,7 +26,6 @@ TURNED = 0.15  # largest angle of a drawing, radians
 SCALED = 0.1  # largest change of its size
 SHIFTED = 1.5  # largest shift, pixels along each side
 
-
 # JFIF: Y, Cb and Cr of R, G and B, without the offset of 128.
 _YCC = np.array(
     [[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]], np.float32
@@ -36,26 +36,34 @@ PHOTONS = 0.15  # largest variance of a sensor's noise for each level, in square
 READING = 1.0  # largest standard deviation of what it adds, levels
 SHARPENED = 1.0  # largest weight of what a sharpening adds
 
+T = TypeVar("T", bound=np.generic)
+Levels = NDArray[np.number[Any]]  # before they are rounded
 
-def window(image: np.ndarray, side: int, random: np.random.Generator) -> np.ndarray:
+
+def window(image: NDArray[T], side: int, random: np.random.Generator) -> NDArray[T]:
     """A square of an image (H, W, C), at a random place."""
     top, left = (int(random.integers(n - side + 1)) for n in image.shape[:2])
     return image[top : top + side, left : left + side]
 
 
-def varied_crop(image: np.ndarray, crop: int, random: np.random.Generator) -> np.ndarray:
+def varied_crop(
+    image: NDArray[np.uint8], crop: int, random: np.random.Generator
+) -> NDArray[np.uint8]:
     """A crop of side `crop`, uint8 (crop, crop, C), of an image (H, W, C), varied at random."""
     factor = float(random.uniform(1.0, LARGEST)) if random.random() < ENLARGED else 1.0
     side = min(int(np.ceil(crop / factor)) + 1, *image.shape[:2]) if factor > 1 else crop
-    found = window(image, side, random)
+    varied: Levels = window(image, side, random)
     if factor > 1:
-        found = window(_resized(found, max(crop, round(side * factor)), random), crop, random)
+        enlarged = _resized(varied, max(crop, round(side * factor)), random)
+        varied = window(enlarged, crop, random)
     if random.random() < COLOURED:
-        found = _coloured(found, random)
-    return _levels(found)
+        varied = _coloured(varied, random)
+    return _levels(varied)
 
 
-def varied_drawing(image: np.ndarray, side: int, random: np.random.Generator) -> np.ndarray:
+def varied_drawing(
+    image: NDArray[np.uint8], side: int, random: np.random.Generator
+) -> NDArray[np.uint8]:
     """A crop of side `side`, uint8 (side, side, 1), of a drawing on ground 0, moved at random."""
     crop = window(image, side, random)
     angle = random.uniform(-TURNED, TURNED)
@@ -64,26 +72,26 @@ def varied_drawing(image: np.ndarray, side: int, random: np.random.Generator) ->
     moved = torch.tensor([[[cos, -sin, right], [sin, cos, down]]], dtype=torch.float32)
     where = functional.affine_grid(moved, [1, 1, side, side], align_corners=False)
     plane = torch.from_numpy(np.ascontiguousarray(crop.transpose(2, 0, 1))).float()[None]
-    found = functional.grid_sample(plane, where, align_corners=False)
-    return _levels(found[0].numpy().transpose(1, 2, 0))
+    drawn = functional.grid_sample(plane, where, align_corners=False)
+    return _levels(drawn[0].numpy().transpose(1, 2, 0))
 
 
-def _resized(image: np.ndarray, side: int, random: np.random.Generator) -> np.ndarray:
+def _resized(image: Levels, side: int, random: np.random.Generator) -> NDArray[np.float64]:
     planes = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))).float()[None]
     large = functional.interpolate(planes, size=(side, side), mode="bicubic")[0]
     noise = random.standard_normal(tuple(large.shape)) * random.uniform(0.0, NOISE)
-    found: np.ndarray = (large.numpy() + noise).transpose(1, 2, 0)
-    return found
+    noisy: NDArray[np.float64] = (large.numpy() + noise).transpose(1, 2, 0)
+    return noisy
 
 
-def _coloured(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
+def _coloured(image: Levels, random: np.random.Generator) -> NDArray[np.float64]:
     wide = image.astype(np.float64)
     gray = wide.mean(2, keepdims=True)
     factors = random.uniform(1 - CHANNEL, 1 + CHANNEL, 3) * random.uniform(1.0, COLOUR)
     return gray + (wide - gray) * factors
 
 
-def _levels(image: np.ndarray) -> np.ndarray:
+def _levels(image: Levels) -> NDArray[np.uint8]:
     return np.clip(np.floor(image + 0.5), 0, 255).astype(np.uint8)
 
 

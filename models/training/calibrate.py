@@ -1,12 +1,15 @@
 """Choosing the latent grids on training images, with the very network that will code."""
 
+from typing import Generic
+
 import numpy as np
+from numpy.typing import NDArray
 
 from bitsback.ans.message import Message
 from bitsback.coding.batch import Batch
 from bitsback.coding.bits_back import encode
 from bitsback.models.draw.config import DrawConfig
-from bitsback.models.draw.equations import Memory, State, groups
+from bitsback.models.draw.equations import Array, Memory, State, groups
 from bitsback.models.draw.grids import LOG_SCALE_BITS
 from bitsback.models.draw.model import DrawModel, IntegerArithmetic
 from bitsback.tables import latent_grid
@@ -19,10 +22,12 @@ from .losses import LOG2_UNIFORM
 DIAL = 0
 NIL_BITS = 1e-3
 
+Samples = list[list[NDArray[np.float64]]]  # of each group, (B, C, h, w)
+
 
 def calibrate(
-    config: DrawConfig, ops: IntegerArithmetic, images: TrainingImages
-) -> list[np.ndarray]:
+    config: DrawConfig, ops: IntegerArithmetic[Array], images: TrainingImages
+) -> list[NDArray[np.int64]]:
     """Grid widths of every group and channel, 16 log2(delta), for `DrawModel`.
 
     A channel's width is the narrow (lower decile) posterior's, in units of the prior's
@@ -34,8 +39,8 @@ def calibrate(
     sizes = [config.latents2 if g.layer == 2 else config.latents for g in groups(config)]
     fine = [np.zeros(size, np.int64) for size in sizes]
     model = DrawModel(config, ops, fine)
-    ratios: list[list[np.ndarray]] = [[] for _ in sizes]
-    costs: list[list[np.ndarray]] = [[] for _ in sizes]
+    ratios: Samples = [[] for _ in sizes]
+    costs: Samples = [[] for _ in sizes]
     x = images.batch(64, 0, 2**40).numpy()
     recorder = _Recorder(model, ratios, costs)
     batch = Batch(len(x), x.shape[2], x.shape[3], 0, 0)
@@ -49,18 +54,21 @@ def calibrate(
     return found
 
 
-def _constant(ops: IntegerArithmetic, layer: int) -> np.ndarray:
+def _constant(ops: IntegerArithmetic[Array], layer: int) -> NDArray[np.int64]:
     """The width of a constant posterior's grid, of that posterior's variance, in units of 1."""
     octaves = ops.array(ops.initial(f"width{layer}", 1, 1, 1))[0, :, 0, 0] / 2**LOG_SCALE_BITS
     widths = np.floor(16 * (octaves + LOG2_UNIFORM) + 0.5)
     return np.clip(widths, -48, 32).astype(np.int64)
 
 
-class _Recorder:
+class _Recorder(Generic[Array]):
     """The model, noting log sigma_q / sigma_p and the KL of what passes through it."""
 
     def __init__(
-        self, model: DrawModel, ratios: list[list[np.ndarray]], costs: list[list[np.ndarray]]
+        self,
+        model: DrawModel[Array],
+        ratios: Samples,
+        costs: Samples,
     ) -> None:
         self.model, self.ratios, self.costs = model, ratios, costs
         self.groups, self.passes = model.groups, model.passes
@@ -69,8 +77,8 @@ class _Recorder:
         self.image = model.image
 
     def posterior(
-        self, index: int, memory: Memory, state: State, p: latent_grid.Gaussian
-    ) -> tuple[latent_grid.Gaussian, Memory]:
+        self, index: int, memory: Memory[Array], state: State[Array], p: latent_grid.Gaussian
+    ) -> tuple[latent_grid.Gaussian, Memory[Array]]:
         q, memory = self.model.posterior(index, memory, state, p)
         self.ratios[index].append((q.log_scale - p.log_scale) / latent_grid.PER_WIDTH)
         self.costs[index].append(latent_grid.continuous_kl_bits(q, p))

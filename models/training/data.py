@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from bitsback.errors import InputError
@@ -29,7 +30,7 @@ class TrainingImages:
         chroma, camera: shares of the crops that get the traces of halved chroma and of a camera.
     """
 
-    arrays: tuple[np.ndarray, ...]
+    arrays: tuple[NDArray[np.uint8], ...]
     crop: int
     sample: bool = False
     flip: bool = False
@@ -94,7 +95,7 @@ def count_of(size: int, scale: int) -> int:
     return max(1, size // scale**2)
 
 
-def halved(images: np.ndarray) -> np.ndarray:
+def halved(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Box-downsampled by two: (N, H, W, C) to (N, H // 2, W // 2, C), rounded to nearest."""
     n, h, w, c = images.shape
     even = images[:, : h // 2 * 2, : w // 2 * 2].reshape(n, h // 2, 2, w // 2, 2, c)
@@ -111,7 +112,7 @@ def load(paths: list[Path], config: DrawConfig) -> TrainingImages:
     Raises:
         InputError: nothing usable is there, or it does not suit the model.
     """
-    arrays: list[np.ndarray] = []
+    arrays: list[NDArray[np.generic]] = []
     for path in paths:
         arrays.extend(_read(path))
     usable = []
@@ -122,9 +123,10 @@ def load(paths: list[Path], config: DrawConfig) -> TrainingImages:
                 f"training needs uint8 images of {config.channels} channels, "
                 f"not {array.dtype} of shape {array.shape}"
             )
-        usable.append(images)
+        levels = images.astype(np.uint8, copy=False)
+        usable.append(levels)
         if config.channels == 3:
-            usable.append(halved(images))
+            usable.append(halved(levels))
     usable = [a for a in usable if min(a.shape[1:3]) >= config.tile and len(a)]
     if not usable:
         raise InputError(f"no training image of at least {config.tile} x {config.tile} pixels")
@@ -139,7 +141,7 @@ _DAMAGED = (OSError, ValueError, EOFError, SyntaxError, zipfile.BadZipFile, zlib
 _NAMES = ("train", "train_images", "images")
 
 
-def _read(path: Path) -> list[np.ndarray]:
+def _read(path: Path) -> list[NDArray[np.generic]]:
     if not path.exists():
         raise InputError(f"{path}: no such file")
     if not path.is_dir() and path.suffix not in (".npy", ".npz"):
@@ -158,11 +160,11 @@ def _read(path: Path) -> list[np.ndarray]:
     return found
 
 
-def _image_files(folder: Path) -> list[np.ndarray]:
+def _image_files(folder: Path) -> list[NDArray[np.generic]]:
     """The PNG and JPEG files of a folder, (N, H, W, 3) for each size."""
     from PIL import Image  # here, so that training on arrays needs no Pillow
 
-    by_size: dict[tuple[int, ...], list[np.ndarray]] = {}
+    by_size: dict[tuple[int, ...], list[NDArray[np.uint8]]] = {}
     for path in sorted(folder.iterdir()):
         suffix = path.suffix.lower()
         if suffix not in (".png", ".jpg", ".jpeg"):
@@ -174,7 +176,7 @@ def _image_files(folder: Path) -> list[np.ndarray]:
     return [np.concatenate(same) for same in by_size.values()]
 
 
-def _arrays(path: Path) -> list[np.ndarray]:
+def _arrays(path: Path) -> list[NDArray[np.generic]]:
     found = np.load(path, allow_pickle=False)
     if isinstance(found, np.ndarray):
         return [found]

@@ -15,6 +15,9 @@ from bitsback.models.draw.passes import passes
 
 from .network import DrawNetwork
 
+Gaussians = equations.Gaussians[Tensor]
+State = equations.State[Tensor]
+
 LN2 = math.log(2.0)
 LOG2_UNIFORM = 0.5 * math.log2(12.0)  # of a uniform distribution's width over its sigma
 LEAST_LOG_MASS = -18 * LN2  # of a pixel's level under one component
@@ -49,14 +52,14 @@ class Losses:
         return torch.stack([maps.mean(0).clamp_min(free).sum() for maps in self.kl_maps]).sum()
 
 
-def gaussian_kl(q: equations.Gaussians, p: equations.Gaussians) -> Tensor:
+def gaussian_kl(q: Gaussians, p: Gaussians) -> Tensor:
     """KL(q || p) of diagonal Gaussians from log2 sigma, in nats, elementwise (eq. 7)."""
     log_ratio = (q.log_scale - p.log_scale) * LN2
     distance = (q.mean - p.mean) * torch.exp2(-p.log_scale)
     return 0.5 * (torch.exp(2 * log_ratio) + distance * distance - 1) - log_ratio
 
 
-def dithered(q: equations.Gaussians, p: equations.Gaussians, part: Part) -> tuple[Tensor, Tensor]:
+def dithered(q: Gaussians, p: Gaussians, part: Part) -> tuple[Tensor, Tensor]:
     """Latents as the shared dithered grid leaves them, and what they cost: (z, nats), elementwise.
 
     The grid is as wide as gives it the variance of q, which is a constant; the noise is uniform
@@ -122,7 +125,7 @@ class Objective(nn.Module):
         return losses(ops, self.network.config, levels)
 
 
-def canvas(ops: FloatOps, config: DrawConfig, state: equations.State, x: Tensor) -> Tensor:
+def canvas(ops: FloatOps, config: DrawConfig, state: State, x: Tensor) -> Tensor:
     """The canvas of all pixels, (B, channels of r, H, W), each pass given the pixels before it.
 
     Of a model with a head: what the head gives, (B, sum of `block.sizes`, H / 2, W / 2).

@@ -56,8 +56,8 @@ def run(
         if checkpoint.exists(folder):
             checkpoint.load(trainer, folder)
         elif start is not None:
-            config_of, tensors, _, _ = store.read(start)
-            trainer.begin(export.restore(config_of, tensors))
+            manifest, tensors = store.read(start)
+            trainer.begin(export.restore(manifest.config, tensors))
         return trainer
 
     with distributed.joined() as part:

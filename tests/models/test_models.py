@@ -124,11 +124,11 @@ def test_finishing_leaves_the_log_of_the_training(trained, tmp_path):
     assert log["seconds"] > 0
     assert log["reverted"] == []
     assert [record["update"] for record in log["curve"]] == [50, 100]
-    config, tensors, _, fields = store.read(tmp_path)
-    assert config == run.model
+    manifest, tensors = store.read(tmp_path)
+    assert manifest.config == run.model
     wanted = export.export(run.model, run.averaged())
     assert all(np.array_equal(tensors[name], wanted[name]) for name in wanted)
-    assert fields["config"] == run.model.to_dict()
+    assert json.loads((tmp_path / "config.json").read_text())["config"] == run.model.to_dict()
 
 
 def test_a_model_whose_weights_were_altered_is_refused(trained, tmp_path):

@@ -67,11 +67,11 @@ class FloatModel(DrawModel):
 @pytest.fixture(scope="module")
 def setting():
     """A shipped model, and noisy ramps for it."""
-    config, tensors, widths, _ = store.read(store.folder_of("mnist"))
+    manifest, tensors = store.read(store.folder_of("mnist"))
     random = np.random.default_rng(0)
     ramps = np.multiply.outer(random.random((BATCHES, BATCH)) * 8, np.arange(28))
     levels = ramps[:, :, None, None] + random.integers(0, 30, (BATCHES, BATCH, 1, 28, 28))
-    return config, tensors, widths, levels.astype(np.uint8)
+    return manifest.config, tensors, manifest.log_widths, levels.astype(np.uint8)
 
 
 def decoded_by_another(writer, reader, images):

@@ -104,7 +104,7 @@ def test_without_torch_the_remedy_is_named(images, tmp_path):
 
 @pytest.mark.parametrize("name", store.names())
 def test_shipped_models_code_the_same_bytes_without_torch(name, tmp_path):
-    config, *_ = store.read(store.folder_of(name))
+    config = store.read(store.folder_of(name))[0].config
     random = np.random.default_rng(1)
     shape = (2, config.tile, config.tile) + ((3,) if config.channels == 3 else ())
     high = 2 if config.likelihood == "bernoulli" else 256

@@ -17,7 +17,7 @@ from bitsback.tables import pixels
 
 @pytest.mark.parametrize("name", store.names())
 def test_the_float_peer_gives_the_numbers_of_the_trained_floats(name):
-    config = store.read(store.folder_of(name))[0]
+    config = store.read(store.folder_of(name))[0].config
     params = parameters(config, torch.Generator().manual_seed(1))
     random = torch.Generator().manual_seed(2)
     shape = (2, config.channels, config.tile, config.tile)

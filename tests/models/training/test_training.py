@@ -738,10 +738,11 @@ import sys
 for name in ("typer", "rich", "scipy", "PIL", "click", "skimage", "imagecodecs", "constriction"):
     sys.modules[name] = None
 from pathlib import Path
-from bitsback.models import checkpoint, config, data, plan, training
+from bitsback.models.draw import config
+from bitsback.models.training import checkpoint, data, plan, trainer
 model = config.DrawConfig(**{SMALL.to_dict()!r})
 images = data.load([Path({str(tmp_path / "a.npy")!r})], model)
-run = training.Trainer(model, plan.TrainConfig(updates=1, batch=2), images, "cpu")
+run = trainer.Trainer(model, plan.TrainConfig(updates=1, batch=2), images, "cpu")
 print([progress.update for progress in run.run()])
 checkpoint.save(run, Path({str(tmp_path / "checkpoint")!r}))
 """
@@ -779,6 +780,6 @@ def test_a_run_starts_from_the_parameters_of_a_model_as_far_as_they_are_alike(tm
     )
     words = (tmp_path / "c.toml", [tmp_path / "x.npy"], tmp_path / "out", "cpu", None)
     list(run_module.run(*words, tmp_path / "m"))
-    config, found, _, _ = store.read(tmp_path / "out")
-    assert config.passes == 4
+    manifest, found = store.read(tmp_path / "out")
+    assert manifest.config.passes == 4
     assert np.abs(found["dec1/h"].astype(int) - tensors["dec1/h"]).max() <= 1
