@@ -19,17 +19,17 @@ def known_answer(config: DrawConfig, ops: IntegerArithmetic[Array]) -> str:
     x = random.integers(0, high, (2, config.channels, side, side))
     state = equations.start(ops, config, 2, side, side)
     memory = equations.observe(ops, config, ops.tensor(to_network(config, x.astype(np.uint8))))
-    found = hashlib.sha256()
+    answer = hashlib.sha256()
     for group in equations.groups(config):
         p = equations.prior(ops, group, state)
         q, memory = equations.posterior(ops, config, group, memory, state)
         for value in (p.mean, p.log_scale, q.mean, q.log_scale):
-            found.update(ops.array(value).astype("<i4").tobytes())
+            answer.update(ops.array(value).astype("<i4").tobytes())
         z = random.integers(-128, 129, p.mean.shape)
         state = equations.step(ops, config, group, state, ops.tensor(z))
-    for each in passes(config)[:-1]:
-        found.update(ops.array(equations.pixels(ops, config, state)).astype("<i4").tobytes())
-        known = to_network(config, x[:, :, *each.where].astype(np.uint8))
+    for pixel_pass in passes(config)[:-1]:
+        answer.update(ops.array(equations.pixels(ops, config, state)).astype("<i4").tobytes())
+        known = to_network(config, x[:, :, *pixel_pass.where].astype(np.uint8))
         state = equations.reveal(ops, config, state, ops.tensor(known))
-    found.update(ops.array(equations.pixels(ops, config, state)).astype("<i4").tobytes())
-    return found.hexdigest()
+    answer.update(ops.array(equations.pixels(ops, config, state)).astype("<i4").tobytes())
+    return answer.hexdigest()

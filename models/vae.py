@@ -125,12 +125,12 @@ def fresh(height: int, width: int, hidden: int, latents: int, seed: int) -> Para
         "decode": (latents, hidden),
         "logits": (hidden, dims),
     }
-    found = {}
+    params = {}
     for name, (inputs, outputs) in sizes.items():
         weights = torch.randn((inputs + 1, outputs), generator=generator) / math.sqrt(inputs)
         weights[-1] = 0.0
-        found[name] = weights
-    return found
+        params[name] = weights
+    return params
 
 
 def loss_nats(params: Params, x: Tensor) -> Tensor:

@@ -100,15 +100,17 @@ def ablate(
         ModelError: a configuration is impossible.
     """
     base = read_config(config)
-    wanted = [(change, *changed(*base, change)) for change in ["", *changes]]
-    for change, model, plan in wanted:
-        images, held = data.load(inputs, model).parts()
-        if held is None:
+    runs = [(change, *changed(*base, change)) for change in ["", *changes]]
+    for change, model, plan in runs:
+        images, held_out = data.load(inputs, model).parts()
+        if held_out is None:
             raise InputError("an ablation needs at least 50 images, to hold some out")
         where = str(engine.device_of(device))
         probe = Trainer(model, plan, images, where)
         updates = updates_that_fit(probe.one_update, seconds)
-        trainer = Trainer(model, dataclasses.replace(plan, updates=updates), images, where, held)
+        trainer = Trainer(
+            model, dataclasses.replace(plan, updates=updates), images, where, held_out
+        )
         *_, last = trainer.run(log_every=max(1, updates // _POINTS))
         assert last.held_out is not None  # a run ends with it
         parameters = sum(p.numel() for p in trainer.params)

@@ -40,9 +40,9 @@ class HalfOps(IntegerOps):
 
     def convolve(self, sources: list[Tensor], weight: Tensor, bias: Tensor | None) -> Tensor:
         halves = [source.half() for source in sources]
-        found = super().convolve(halves, weight.half(), None if bias is None else bias.half())
+        outputs = super().convolve(halves, weight.half(), None if bias is None else bias.half())
         # What overflowed must still be an index into the tables.
-        return found.float().nan_to_num()
+        return outputs.float().nan_to_num()
 
 
 Make = Callable[[DrawConfig, Tensors, torch.device], IntegerOps]
@@ -60,10 +60,10 @@ def crosses(writer: DrawModel[Tensor], reader: DrawModel[Tensor], x: NDArray[np.
     batch = Batch(len(x), x.shape[2], x.shape[3], seed=0, index=0)
     try:
         encode(message, writer, batch, x)
-        found = decode(message, reader, batch)
+        decoded = decode(message, reader, batch)
     except (BitsbackError, ValueError, IndexError):  # what a wrong decoder runs into
         return False
-    return np.array_equal(found, x) and message == before
+    return np.array_equal(decoded, x) and message == before
 
 
 def check(name: str, device: torch.device) -> dict[str, dict[str, bool | None]]:
@@ -80,17 +80,17 @@ def check(name: str, device: torch.device) -> dict[str, dict[str, bool | None]]:
         random.integers(0, high, (IMAGES, config.channels, side, side)).astype(np.uint8)
         for side in config.tiles
     ]
-    found = {}
+    by_carrier = {}
     for carrier, make in CARRIERS.items():
         ops = make(config, tensors, device)
         away = DrawModel(config, ops, log_widths)
         exact = known_answer(config, ops) == manifest.known_answer
-        found[carrier] = {
+        by_carrier[carrier] = {
             "known_answer": exact,
             "cpu_to_device": all(crosses(home, away, x) for x in images) if exact else None,
             "device_to_cpu": all(crosses(away, home, x) for x in images) if exact else None,
         }
-    return found
+    return by_carrier
 
 
 def record(device: torch.device) -> dict[str, Any]:
@@ -106,13 +106,13 @@ def record(device: torch.device) -> dict[str, Any]:
     }
 
 
-def usable(found: dict[str, Any]) -> bool:
+def usable(report: dict[str, Any]) -> bool:
     """Whether every model has an exact carrier, and every exact carrier's files cross."""
     crossings = ("cpu_to_device", "device_to_cpu")
     return all(
-        any(result["known_answer"] for result in carriers.values())
-        and all(result[way] is not False for result in carriers.values() for way in crossings)
-        for carriers in found["models"].values()
+        any(checks["known_answer"] for checks in carriers.values())
+        and all(checks[way] is not False for checks in carriers.values() for way in crossings)
+        for carriers in report["models"].values()
     )
 
 
@@ -121,9 +121,9 @@ def main() -> None:
     if not torch.cuda.is_available():
         print("bitsback: no CUDA device is available here: nothing was checked", file=sys.stderr)
         sys.exit(2)
-    found = record(torch.device("cuda"))
-    print(json.dumps(found, indent=1))
-    sys.exit(0 if usable(found) else 1)
+    report = record(torch.device("cuda"))
+    print(json.dumps(report, indent=1))
+    sys.exit(0 if usable(report) else 1)
 
 
 if __name__ == "__main__":

@@ -47,7 +47,7 @@ LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channel
 
 
 @dataclasses.dataclass(frozen=True)
-class Found:
+class Timings:
     """Seconds per image: the best rounds of both networks, and where each spends its time."""
 
     floats: float
@@ -133,11 +133,11 @@ def breakdown(ops: Any, run: Callable[[], object]) -> dict[str, float]:
         def call(*args: Any) -> Any:
             inside.append(0.0)
             begin = time.perf_counter()
-            found = method(*args)
+            value = method(*args)
             seconds = time.perf_counter() - begin
             spent[kind] = spent.get(kind, 0.0) + seconds - inside.pop()
             inside[-1] += seconds
-            return found
+            return value
 
         return call
 
@@ -153,10 +153,10 @@ def breakdown(ops: Any, run: Callable[[], object]) -> dict[str, float]:
         rounds.append((total, spent | {REST: total - sum(spent.values())}))
     for name in methods:
         delattr(ops, name)
-    return min(rounds, key=lambda found: found[0])[1]
+    return min(rounds, key=lambda pair: pair[0])[1]
 
 
-def bench(name: str, x: NDArray[np.uint8]) -> Found:
+def bench(name: str, x: NDArray[np.uint8]) -> Timings:
     """Time both networks of a model.
 
     Args:
@@ -185,8 +185,8 @@ def bench(name: str, x: NDArray[np.uint8]) -> Found:
         seconds = best_of(runs)
         layout = min(LAYOUTS, key=lambda name: seconds[name])
         parts = [breakdown(floats[layout], runs[layout]), breakdown(model.ops, runs["integers"])]
-    per_image = [{kind: s / len(x) for kind, s in found.items()} for found in parts]
-    return Found(seconds[layout] / len(x), seconds["integers"] / len(x), layout, *per_image)
+    per_image = [{kind: s / len(x) for kind, s in part.items()} for part in parts]
+    return Timings(seconds[layout] / len(x), seconds["integers"] / len(x), layout, *per_image)
 
 
 def rates(name: str, images: data.TrainingImages) -> tuple[float, float]:
@@ -202,26 +202,28 @@ def rates(name: str, images: data.TrainingImages) -> tuple[float, float]:
 
 def shapes(config: DrawConfig, x: NDArray[np.uint8]) -> list[tuple[int, ...]]:
     """Shapes of the groups of latents of images (B, C, H, W)."""
-    found: list[tuple[int, ...]] = []
+    sizes: list[tuple[int, ...]] = []
     for group in equations.groups(config):
         side = config.stride * (config.stride2 if group.layer == 2 else 1)
         channels = config.latents2 if group.layer == 2 else config.latents
-        found.append((len(x), channels, x.shape[2] // side, x.shape[3] // side))
-    return found
+        sizes.append((len(x), channels, x.shape[2] // side, x.shape[3] // side))
+    return sizes
 
 
-def report(found: Found, shape: tuple[int, ...]) -> str:
+def report(timings: Timings, shape: tuple[int, ...]) -> str:
     """What was measured, as lines of text."""
     batch, channels, height, width = shape
     lines = [
         f"{batch} images of {channels} x {height} x {width} at once, {ROUNDS} rounds, the best",
-        f"float network, {found.layout}: {1 / found.floats:.1f} images/s",
-        f"integer network: {1 / found.integers:.1f} images/s",
-        f"ratio: {found.ratio:.3f}",
+        f"float network, {timings.layout}: {1 / timings.floats:.1f} images/s",
+        f"integer network: {1 / timings.integers:.1f} images/s",
+        f"ratio: {timings.ratio:.3f}",
         "ms per image:              float  integer",
     ]
     for kind in [*PARTS.values(), REST]:
-        spent = [1e3 * parts.get(kind, 0.0) for parts in (found.float_parts, found.integer_parts)]
+        spent = [
+            1e3 * parts.get(kind, 0.0) for parts in (timings.float_parts, timings.integer_parts)
+        ]
         lines.append(f"  {kind:<23}{spent[0]:>7.3f}  {spent[1]:>7.3f}")
     return "\n".join(lines)
 

@@ -111,7 +111,7 @@ def train(levels: NDArray[np.uint8], stages: int, seconds: float) -> tuple[Ruler
     model = Ruler(levels.shape[1])
     adam = torch.optim.Adam(model.parameters(), eps=1e-4, fused=True)
     odds = torch.from_numpy(levels).float() / 255
-    held, odds = torch.bernoulli(odds[-HELD_OUT:]), odds[:-HELD_OUT]
+    held_out, odds = torch.bernoulli(odds[-HELD_OUT:]), odds[:-HELD_OUT]
     best, kept, began, done = math.inf, model.state_dict(), time.monotonic(), 0
     for rate in epochs_of(stages):
         adam.param_groups[0]["lr"] = rate
@@ -121,9 +121,9 @@ def train(levels: NDArray[np.uint8], stages: int, seconds: float) -> tuple[Ruler
             loss.backward()  # type: ignore[no-untyped-call]
             adam.step()
         done += 1
-        found = bound_of(model, held)
-        if found < best:
-            best, kept = found, {name: value.clone() for name, value in model.state_dict().items()}
+        bound = bound_of(model, held_out)
+        if bound < best:
+            best, kept = bound, {name: value.clone() for name, value in model.state_dict().items()}
         if time.monotonic() - began > seconds:
             break
     model.load_state_dict(kept)
@@ -180,8 +180,8 @@ def main() -> None:
                 levels, test = arrays["train"], arrays["test_binary"]
         except (OSError, ValueError, KeyError) as error:
             raise InputError(f"{given.data}: no .npz with train and test_binary") from error
-        found = measure(levels, test, given.stages, given.seconds, given.images, given.samples)
-        print(json.dumps(dataclasses.asdict(found)))
+        measured = measure(levels, test, given.stages, given.seconds, given.images, given.samples)
+        print(json.dumps(dataclasses.asdict(measured)))
     except BitsbackError as error:
         print(f"bitsback: {error}", file=sys.stderr)
         sys.exit(2)

@@ -92,14 +92,14 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     given = parser.parse_args()
     try:
-        found = measure(given.config, given.data, given.device)
+        speed = measure(given.config, given.data, given.device)
     except (BitsbackError, OSError) as error:
         print(f"bitsback: {error}", file=sys.stderr)
         sys.exit(2)
     print(
-        f"{found.seconds:.3f} s an update, {found.images:.0f} images/s, "
-        f"{found.flops / found.seconds / 1e9:.0f} GFLOP/s: {100 * found.share:.0f} % of "
-        f"{found.peak / 1e9:.0f} ({torch.get_num_threads()} threads)"
+        f"{speed.seconds:.3f} s an update, {speed.images:.0f} images/s, "
+        f"{speed.flops / speed.seconds / 1e9:.0f} GFLOP/s: {100 * speed.share:.0f} % of "
+        f"{speed.peak / 1e9:.0f} ({torch.get_num_threads()} threads)"
     )
 
 

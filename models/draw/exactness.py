@@ -40,11 +40,11 @@ def check(config: DrawConfig, tensors: Tensors) -> None:
         state = "is missing" if name in expected else "is unknown"
         raise ModelError(f"the weights' tensor {name!r} {state}")
     for name, (shape, kind) in expected.items():
-        found, wanted = tensors[name], np.dtype(kind)
-        if found.shape != shape or found.dtype != wanted:
+        tensor, dtype = tensors[name], np.dtype(kind)
+        if tensor.shape != shape or tensor.dtype != dtype:
             raise ModelError(
-                f"the weights' tensor {name!r} must be {wanted} of shape {shape}, "
-                f"not {found.dtype} of shape {found.shape}"
+                f"the weights' tensor {name!r} must be {dtype} of shape {shape}, "
+                f"not {tensor.dtype} of shape {tensor.shape}"
             )
     for name, (_, bits, limit) in initials(config).items():
         if np.abs(tensors[f"init/{name}"].astype(np.int64)).max() > limit * 2**bits:

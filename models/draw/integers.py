@@ -1,6 +1,6 @@
 """The integer network in torch: integers carried by floats, which never round.
 
-float32 counts exactly to 2**24, float64 to 2**53; `exact.check` proves that no accumulator
+float32 counts exactly to 2**24, float64 to 2**53; `exactness.check` proves that no accumulator
 leaves that range, whatever order a convolution adds in. Powers of two scale floats without
 rounding, so weights and tables hold the scales of what is made of them: an accumulator counts
 in units of its layer's output, and rounding it is a floor. All tensors are channels_last.
@@ -67,7 +67,7 @@ class IntegerOps:
     """The arithmetic of coding: every value an integer in units of its grid.
 
     Args:
-        config, tensors: the network, which `exact.check` has accepted.
+        config, tensors: the network, which `exactness.check` has accepted.
         device: where it is evaluated.
         carrier: the floats that hold the integers.
     """

@@ -44,7 +44,7 @@ class Pass:
 
 def passes(config: DrawConfig) -> tuple[Pass, ...]:
     """All passes of a model, the first one first."""
-    found = [Pass(config.levels, 0)]
+    order = [Pass(config.levels, 0)]
     for level in range(config.levels, 0, -1):
-        found += [Pass(level, index) for index in range(1, len(PHASES))]
-    return tuple(found)
+        order += [Pass(level, index) for index in range(1, len(PHASES))]
+    return tuple(order)

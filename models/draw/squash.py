@@ -29,5 +29,5 @@ def _grid() -> NDArray[np.float64]:
 
 
 def _sigmoid(x: NDArray[np.float64]) -> NDArray[np.float64]:
-    found: NDArray[np.float64] = 1.0 / (1.0 + arithmetic.exp(-x))
-    return found
+    sigmoid: NDArray[np.float64] = 1.0 / (1.0 + arithmetic.exp(-x))
+    return sigmoid

@@ -172,6 +172,6 @@ def _resampling(
     else:
         weights = {0: 1 - t, 1: t}
     up = np.zeros((size, count), np.float32)
-    for offset, each in weights.items():
-        np.add.at(up, (np.arange(size), np.clip(base + offset, 0, count - 1)), each)
+    for offset, factor in weights.items():
+        np.add.at(up, (np.arange(size), np.clip(base + offset, 0, count - 1)), factor)
     return down, up

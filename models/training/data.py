@@ -47,10 +47,12 @@ class TrainingImages:
         """What to train on, and the last fiftieth of each array, held out; None if that is nil."""
         sizes = [len(array) // 50 for array in self.arrays]
         train = [array[: len(array) - n] for array, n in zip(self.arrays, sizes, strict=True)]
-        held = [array[len(array) - n :] for array, n in zip(self.arrays, sizes, strict=True) if n]
+        held_out = [
+            array[len(array) - n :] for array, n in zip(self.arrays, sizes, strict=True) if n
+        ]
         return (
             dataclasses.replace(self, arrays=tuple(train)),
-            dataclasses.replace(self, arrays=tuple(held)) if held else None,
+            dataclasses.replace(self, arrays=tuple(held_out)) if held_out else None,
         )
 
     def batch(self, size: int, seed: int, index: int, scale: int = 1) -> Tensor:
@@ -147,17 +149,17 @@ def _read(path: Path) -> list[NDArray[np.generic]]:
     if not path.is_dir() and path.suffix not in (".npy", ".npz"):
         raise InputError(f"{path}: training reads .npy, .npz and folders of PNG or JPEG files")
     try:
-        found = _image_files(path) if path.is_dir() else _arrays(path)
+        arrays = _image_files(path) if path.is_dir() else _arrays(path)
     except _DAMAGED as error:
         raise InputError(f"{path}: not a readable array or image: {error}") from error
-    if not found:
-        what = (
+    if not arrays:
+        missing = (
             "PNG or JPEG file in this folder"
             if path.is_dir()
             else f"array named {', '.join(_NAMES)}"
         )
-        raise InputError(f"{path}: no {what}")
-    return found
+        raise InputError(f"{path}: no {missing}")
+    return arrays
 
 
 def _image_files(folder: Path) -> list[NDArray[np.generic]]:
@@ -177,8 +179,8 @@ def _image_files(folder: Path) -> list[NDArray[np.generic]]:
 
 
 def _arrays(path: Path) -> list[NDArray[np.generic]]:
-    found = np.load(path, allow_pickle=False)
-    if isinstance(found, np.ndarray):
-        return [found]
-    with found as arrays:
+    loaded = np.load(path, allow_pickle=False)
+    if isinstance(loaded, np.ndarray):
+        return [loaded]
+    with loaded as arrays:
         return [arrays[name] for name in _NAMES if name in arrays][:1]

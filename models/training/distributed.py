@@ -63,9 +63,9 @@ def own(device: torch.device, part: Part) -> torch.device:
     """
     if part.size == 1 or device.type != "cuda":
         return device
-    wanted, found = int(os.environ["LOCAL_WORLD_SIZE"]), torch.cuda.device_count()
-    if wanted > found:
-        raise ModelError(f"{wanted} processes need as many CUDA devices, and here are {found}")
+    processes, devices = int(os.environ["LOCAL_WORLD_SIZE"]), torch.cuda.device_count()
+    if processes > devices:
+        raise ModelError(f"{processes} processes need as many CUDA devices, and here are {devices}")
     device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
     torch.cuda.set_device(device)
     return device
@@ -110,14 +110,14 @@ def together(work: Callable[[], T], part: Part) -> T:
         return work()
     failure: BitsbackError | OSError | None = None
     try:
-        result = work()
+        value = work()
     except (BitsbackError, OSError) as error:
         failure = error
     messages: list[str | None] = [None] * part.size
     dist.all_gather_object(messages, None if failure is None else str(failure))
     failed = [(i, text) for i, text in enumerate(messages) if text is not None]
     if not failed:
-        return result
+        return value
     if not part.first:
         raise _LeaveError
     if failure is not None:

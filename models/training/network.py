@@ -24,8 +24,8 @@ class DrawNetwork(nn.Module):
     def __init__(self, config: DrawConfig, seed: int = 0, normalised: bool = False) -> None:
         super().__init__()
         self.config = config
-        found = parameters(config, torch.Generator().manual_seed(seed))
-        for name, value in (split_gains(found) if normalised else found).items():
+        params = parameters(config, torch.Generator().manual_seed(seed))
+        for name, value in (split_gains(params) if normalised else params).items():
             self.register_parameter(name.replace("/", "__"), nn.Parameter(value))
 
     def named(self) -> dict[str, Tensor]:
@@ -45,12 +45,12 @@ def split_gains(params: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def join_gains(params: dict[str, Tensor]) -> dict[str, Tensor]:
     """The weights themselves, of parameters with gains; others are as they were."""
-    found = {name: value for name, value in params.items() if not name.startswith(_GAIN)}
-    for name in params.keys() - found.keys():
+    joined = {name: value for name, value in params.items() if not name.startswith(_GAIN)}
+    for name in params.keys() - joined.keys():
         weight = name.removeprefix(_GAIN)
         v = params[weight]
-        found[weight] = v * (params[name].view(-1, 1, 1, 1) / _norm(v))
-    return found
+        joined[weight] = v * (params[name].view(-1, 1, 1, 1) / _norm(v))
+    return joined
 
 
 def _norm(v: Tensor) -> Tensor:

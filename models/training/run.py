@@ -50,9 +50,9 @@ def run(
 
     def prepare() -> Trainer:
         model, schedule = plan.read_config(config)
-        images, held = data.load(inputs, model).parts()
+        images, held_out = data.load(inputs, model).parts()
         where = distributed.own(engine.device_of(device), part)
-        trainer = Trainer(model, schedule, images, str(where), held, part)
+        trainer = Trainer(model, schedule, images, str(where), held_out, part)
         if checkpoint.exists(folder):
             checkpoint.load(trainer, folder)
         elif start is not None:

@@ -17,7 +17,11 @@ _AT_ONCE = 32
 
 @torch.no_grad()
 def bits_per_dim(
-    config: DrawConfig, params: dict[str, Tensor], quantised: bool, held: TrainingImages, seed: int
+    config: DrawConfig,
+    params: dict[str, Tensor],
+    quantised: bool,
+    images: TrainingImages,
+    seed: int,
 ) -> float:
     """KL-based bits/dim of 256 held-out crops: the same ones, with the same noise, on every call.
 
@@ -30,7 +34,7 @@ def bits_per_dim(
     device = next(iter(params.values())).device
     torch.manual_seed(seed)
     nats = 0.0
-    for levels in torch.split(held.batch(COUNT, seed, 0), _AT_ONCE):
-        found = losses.losses(ops, config, levels.to(device).float())
-        nats += float(found.kl.sum() + found.likelihood.sum())
-    return nats / math.log(2) / COUNT / held.dims
+    for levels in torch.split(images.batch(COUNT, seed, 0), _AT_ONCE):
+        loss = losses.losses(ops, config, levels.to(device).float())
+        nats += float(loss.kl.sum() + loss.likelihood.sum())
+    return nats / math.log(2) / COUNT / images.dims
