@@ -32,7 +32,7 @@ from bitsback.tables.tables import Ints
 from .known_answer import known_answer
 
 WEIGHTS = Path(__file__).parent / "weights"
-EARLIER = WEIGHTS / "earlier"  # NAME-DIGITS: what NAME once was, for the files written with it
+EARLIER = WEIGHTS / "earlier"  # NAME-DIGITS: earlier weights of NAME, for its older files
 
 
 def names() -> list[str]:
@@ -44,8 +44,8 @@ def folder_of(name_or_folder: str, sha256: bytes = b"") -> Path:
     """The folder of a shipped model's name, or of a path.
 
     Args:
-        sha256: its first bytes say which of the weights that have shipped under the name; if there
-            are none such, or no bytes, today's.
+        sha256: the first bytes of a digest, which choose among all weights that have shipped under
+            the name. Without a match, or without bytes, today's weights are meant.
 
     Raises:
         ModelError: there is no such model.
@@ -186,7 +186,7 @@ def read(folder: Path) -> tuple[Manifest, Tensors]:
         tensors = load_file(folder / "model.safetensors")
     except OSError as error:
         raise ModelError(f"{folder}: cannot be read: {error.strerror}") from error
-    # Types that NumPy has not, such as BF16, end in a TypeError or an AttributeError.
+    # Types that NumPy lacks, such as BF16, raise a TypeError or an AttributeError.
     except (ValueError, TypeError, AttributeError, RecursionError, SafetensorError) as error:
         raise ModelError(f"{folder}: config.json or model.safetensors is damaged") from error
     with _named(folder / "config.json"):
@@ -218,8 +218,8 @@ def load(
         name_or_folder, sha256: as of `folder_of`.
         device: "auto", "cpu" or "cuda", for torch.
         engine: "torch", or "numpy": the int64 reference, slow, for machines without torch.
-        micro_batch: the most images that the network is given at once, however many a batch of
-            the file holds; None for all of them.
+        micro_batch: the largest number of images in one evaluation of the network; None for as
+            many as the file's batches hold.
 
     Raises:
         ModelError: unknown, damaged, altered, or not exact on this device.

@@ -49,12 +49,12 @@ class Vae:
 
     @property
     def groups(self) -> tuple[model.Group, ...]:
-        """One group of latents, on a grid of one posterior sigma where that is half the prior's."""
+        """One group of latents, on a grid half as wide as the prior's sigma."""
         latents = self.weights["mean"].shape[1]
         return (model.Group(1, 1, np.full(latents, -16, np.int64)),)
 
     def start(self, batch: int, height: int, width: int) -> Int64:
-        """Nothing is known yet but how many images there are: z = 0."""
+        """The latents before any is known: zeros."""
         if (height, width) != (self.height, self.width):
             raise ValueError(f"this VAE codes images of {self.height} x {self.width} pixels")
         return np.zeros((batch, self.weights["mean"].shape[1]), np.int64)
@@ -93,7 +93,7 @@ class Vae:
         return np.round(255 / (1 + np.exp(-self._logits(state) / 32))).astype(np.uint8)
 
     def reveal(self, state: Int64, x: NDArray[np.uint8]) -> Int64:
-        """Nothing: all pixels are coded at once."""
+        """The same state: all pixels are coded in one pass."""
         return state
 
     def _logits(self, state: Int64) -> Int64:

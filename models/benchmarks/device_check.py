@@ -67,9 +67,9 @@ def crosses(writer: DrawModel[Tensor], reader: DrawModel[Tensor], x: NDArray[np.
 
 
 def check(name: str, device: torch.device) -> dict[str, dict[str, bool | None]]:
-    """What became of a model: for every carrier its known answer and its files.
+    """For every carrier, whether a model's known answer holds and whether its files cross.
 
-    Files of a carrier without the known answer are not tried: None.
+    Files of a carrier without the known answer are not tried, which None says.
     """
     manifest, tensors = store.read(store.folder_of(name))
     config, log_widths = manifest.config, manifest.log_widths

@@ -28,13 +28,13 @@ _WARM, _ROUNDS, _SIDE = 3, 6, 2048
 
 @dataclasses.dataclass(frozen=True)
 class Speed:
-    """What was measured.
+    """How fast a run trains.
 
     Args:
-        seconds: an update.
-        images: a second, of the smallest size.
-        flops: of an update.
-        peak: floating-point operations a second of a large product of matrices.
+        seconds: per update.
+        images: per second, of the smallest size.
+        flops: floating-point operations per update.
+        peak: floating-point operations per second of a large product of matrices.
     """
 
     seconds: float
@@ -44,7 +44,7 @@ class Speed:
 
     @property
     def share(self) -> float:
-        """Of the peak."""
+        """The share of the peak that training reaches."""
         return self.flops / self.seconds / self.peak
 
 

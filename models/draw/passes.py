@@ -31,7 +31,7 @@ class Pass:
 
     @property
     def number(self) -> int:
-        """From 1 for what has pixels of its own level before it; it names the pass's layers."""
+        """Number of a pass that sees earlier pixels of its level, from 1: it names the layers."""
         return 3 * (self.level - 1) + self.index
 
     @property

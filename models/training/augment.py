@@ -1,4 +1,4 @@
-"""Variations of training images, for what they lack.
+"""Variations of training images, for what a set of them lacks.
 
 A drawing (one channel) is turned, scaled and shifted a little. Colour images that were reduced to
 hide a camera's or JPEG's traces are sharper and less noisy than photographs at their full size, and

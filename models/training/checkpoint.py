@@ -1,6 +1,6 @@
-"""Checkpoints: all state of a training run in two files of a folder, each with the other's digest.
+"""Checkpoints: all state of a training run in two files of a folder.
 
-`checkpoint.safetensors` has the tensors, `log.json` the rest.
+`checkpoint.safetensors` has the tensors, `log.json` the rest and a digest of both.
 """
 
 import dataclasses

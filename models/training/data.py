@@ -44,7 +44,7 @@ class TrainingImages:
         return self.crop * self.crop * int(self.arrays[0].shape[-1])
 
     def parts(self) -> "tuple[TrainingImages, TrainingImages | None]":
-        """What to train on, and the last fiftieth of each array, held out; None if that is nil."""
+        """The images to train on, and those held out: each array's last fiftieth. None if empty."""
         sizes = [len(array) // 50 for array in self.arrays]
         train = [array[: len(array) - n] for array, n in zip(self.arrays, sizes, strict=True)]
         held_out = [
@@ -73,7 +73,7 @@ class TrainingImages:
         arrays = [a for a in self.arrays if min(a.shape[1:3]) >= side]
         if not arrays:
             raise InputError(f"no training image of at least {side} x {side} pixels")
-        # Between images and pixels, so that small and reduced images are seen often enough.
+        # The root lies between counts of images and of pixels: small images are seen often enough.
         weights = np.array([a.shape[0] * math.sqrt(a.shape[1] * a.shape[2]) for a in arrays])
         which = random.choice(len(arrays), count_of(size, scale), p=weights / weights.sum())
         varied = varied_drawing if self.arrays[0].shape[-1] == 1 else varied_crop

@@ -1,9 +1,9 @@
 """Several processes that train one model together, as torchrun starts them.
 
 Each takes its own part of every batch and of the batch's noise, and DistributedDataParallel
-averages their gradients: over NCCL between CUDA devices, over Gloo between CPUs. What decides the
-course of a run is the same everywhere: a loss is their mean, a word is the first process's. A
-process that is alone takes the whole, and none of this is in its way.
+averages their gradients: over NCCL between CUDA devices, over Gloo between CPUs. All processes take
+the same course: they share the mean of their losses and the first one's decisions. A single process
+takes whole batches and waits for nobody.
 """
 
 import os
@@ -30,7 +30,7 @@ class _LeaveError(Exception):
 
 @contextmanager
 def joined() -> Iterator[Part]:
-    """The part of this process among those that torchrun started with it; else the whole."""
+    """The part that this process takes: its share under torchrun, the whole otherwise."""
     if not (dist.is_available() and dist.is_torchelastic_launched()):
         yield WHOLE
         return
@@ -88,17 +88,17 @@ def mean(values: list[float], part: Part) -> list[float]:
     return [float(value) for value in total / part.size]
 
 
-def told(word: bool, part: Part) -> bool:
-    """The first process's word."""
+def told(decision: bool, part: Part) -> bool:
+    """The first process's decision."""
     if part.size == 1:
-        return word
-    said = torch.tensor([int(word)])
+        return decision
+    said = torch.tensor([int(decision)])
     dist.broadcast(said, 0)
     return bool(said)
 
 
 def together(work: Callable[[], T], part: Part) -> T:
-    """What `work` gives here, once every process has done its own; none is left waiting.
+    """What `work` returns here, once every process has finished its own.
 
     `work` must not itself wait for other processes.
 
