@@ -81,7 +81,7 @@ def comparison(images: NDArray[np.uint8], models: Mapping[float, LoadedModel], s
             label = f"ours, variance {variance:.0f}"
             images_by_codec.setdefault(label, []).append(decoded[:show])
         for peer in peers():
-            peers_own = bench.recoded(peer, images, len(made.data), bench.TOGETHER)
+            peers_own = bench.recode(peer, images, len(made.data), bench.TOGETHER)
             blank = np.full_like(images[:show], 255)
             images_by_codec.setdefault(peer.name, []).append(
                 blank if peers_own is None else peers_own[1][:show]

@@ -1,14 +1,15 @@
 """Rate against quality of ours and of its peers, at equal bytes.
 
-At every rate the set is stored by ours, as many steps as fit; the peers then get as many bytes:
-once every image by itself (ours with a header each, too), and once up to 100 images as one
-mosaic (ours as a bare set), as the paper had it.
+At each rate our coder stores as many steps as fit, and the peers get as many bytes as it took.
+Every image is stored once by itself, and once with up to 100 others: a mosaic for the peers, as in
+the paper, and a bare set for ours.
 """
 
 import dataclasses
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bitsback.coding.model import LoadedModel
 from bitsback.errors import InputError
@@ -29,7 +30,7 @@ class Row:
         form: "alone" or "together".
         name: of the codec.
         wanted: the rate asked for, bits/dim.
-        reached: of all bytes; None where the codec cannot be so small.
+        reached: the rate of all bytes; None where the codec cannot be so small.
         quality: None in that case.
     """
 
@@ -51,7 +52,7 @@ class Row:
 
 
 def run(
-    images: np.ndarray,
+    images: NDArray[np.uint8],
     rates: Sequence[float],
     model_for: Callable[[float], LoadedModel],
     progress: Callable[[Row], None],
@@ -61,7 +62,7 @@ def run(
     Args:
         images: (N, H, W, 3) uint8.
         rates: bits/dim.
-        model_for: the model for a rate.
+        model_for: gives the model for a rate.
         progress: called with each row when it is there.
 
     Raises:
@@ -69,10 +70,10 @@ def run(
     """
     if images.shape[3] != 3:
         raise InputError("the peers are compared on colour images")
-    found: list[Row] = []
+    rows: list[Row] = []
 
     def add(row: Row) -> None:
-        found.append(row)
+        rows.append(row)
         progress(row)
 
     for rate in rates:
@@ -86,12 +87,12 @@ def run(
                 name = f"{loaded.name}, variance {variance:.0f}"
                 add(_row(form, name, rate, size, images, decoded))
             for peer in peers():
-                made = recoded(peer, images, size, 1 if form == "alone" else TOGETHER)
-                if made is None:
+                recoded = recode(peer, images, size, 1 if form == "alone" else TOGETHER)
+                if recoded is None:
                     add(Row(form, peer.name, rate, None, None))
                 else:
-                    add(_row(form, peer.name, rate, made[0], images, made[1]))
-    return found
+                    add(_row(form, peer.name, rate, recoded[0], images, recoded[1]))
+    return rows
 
 
 def _ours(
@@ -108,10 +109,10 @@ def _ours(
     return [coder.write_within(rate, some, shape, loaded, bare=True).data for some in sets]
 
 
-def recoded(
-    peer: Peer, images: np.ndarray, size: float, step: int
-) -> tuple[int, np.ndarray] | None:
-    """Images as a peer gives them back, `step` of them as one mosaic, and its bytes in all.
+def recode(
+    peer: Peer, images: NDArray[np.uint8], size: float, step: int
+) -> tuple[int, NDArray[np.uint8]] | None:
+    """A peer's bytes in all, and the images as it gives them back, `step` of them as one mosaic.
 
     Args:
         size: bytes that it may take in all; each mosaic gets its share.
@@ -131,6 +132,11 @@ def recoded(
 
 
 def _row(
-    form: str, name: str, rate: float, size: int, images: np.ndarray, decoded: np.ndarray
+    form: str,
+    name: str,
+    rate: float,
+    size: int,
+    images: NDArray[np.uint8],
+    decoded: NDArray[np.uint8],
 ) -> Row:
     return Row(form, name, rate, 8 * size / images.size, measure(images, decoded))

@@ -4,8 +4,8 @@
     decode: the same walk, k popped; then once more, with the other latents drawn from their priors
     image: the means of the canvas
 
-A model's posterior must be of constant width: who does not know x can then not be asked to give
-bits back, and none were taken.
+The model's posterior must have a constant width. Nothing is then popped under it, and the decoder,
+which does not know x, has no bits to give back.
 
 Source: section 3 (the first scheme) and 4.3 of Gregor et al., arXiv:1604.08772.
 """
@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from operator import attrgetter
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bitsback.ans.message import Message
 from bitsback.coding.model import LoadedModel
@@ -26,17 +27,18 @@ from .container import LARGEST, LossyHeader, batch_size, model_bits, pack, unpac
 
 @dataclasses.dataclass(frozen=True)
 class Coded:
-    """The latents of one image: for every group that may be stored its rows and columns.
+    """The latents of one image, for all groups that may be stored.
 
     Args:
         rows, columns: of the prior's table, for each region of the image and each group,
             (C, h, w), uint16 and uint8.
-        bits: -log2 p of the columns, for each group: what the KL of a constant posterior is.
+        bits: -log2 p of each group's columns, (groups,) float64: the KL of a posterior of constant
+            width.
     """
 
-    rows: tuple[tuple[np.ndarray, ...], ...]
-    columns: tuple[tuple[np.ndarray, ...], ...]
-    bits: np.ndarray
+    rows: tuple[tuple[NDArray[np.uint16], ...], ...]
+    columns: tuple[tuple[NDArray[np.uint8], ...], ...]
+    bits: NDArray[np.float64]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,8 +49,8 @@ class Encoded:
         data: the bytes of the file.
         steps: that are stored.
         promised_bits: the KL of what is stored, summed over the images.
-        images, dims: how many, and their values in all.
-        header_bytes: of the file; 4 of a square image whose sides are below 128.
+        images, dims: images, and their values in all.
+        header_bytes: of the file; 4 for a square image whose sides are below 128.
     """
 
     data: bytes
@@ -87,8 +89,12 @@ def check_model(loaded: LoadedModel) -> None:
         )
 
 
-def analyse(images: np.ndarray, loaded: LoadedModel, high: bool = False) -> list[Coded]:
-    """The latents of images, (N, H, W, C) uint8 with C the model's channels, for all T steps.
+def analyse(images: NDArray[np.uint8], loaded: LoadedModel, high: bool = False) -> list[Coded]:
+    """The latents of images for all T steps.
+
+    Args:
+        images: (N, H, W, C) uint8, C the model's channels.
+        high: of the highest layer only.
 
     Raises:
         ModelError: its posterior is not of constant width.
@@ -101,7 +107,7 @@ def analyse(images: np.ndarray, loaded: LoadedModel, high: bool = False) -> list
     if high and regions.layers_of(loaded.model) < 2:
         raise InputError(f"model {loaded.name!r} has one layer: there is no higher one to store")
     together = batch_size(*images.shape[1:3])
-    found: list[Coded] = []
+    coded: list[Coded] = []
     for begin in range(0, len(images), together):
         some = images[begin : begin + together]
         parts = [
@@ -109,9 +115,10 @@ def analyse(images: np.ndarray, loaded: LoadedModel, high: bool = False) -> list
             for number, (rows, columns) in enumerate(regions.parts_of(*images.shape[1:3]))
         ]
         for n in range(len(some)):
-            rows, columns = (tuple(part[i][n] for part in parts) for i in (0, 1))
-            found.append(Coded(rows, columns, sum(part[2][n] for part in parts)))
-    return found
+            rows = tuple(part.rows[n] for part in parts)
+            columns = tuple(part.columns[n] for part in parts)
+            coded.append(Coded(rows, columns, sum(part.bits[n] for part in parts)))
+    return coded
 
 
 def write(
@@ -163,7 +170,11 @@ def write(
 
 
 def encode(
-    images: np.ndarray, loaded: LoadedModel, steps: int, high: bool = False, bare: bool = False
+    images: NDArray[np.uint8],
+    loaded: LoadedModel,
+    steps: int,
+    high: bool = False,
+    bare: bool = False,
 ) -> Encoded:
     """Store the latents of the first steps of an image, or of a set of one size.
 
@@ -199,15 +210,17 @@ def write_within(
     steps = regions.steps_of(loaded)
     while steps > 1 and sums[regions.first_groups(loaded.model, steps, high) - 1] > most:
         steps -= 1
-    made = write(coded, shape, loaded, steps, high, bare)
-    while steps > 1 and 8 * len(made.data) > most:
+    encoded = write(coded, shape, loaded, steps, high, bare)
+    while steps > 1 and 8 * len(encoded.data) > most:
         steps -= 1
-        made = write(coded, shape, loaded, steps, high, bare)
-    return made
+        encoded = write(coded, shape, loaded, steps, high, bare)
+    return encoded
 
 
-def decode(data: bytes, loaded: LoadedModel, variance: float = 1.0, seed: int = 0) -> np.ndarray:
-    """The images of a lossy file, with the latents that it does not store generated.
+def decode(
+    data: bytes, loaded: LoadedModel, variance: float = 1.0, seed: int = 0
+) -> NDArray[np.uint8]:
+    """The images of a lossy file; latents that it does not store are generated.
 
     Args:
         loaded: the model that wrote it.
@@ -215,7 +228,7 @@ def decode(data: bytes, loaded: LoadedModel, variance: float = 1.0, seed: int = 
         seed: of these latents.
 
     Returns:
-        (N, H, W, C) uint8; of a binary model, levels 0..255 that tell the probability of ink.
+        (N, H, W, C) uint8; levels 0..255 of a binary model are probabilities of ink.
 
     Raises:
         FormatError: not a lossy file, or a damaged one.
@@ -246,7 +259,7 @@ def _decode(
     loaded: LoadedModel,
     variance: float,
     seed: int,
-) -> np.ndarray:
+) -> NDArray[np.uint8]:
     height, width = header.height, header.width
     x = np.empty((count, height, width, loaded.channels), np.uint8)
     for number, (rows, columns) in enumerate(regions.parts_of(height, width)):
@@ -258,7 +271,7 @@ def _decode(
     return ((total + loaded.channels // 2) // loaded.channels).astype(np.uint8)
 
 
-def widened(images: np.ndarray, loaded: LoadedModel) -> np.ndarray:
+def widened(images: NDArray[np.uint8], loaded: LoadedModel) -> NDArray[np.uint8]:
     """Images with as many channels as the model has; gray ones repeat theirs.
 
     Raises:

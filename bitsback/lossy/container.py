@@ -36,7 +36,7 @@ from bitsback.format import varint
 MODEL_BITS = 12
 _SINGLE, _SET = 5, 6
 _MOST = 1 << 32  # images
-_LINK, _LINK_PIXELS = 64, 1 << 18
+_BATCH, _BATCH_PIXELS = 64, 1 << 18  # the most of a batch
 _ONE_HEAD = 1 << 16  # pixels that have no byte for their heads are fewer
 _MOST_HEADS = 12  # their log2
 _BYTES_PER_HEAD = 512  # of information; each head but the first takes 4 bytes
@@ -95,7 +95,7 @@ class LossyHeader:
 
 def batch_size(height: int, width: int) -> int:
     """The most images of a size in a batch."""
-    return min(_LINK, max(1, _LINK_PIXELS // (height * width)))
+    return min(_BATCH, max(1, _BATCH_PIXELS // (height * width)))
 
 
 def model_bits(sha256: bytes) -> int:
@@ -115,10 +115,10 @@ def pack(header: LossyHeader) -> bytes:
         (header.model, MODEL_BITS),
     ):
         bits = bits << size | value
-    found = bits.to_bytes(3, "big") + varint.pack(header.height)
-    found += b"" if square else varint.pack(header.width)
-    found += b"" if header.images is None else varint.pack(header.images)
-    return found + bytes([header.log_heads]) if header.large else found
+    data = bits.to_bytes(3, "big") + varint.pack(header.height)
+    data += b"" if square else varint.pack(header.width)
+    data += b"" if header.images is None else varint.pack(header.images)
+    return data + bytes([header.log_heads]) if header.large else data
 
 
 def unpack(data: bytes) -> tuple[LossyHeader, bytes]:

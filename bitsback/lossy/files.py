@@ -4,6 +4,7 @@ import functools
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bitsback.coding.model import LoadedModel
 from bitsback.errors import InputError, ModelError
@@ -15,8 +16,11 @@ from bitsback.sources import atomic_files
 from . import choice, coder, container, regions
 
 
-def stacked(images: ImageSet, bare: bool) -> np.ndarray:
-    """Images of one size, (N, H, W, C) uint8, C the most that one of them has.
+def stacked(images: ImageSet, bare: bool) -> NDArray[np.uint8]:
+    """Images of one size as an array.
+
+    Returns:
+        (N, H, W, C) uint8, C the most channels that one of them has.
 
     Raises:
         InputError: they are of several sizes, or more than one and the file is not to be bare.
@@ -33,7 +37,7 @@ def stacked(images: ImageSet, bare: bool) -> np.ndarray:
     return np.stack([np.repeat(p, channels // p.shape[2], 2) for p in images.pixels])
 
 
-def tiles(images: ImageSet, side: int | None, limit: int | None) -> np.ndarray:
+def tiles(images: ImageSet, side: int | None, limit: int | None) -> NDArray[np.uint8]:
     """Images of one size, or squares cut from images of any, (N, H, W, C) uint8.
 
     Args:
@@ -46,15 +50,15 @@ def tiles(images: ImageSet, side: int | None, limit: int | None) -> np.ndarray:
     if side is None:
         return stacked(images, bare=True)[:limit]
     check_plain(images, "a lossy file")
-    found = [
+    squares = [
         image[top : top + side, left : left + side]
         for image in images.pixels
         for top in range(0, image.shape[0] - side + 1, side)
         for left in range(0, image.shape[1] - side + 1, side)
     ]
-    if not found:
+    if not squares:
         raise InputError(f"no image has {side} x {side} pixels")
-    return np.stack(found[:limit])
+    return np.stack(squares[:limit])
 
 
 @functools.cache
@@ -64,7 +68,7 @@ def loaded_once(name: str, device: str) -> LoadedModel:
 
 
 def encode(
-    images: np.ndarray,
+    images: NDArray[np.uint8],
     loaded: LoadedModel,
     steps: int | None,
     rate: float | None,
@@ -115,7 +119,7 @@ def default_model(rate: float | None, channels: int = 3) -> str:
     return choice.model_for(wanted, choice.points())
 
 
-def write(images: np.ndarray, output: Path) -> None:
+def write(images: NDArray[np.uint8], output: Path) -> None:
     """Write images, (N, H, W, C) uint8, as an image file, a .npy, or a folder of PNG files.
 
     Raises:

@@ -5,12 +5,13 @@ import io
 from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from bitsback.errors import InputError
 
-Encode = Callable[[np.ndarray, float], bytes]
-Decode = Callable[[bytes], np.ndarray]
+Encode = Callable[[NDArray[np.uint8], float], bytes]
+Decode = Callable[[bytes], NDArray[np.uint8]]
 _HALVINGS = 9
 
 
@@ -19,7 +20,8 @@ class Peer:
     """A codec with one dial.
 
     Args:
-        encode: an image (H, W, 3) uint8 at a setting.
+        encode: an image (H, W, 3) uint8 at a setting, to bytes.
+        decode: the bytes, to the image.
         worst, best: ends of the dial; sizes rise from the first to the second.
         whole: whether settings are whole numbers.
     """
@@ -31,13 +33,11 @@ class Peer:
     best: float
     whole: bool = False
 
-    def within(self, image: np.ndarray, size: float) -> bytes | None:
-        """The largest code of at most `size` bytes that halving the dial finds; None if all are
-        larger.
-        """
+    def within(self, image: NDArray[np.uint8], size: float) -> bytes | None:
+        """The largest code of at most `size` bytes that halving the dial finds; None for none."""
         low, high = self.worst, self.best
-        found = self.encode(image, low)
-        if len(found) > size:
+        largest = self.encode(image, low)
+        if len(largest) > size:
             return None
         for _ in range(_HALVINGS):
             middle = (low + high) / 2
@@ -45,10 +45,10 @@ class Peer:
             code = self.encode(image, setting)
             if len(code) <= size:
                 low = middle
-                found = code if len(code) >= len(found) else found
+                largest = code if len(code) >= len(largest) else largest
             else:
                 high = middle
-        return found
+        return largest
 
 
 def peers() -> list[Peer]:
@@ -62,10 +62,10 @@ def peers() -> list[Peer]:
     except ImportError as error:
         raise InputError("the peers need imagecodecs: pip install 'bitsback[bench]'") from error
 
-    def jxl(image: np.ndarray, setting: float) -> bytes:
+    def jxl(image: NDArray[np.uint8], setting: float) -> bytes:
         return bytes(imagecodecs.jpegxl_encode(image, distance=-setting, effort=7))
 
-    def jpeg2000(image: np.ndarray, setting: float) -> bytes:
+    def jpeg2000(image: NDArray[np.uint8], setting: float) -> bytes:
         # A reduction in size: the codestream alone, with as few levels as the image bears.
         levels = min(6, max(1, int(np.log2(min(image.shape[:2]))) - 1))
         return _save(
@@ -73,10 +73,10 @@ def peers() -> list[Peer]:
             irreversible=True, no_jp2=True, num_resolutions=levels,
         )  # fmt: skip
 
-    def jpeg(image: np.ndarray, setting: float) -> bytes:
+    def jpeg(image: NDArray[np.uint8], setting: float) -> bytes:
         return _save(image, "JPEG", quality=int(setting), optimize=True, progressive=True)
 
-    def webp(image: np.ndarray, setting: float) -> bytes:
+    def webp(image: NDArray[np.uint8], setting: float) -> bytes:
         return _save(image, "WEBP", quality=int(setting), method=6)
 
     return [
@@ -87,12 +87,12 @@ def peers() -> list[Peer]:
     ]
 
 
-def _save(image: np.ndarray, kind: str, **options: object) -> bytes:
-    found = io.BytesIO()
-    Image.fromarray(image).save(found, kind, **options)
-    return found.getvalue()
+def _save(image: NDArray[np.uint8], kind: str, **options: object) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, kind, **options)
+    return file.getvalue()
 
 
-def _open(data: bytes) -> np.ndarray:
+def _open(data: bytes) -> NDArray[np.uint8]:
     with Image.open(io.BytesIO(data)) as image:
         return np.asarray(image.convert("RGB"))

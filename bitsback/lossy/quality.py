@@ -1,9 +1,9 @@
 """How near an image is to another: PSNR, MS-SSIM, and what eyes would say of it.
 
 SSIMULACRA 2 stands for the eyes: its few dozen weights were fitted to people's ratings of
-compressed images and lie in its source, where LPIPS and DISTS need networks that would have to
-be downloaded; and it takes images from 8 x 8 pixels on, with fewer scales. 100 is no difference,
-70 high quality, 30 low; below, it goes to minus infinity.
+compressed images. They lie in its source, whereas LPIPS and DISTS need networks to be downloaded,
+and it takes images from 8 x 8 pixels on. A score of 100 means no difference, 70 high quality and 30
+low; the score has no lower bound.
 
 Source: Wang, Simoncelli and Bovik (2003), MS-SSIM; Sneyers (2022), SSIMULACRA 2.
 """
@@ -13,6 +13,7 @@ import io
 import math
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from bitsback.errors import InputError
@@ -37,7 +38,7 @@ class Quality:
     ssimulacra2: float
 
 
-def measure(originals: np.ndarray, others: np.ndarray) -> Quality:
+def measure(originals: NDArray[np.uint8], others: NDArray[np.uint8]) -> Quality:
     """The quality of images, (N, H, W, C) uint8, beside originals of that shape.
 
     Raises:
@@ -61,13 +62,13 @@ def measure(originals: np.ndarray, others: np.ndarray) -> Quality:
             tuple(torch.from_numpy(x[None].transpose(0, 3, 1, 2).astype(np.float32)) for x in two)
             for two in zip(*pair, strict=True)
         )
-        found = [float(pytorch_msssim.ms_ssim(*two, data_range=255)) for two in planes]
-        structural = float(np.mean(found))
+        similarities = [float(pytorch_msssim.ms_ssim(*two, data_range=255)) for two in planes]
+        structural = float(np.mean(similarities))
     seen = [compute_ssimulacra2(_file(a), _file(b)) for a, b in zip(originals, others, strict=True)]
     return Quality(10 * math.log10(255**2 / max(mse, 1e-10)), structural, float(np.mean(seen)))
 
 
-def _file(image: np.ndarray) -> io.BytesIO:
-    found = io.BytesIO()
-    Image.fromarray(np.repeat(image, 3 // image.shape[2], 2)).save(found, "BMP")
-    return found
+def _file(image: NDArray[np.uint8]) -> io.BytesIO:
+    file = io.BytesIO()
+    Image.fromarray(np.repeat(image, 3 // image.shape[2], 2)).save(file, "BMP")
+    return file

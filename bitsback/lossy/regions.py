@@ -1,7 +1,7 @@
 """The latents of an image's regions: what the network has to do with a lossy file.
 
-An image is one region, but for large ones, whose memory would have no bound: these are cut into
-regions that are coded one after another, each as an image of its own.
+A small image is one region. A large one, whose memory would have no bound, is cut into regions that
+are coded one after another, each as an image of its own.
 """
 
 import dataclasses
@@ -9,6 +9,7 @@ import itertools
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bitsback.ans.message import Message
 from bitsback.coding.batch import Batch
@@ -52,19 +53,39 @@ def parts_of(height: int, width: int) -> list[tuple[slice, slice]]:
     return list(itertools.product(rows, columns))
 
 
+@dataclasses.dataclass(frozen=True)
+class RegionLatents:
+    """The latents of one region of N images.
+
+    Args:
+        rows, columns: of the prior's table, for each image and group, (C, h, w), uint16 and uint8.
+        bits: -log2 p of the columns, (N, groups) float64.
+    """
+
+    rows: list[tuple[NDArray[np.uint16], ...]]
+    columns: list[tuple[NDArray[np.uint8], ...]]
+    bits: NDArray[np.float64]
+
+
 def analyse(
-    images: np.ndarray, loaded: LoadedModel, high: bool, number: int
-) -> tuple[list[tuple[np.ndarray, ...]], list[tuple[np.ndarray, ...]], np.ndarray]:
-    """Rows and columns of each image's groups, and their bits, (N, groups), of one region."""
+    images: NDArray[np.uint8], loaded: LoadedModel, high: bool, number: int
+) -> RegionLatents:
+    """The latents of one region.
+
+    Args:
+        images: (N, h, w, C) uint8, the region of each image.
+        high: of the highest layer only.
+        number: of the region in its images.
+    """
     x = np.ascontiguousarray(_padded(images, loaded.multiple).transpose(0, 3, 1, 2))
     chosen = stored(loaded.model, high)
     batch = _batch_of(x.shape, chosen, number)
     ask = posteriors(loaded.model, batch, x)
-    rows: list[np.ndarray] = []
-    columns: list[np.ndarray] = []
-    bits: list[np.ndarray] = []
+    rows: list[NDArray[np.uint16]] = []
+    columns: list[NDArray[np.uint8]] = []
+    bits: list[NDArray[np.float64]] = []
 
-    def choose(index: int, state: object, latents: Latents) -> np.ndarray:
+    def choose(index: int, state: object, latents: Latents) -> NDArray[np.int64]:
         k = ask(index, state, latents).nearest
         if index in chosen:
             bits.append(_bits(latents.prior_rows, k - tables.FIRST))
@@ -73,7 +94,9 @@ def analyse(
         return k
 
     walk(loaded.model, batch, choose)
-    return list(zip(*rows, strict=True)), list(zip(*columns, strict=True)), np.stack(bits, 1)
+    return RegionLatents(
+        list(zip(*rows, strict=True)), list(zip(*columns, strict=True)), np.stack(bits, 1)
+    )
 
 
 def decode(
@@ -84,7 +107,7 @@ def decode(
     number: int,
     variance: float,
     seed: int,
-) -> np.ndarray:
+) -> NDArray[np.uint8]:
     """The images of one region, (N, h, w, C) uint8, their latents popped and the others drawn.
 
     Args:
@@ -101,7 +124,7 @@ def decode(
     sides = (-(-side // loaded.multiple) * loaded.multiple for side in (height, width))
     batch = _batch_of((count, channels, *sides), chosen, number)
 
-    def popped(index: int, state: object, latents: Latents) -> np.ndarray:
+    def popped(index: int, state: object, latents: Latents) -> NDArray[np.int64]:
         if index not in chosen:
             return latents.nothing
         return stack.pop(message, latents.prior_rows) + tables.FIRST
@@ -114,7 +137,7 @@ def decode(
     return loaded.model.image(state)[:, :, :height, :width].transpose(0, 2, 3, 1)
 
 
-def generated(model: Model[S, M], batch: Batch, known: dict[int, np.ndarray]) -> S:
+def generated(model: Model[S, M], batch: Batch, known: dict[int, NDArray[np.int64]]) -> S:
     """The state after all groups: known latents as they are, the others drawn from their priors.
 
     What is drawn may move the priors of what is known: so this is no walk over k.
@@ -134,15 +157,15 @@ def _batch_of(shape: Sequence[int], chosen: Sequence[int], number: int) -> Batch
     return Batch(batch, height, width, 0, number, coded=frozenset(chosen), shared_dither=True)
 
 
-def _padded(images: np.ndarray, multiple: int) -> np.ndarray:
+def _padded(images: NDArray[np.uint8], multiple: int) -> NDArray[np.uint8]:
     """Images whose sides are multiples, their last rows and columns repeated."""
     more = [(0, -side % multiple) for side in images.shape[1:3]]
     return np.pad(images, ((0, 0), *more, (0, 0)), "edge")
 
 
-def _bits(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+def _bits(rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.float64]:
     """-log2 p of each image's columns, (N,)."""
-    places = rows * (tables.COLUMNS + 1) + columns
+    indices = rows * (tables.COLUMNS + 1) + columns
     flat = tables.prior_table().ravel()
-    freqs = flat[places + 1].astype(np.float64) - flat[places]
+    freqs = flat[indices + 1].astype(np.float64) - flat[indices]
     return (tables.PRECISION - np.log2(freqs)).reshape(len(rows), -1).sum(1)

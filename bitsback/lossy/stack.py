@@ -1,13 +1,14 @@
 """The stack of a lossy file: latents under their priors, and hardly a bit beside them.
 
-A head of `ans` holds 31 bits before anything is pushed. Here nothing is given back, so that no bits
-need lie there: a stack of one head begins at 1, and ends there when all is popped, which is how a
-damaged one is known (one that is cut short runs down to 0, and stays there). Its first symbol costs
-up to 24 bits; from then on pushes cost what they should. Where there is much to store many heads
-are faster; they begin as those of `ans`, and are folded into one.
+A head of `ans` holds 31 bits before anything is pushed. Here nothing is popped first, so that no
+bits need lie there: a stack of one head begins at 1. It is 1 again when all is popped; otherwise it
+is damaged (a stack that was cut short runs down to 0 and stays there). The first symbol costs up to
+24 bits; from then on pushes cost what they should. Many heads are faster where there is much to
+store: they begin as those of `ans` do, and are folded into one.
 """
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bitsback.ans.heads import fold, unfold
 from bitsback.ans.message import Message
@@ -21,27 +22,24 @@ _DAMAGED = "the file is cut short or damaged: its latents do not end where they 
 
 def empty(heads: int) -> Message:
     """A stack that holds nothing."""
-    return (
-        Message(np.ones(1, np.uint64), np.empty(0, np.uint32))
-        if heads == 1
-        else (Message.empty(heads))
-    )
+    if heads == 1:
+        return Message(np.ones(1, np.uint64), np.empty(0, np.uint32))
+    return Message.empty(heads)
 
 
-def push(message: Message, rows: np.ndarray, columns: np.ndarray) -> None:
+def push(message: Message, rows: NDArray[np.int64], columns: NDArray[np.uint8]) -> None:
     """Push columns of rows of the prior's table."""
     prior_codec(rows).push(message, columns)
 
 
-def pop(message: Message, rows: np.ndarray) -> np.ndarray:
+def pop(message: Message, rows: NDArray[np.int64]) -> NDArray[np.int64]:
     """Inverse of `push`.
 
     Raises:
         FormatError: the stack holds too little.
     """
     try:
-        columns: np.ndarray = prior_codec(rows).pop(message)[1]
-        return columns
+        return prior_codec(rows).pop(message)[1]
     except EmptyMessageError as error:
         if len(message.heads) > 1:
             raise FormatError(_DAMAGED) from error
@@ -51,22 +49,22 @@ def pop(message: Message, rows: np.ndarray) -> np.ndarray:
         return columns
 
 
-def _pop_last(message: Message, rows: np.ndarray) -> np.ndarray:
+def _pop_last(message: Message, rows: NDArray[np.int64]) -> NDArray[np.int64]:
     """`pop` from a stack of one head that may run out of words, when its head grows smaller."""
     head, words = int(message.heads[0]), message.words.tolist()
-    table, found = tables.prior_table(), np.empty(rows.size, np.int64)
-    for place in range(rows.size - 1, -1, -1):
-        row = table[rows.ravel()[place]]
+    table, columns = tables.prior_table(), np.empty(rows.size, np.int64)
+    for index in range(rows.size - 1, -1, -1):
+        row = table[rows.ravel()[index]]
         number = head & (tables.TOTAL - 1)
         column = int(row.searchsorted(number, "right")) - 1
         start, end = int(row[column]), int(row[column + 1])
         head = (head >> tables.PRECISION) * (end - start) + number - start
         if head < 1 << 31 and words:
             head = head << 32 | words.pop()
-        found[place] = column
+        columns[index] = column
     message.heads[0] = head
     message.tail.pop(message.tail.size - len(words))
-    return found.reshape(rows.shape)
+    return columns.reshape(rows.shape)
 
 
 def to_bytes(message: Message) -> bytes:

@@ -127,7 +127,7 @@ def test_the_decoders_latents_are_the_encoders(monkeypatch, config, high):
     chosen = regions.stored(model.model, high)
     assert min(len(np.unique(wanted[group])) for group in chosen) > 10
     for steps, batch in itertools.product((1, 2, 3), (1, 2, 5)):
-        monkeypatch.setattr(container, "_LINK", batch)
+        monkeypatch.setattr(container, "_BATCH", batch)
         data = coder.encode(images, model, steps, high, bare=True).data
         found = latents_of(monkeypatch, lambda data=data: coder.decode(data, model, 1.0, 7))
         walks = 1 if steps == 3 and not high else 2  # the second one generates
