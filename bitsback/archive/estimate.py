@@ -10,7 +10,7 @@ import time
 
 import numpy as np
 
-from bitsback.chunks.encoder import Settings
+from bitsback.chunks.plan import Settings
 from bitsback.coding.model import LoadedModel
 from bitsback.format.payload import pack_payload
 from bitsback.images.image_set import ImageSet, image_sizes, picked

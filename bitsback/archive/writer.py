@@ -11,7 +11,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from bitsback.chunks.encoder import Settings
+from bitsback.chunks.plan import Settings
 from bitsback.coding import rates
 from bitsback.coding.model import LoadedModel
 from bitsback.coding.rates import RateReport

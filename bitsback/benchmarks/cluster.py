@@ -27,7 +27,7 @@ from bitsback.archive.processes import ProcessExecutor
 from bitsback.archive.ray import RayExecutor
 from bitsback.archive.reader import Reader
 from bitsback.archive.workers import Recipe
-from bitsback.chunks.encoder import Settings
+from bitsback.chunks.plan import Settings
 from bitsback.errors import BitsbackError, InputError, refusals
 from bitsback.images.image_set import ImageSet, first_images, image_sizes
 from bitsback.progress import Progress

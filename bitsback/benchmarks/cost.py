@@ -24,7 +24,7 @@ from rich.table import Table
 
 from bitsback.api import DEFAULT_MODEL, load_model
 from bitsback.archive import reader, writer
-from bitsback.chunks.encoder import Settings
+from bitsback.chunks.plan import Settings
 from bitsback.errors import BitsbackError, InputError, refusals
 from bitsback.images.image_set import to_stack
 from bitsback.sources import read, writers

@@ -1,60 +1,41 @@
-"""Images to a chunk: tiles, segments, initial bits, chain.
+"""A chunk's images to its bytes: in a chain through the model, or in a classical code.
 
 A segment is a run of equal tiles of one kind (colour, or gray); its batches are coded in order, and
-segments one after another, on one message. See `bits_back` for a batch, `chunk` for the bytes.
+segments one after another, on one message. See `bits_back` for a batch, `format.chunk` for the
+bytes.
 """
 
 import dataclasses
 import math
 
-from bitsback.ans.message import DEFAULT_HEADS
+from bitsback.ans.heads import fold, unfold
+from bitsback.ans.message import Message, flatten
+from bitsback.coding import bits_back
+from bitsback.coding.initial_bits import Initial
 from bitsback.coding.model import LoadedModel
-from bitsback.errors import InputError
-from bitsback.format.payload import pack_payload
+from bitsback.coding.rates import RateReport, Tally
+from bitsback.errors import EmptyMessageError
+from bitsback.format.chunk import pack_chunk, pixel_checksum
+from bitsback.format.chunk_head import ChunkHead
 from bitsback.images.image_set import ImageSet
 from bitsback.progress import Progress
-from bitsback.tiles import channels, segments
 
-from .plan import Chunk, Job
+from . import cost
+from .cost import CAUTION, Needs
+from .plan import Plan, Settings, plan_chunk
+from .prefix import encode_prefix
 
-_FEWEST_HEADS, _MOST_HEADS = 8, 512
-# More heads are faster, but each takes about 52 bits off the message before the first pop. Initial
-# bits are worth less than they cost by a third or so: at 16,000 bits of chain a head, 0.1 %.
-_CHAIN_BITS_PER_HEAD = 16000
-# Batches grow as the message does, with a little to spare for tiles that add less than others.
-_RAMP_MARGIN, _MOST_RAMP = 1.25, 65535
-# A chain needs many tiles to earn back its initial bits, if its model has any latents.
-_LEAST_TILES = 48
 # A classical code of all tiles is tried unless a sample makes it so much larger than net; where it
 # is so much smaller than the model's code, the chain is not even tried.
 _HOPELESS, _PLAIN = 1.07, 0.5
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
-    """How the chunks of a file are coded.
+class Chunk:
+    """A chunk's bytes and where its bits went."""
 
-    Args:
-        batch: the most tiles per batch; if None the model's default, in pixels of its largest tile.
-        seed: of the file's dither.
-        heads: of the stack; 8 to 512 by the length of the chain if None.
-        always_chain: code through the model even where a classical code is smaller, to
-            measure the model.
-
-    Raises:
-        InputError: the batch or the seed is out of range.
-    """
-
-    batch: int | None = None
-    seed: int = 0
-    heads: int | None = None
-    always_chain: bool = False
-
-    def __post_init__(self) -> None:
-        if self.batch is not None and not 1 <= self.batch <= 65535:
-            raise InputError("the batch must lie between 1 and 65535")
-        if not 0 <= self.seed < 2**64:
-            raise InputError("the seed must lie between 0 and 2**64 - 1")
+    data: bytes
+    report: RateReport
 
 
 def encode_chunk(
@@ -79,78 +60,174 @@ def encode_chunk(
     Raises:
         InputError: the model cannot code such images, or not so many side by side.
     """
-    check_codable(images, loaded)
-    side = tile_side(images, loaded)
-    runs = segments.cut(images.pixels, side, loaded.channels)
-    job = Job(
-        images,
-        runs,
-        side,
-        loaded,
-        number,
-        pack_payload(images.manifest | {"binary": images.binary}, images.packed, payload),
-        settings.batch or loaded.batch * (loaded.tiles[-1] // side) ** 2,
-        (),
-        1,
-        settings.seed,
-        settings.heads or DEFAULT_HEADS,
-        None if progress is None else _rising(progress),
-    )
-    job.check_batch()
-    modelled, popped = job.sample()
-    classical = math.inf if settings.always_chain else job.classical_sample()
-    if classical < _PLAIN * modelled:
-        return job.classical()
-    job = dataclasses.replace(
-        job,
-        popped=popped,
-        ramp=min(max(1, math.ceil(_RAMP_MARGIN * popped[-1] / modelled)), _MOST_RAMP),
-        heads=settings.heads or heads_for(modelled * job.count),
-    )
-    chained = job.chained(filled=False)
+    plan = plan_chunk(images, loaded, settings, number, payload)
+    expected = cost.chain_cost(plan, loaded)
+    classical = math.inf if settings.always_chain else cost.classical_cost(plan, loaded.binary)
+    if classical < _PLAIN * expected.net:
+        return encode_classically(plan, loaded.binary)
+    plan = cost.shaped(plan, expected, settings.heads)
+    encoder = ChainEncoder(plan, loaded, Needs(expected.popped, plan.heads), _rising(progress))
+    chained = encoder.encode(filled=False)
     if not chained.report.batches:
-        filled = job.chained(filled=True)
+        filled = encoder.encode(filled=True)
         if settings.always_chain:
             return filled
-        return min(chained, filled, job.classical(), key=lambda c: len(c.data))
+        return _smallest(chained, filled, encode_classically(plan, loaded.binary))
     if classical > _HOPELESS * chained.report.net_bits / chained.report.chained_images:
         return chained
-    return min(chained, job.classical(), key=lambda c: len(c.data))
+    return _smallest(chained, encode_classically(plan, loaded.binary))
 
 
-def check_codable(images: ImageSet, loaded: LoadedModel) -> None:
-    """Raise InputError unless the model codes images of this kind."""
-    if loaded.binary and not images.binary:
-        raise InputError(
-            f"model {loaded.name!r} codes binary images (0 and 1) only: "
-            "use a model of 8-bit images, such as photo"
-        )
-    if loaded.channels < max(max(channels.PLANES[p.shape[2]]) for p in images.pixels):
-        raise InputError(
-            f"model {loaded.name!r} codes gray images only: use a colour model, such as photo"
-        )
+def _smallest(*chunks: Chunk) -> Chunk:
+    return min(chunks, key=lambda chunk: len(chunk.data))
 
 
-def tile_side(images: ImageSet, loaded: LoadedModel) -> int:
-    """The side in pixels of the tiles that images are cut into."""
-    shapes = [plane.shape for pixels in images.pixels for plane in channels.split(pixels)]
-    return segments.tile_side(shapes, loaded.tiles, _LEAST_TILES if loaded.has_latents else 1)
-
-
-def _rising(progress: Progress) -> Progress:
+def _rising(progress: Progress | None) -> Progress:
     """Progress that never goes back, where tiles are coded in more than one way."""
     most = 0
 
     def tell(done: int, total: int) -> None:
         nonlocal most
-        if done > most:
+        if progress is not None and done > most:
             most = done
             progress(done, total)
 
     return tell
 
 
-def heads_for(chain_bits: float) -> int:
-    """Heads of the stack for a chain of so many net bits: a power of two, 8 to 512."""
-    wanted = min(max(chain_bits / _CHAIN_BITS_PER_HEAD, _FEWEST_HEADS), _MOST_HEADS)
-    return 1 << (int(wanted).bit_length() - 1)
+def encode_classically(plan: Plan, binary: bool) -> Chunk:
+    """All tiles in a classical code."""
+    segments = [segment.tiles for segment in plan.segments]
+    prefix = encode_prefix(segments, [len(tiles) for tiles in segments], binary)
+    filler = max(0, plan.fewest_bytes - len(plan.payload) - len(prefix))
+    initial = Initial(plan.payload, prefix, filler)
+    message = initial.message(plan.seed, plan.number)
+    return _pack(plan, message, initial, Beginning((), plan.count, 8.0 * len(prefix)), Tally())
+
+
+@dataclasses.dataclass(frozen=True)
+class Beginning:
+    """The first tiles of a chunk, which are initial bits to the others.
+
+    Args:
+        partial: batches of one tile by the number of groups whose latents they code: 0, 1, 2, ...;
+            none where the tiles are in a classical code.
+        count: tiles.
+        bits: that they add to the message.
+    """
+
+    partial: tuple[int, ...]
+    count: int
+    bits: float
+
+
+@dataclasses.dataclass(frozen=True)
+class ChainEncoder:
+    """Codes all tiles of a chunk in a chain through the model.
+
+    Args:
+        progress: called with (tiles done, tiles in all).
+    """
+
+    plan: Plan
+    loaded: LoadedModel
+    needs: Needs
+    progress: Progress
+
+    def encode(self, filled: bool) -> Chunk:
+        """The chunk.
+
+        Args:
+            filled: whether filler is put below the first batch, so that it codes all groups.
+        """
+        encoder = self
+        while True:
+            try:
+                return encoder._encode_once(filled)
+            except EmptyMessageError:
+                needs = dataclasses.replace(encoder.needs, margin=CAUTION * encoder.needs.margin)
+                encoder = dataclasses.replace(encoder, needs=needs)
+
+    def _encode_once(self, filled: bool) -> Chunk:
+        """`encode`.
+
+        Raises:
+            EmptyMessageError: a batch found fewer bits than it took.
+        """
+        plan = self.plan
+        least = math.ceil(self.needs.all_groups / 8) if filled else 0
+        filler = max(0, max(least, plan.fewest_bytes) - len(plan.payload))
+        initial = Initial(plan.payload, b"", filler)
+        message = initial.message(plan.seed, plan.number)
+        beginning = self._begin(message)
+        tally, done, chain = Tally(), beginning.count, plan.chain(beginning.partial)
+        if done < plan.count:
+            message = unfold(message, plan.heads)
+        for step in chain.steps(range(done, len(chain))):
+            segment = plan.segments[step.segment]
+            x = segment.batch(step.where)
+            tally.add(
+                bits_back.encode(message, self.loaded.model, step.batch, x),
+                segment.tiles[step.where].size,
+            )
+            done += step.batch.size
+            self.progress(done, plan.count)
+        padded = tuple(s.with_padding(self.loaded.model.passes) for s in plan.segments)
+        coded = dataclasses.replace(plan, segments=padded)
+        return _pack(coded, fold(message), initial, beginning, tally)
+
+    def _begin(self, message: Message) -> Beginning:
+        """Code tiles, one a batch, until the message has the bits that all groups need."""
+        partial, bits, coded = [0] * len(self.loaded.model.groups), 0.0, 0
+        for step in self.plan.chain([self.plan.count]):
+            affordable = self.needs.affordable(message.bits, coded)
+            if affordable is None:
+                break
+            coded = affordable
+            batch = dataclasses.replace(step.batch, coded=frozenset(range(coded)))
+            x = self.plan.segments[step.segment].batch(step.where)
+            bits += bits_back.encode(message, self.loaded.model, batch, x).net
+            partial[coded] += 1
+            self.progress(sum(partial), self.plan.count)
+        return Beginning(tuple(partial), sum(partial), bits)
+
+
+def _pack(
+    plan: Plan, message: Message, initial: Initial, beginning: Beginning, tally: Tally
+) -> Chunk:
+    """The bytes of a chunk, and its report.
+
+    Args:
+        plan: of the tiles as they were coded, padding included.
+        message: on one head.
+        tally: of the batches after the beginning.
+    """
+    words = flatten(message)
+    partial = beginning.partial
+    while partial and not partial[-1]:
+        partial = partial[:-1]
+    head = ChunkHead(
+        segments=plan.described(classical=plan.count if initial.prefix else 0),
+        batch=plan.batch,
+        ramp=plan.ramp,
+        heads=plan.heads,
+        payload_bytes=len(initial.payload),
+        classical_bytes=len(initial.prefix),
+        filler_bytes=initial.filler,
+        partial=partial,
+        pixels_checksum=pixel_checksum((s.tiles for s in plan.segments), initial.payload),
+    )
+    data = pack_chunk(head, words)
+    payload_bits, filler_bits = 8 * len(initial.payload), 8 * initial.filler
+    net = sum(batch.net_bits for batch in tally.batches)
+    report = tally.report(
+        images=len(plan.shapes),
+        dims=plan.dims,
+        chained_dims=plan.dims_after(beginning.count),
+        payload_bits=payload_bits,
+        first_bits=beginning.bits,
+        filler_bits=filler_bits,
+        header_bits=8 * (len(data) - 4 * len(words)),
+        head_bits=32 * len(words) - payload_bits - beginning.bits - filler_bits - net,
+    )
+    return Chunk(data, report)

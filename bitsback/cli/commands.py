@@ -117,7 +117,7 @@ def compress(
     from bitsback.api import load_model
     from bitsback.archive import writer
     from bitsback.archive.workers import Recipe
-    from bitsback.chunks.encoder import Settings
+    from bitsback.chunks.plan import Settings
     from bitsback.sources import atomic_files
 
     found = read_limited(inputs, None)

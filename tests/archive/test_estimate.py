@@ -8,7 +8,7 @@ from PIL import Image
 
 from bitsback.archive import writer
 from bitsback.archive.estimate import estimate
-from bitsback.chunks.encoder import Settings
+from bitsback.chunks.plan import Settings
 from bitsback.cli import main
 from bitsback.images.image_set import from_array, picked
 from bitsback.sources import read

@@ -15,7 +15,7 @@ from bitsback.archive.executor import EncodeTask
 from bitsback.archive.processes import ProcessExecutor
 from bitsback.archive.reader import Reader
 from bitsback.archive.workers import Recipe
-from bitsback.chunks.encoder import Settings
+from bitsback.chunks.plan import Settings
 from bitsback.cli import main
 from bitsback.errors import BitsbackError, FormatError, InputError, ModelError
 from bitsback.images.image_set import from_array

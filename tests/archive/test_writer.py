@@ -15,8 +15,7 @@ from bitsback.archive import writer
 from bitsback.archive.reader import Reader
 from bitsback.archive.writer import chunk_bounds
 from bitsback.benchmarks.files import TimedModel
-from bitsback.chunks import plan
-from bitsback.chunks.plan import Job
+from bitsback.chunks import cost
 from bitsback.images.image_set import from_array
 from bitsback.models import store
 from bitsback.tables import latent_grid
@@ -130,13 +129,13 @@ def test_few_images_have_no_latents_where_that_is_least(loaded, images):
 
 
 def test_a_batch_that_finds_too_few_bits_is_tried_again_with_more(loaded, images, monkeypatch):
-    sample = Job.sample
+    chain_cost = cost.chain_cost
 
-    def careless(job):
-        net, popped = sample(job)
-        return net, tuple(bits / 3 for bits in popped)
+    def careless(plan, loaded):
+        sample = chain_cost(plan, loaded)
+        return cost.ChainCost(sample.net, tuple(bits / 3 for bits in sample.popped))
 
-    monkeypatch.setattr(Job, "sample", careless)
+    monkeypatch.setattr(cost, "chain_cost", careless)
     many = np.concatenate([images] * 4)
     packed = writer.compress_set(from_array(many), loaded, always_chain=True)
     assert packed.report.chained_images > 0
@@ -150,7 +149,7 @@ def test_heads_that_take_more_bits_than_usual_are_given_more(tmp_path, images, m
         width[:] = latent_grid.NIL  # nothing is popped: only the heads take bits
     store.save(tmp_path / "nil", SMALL, tensors, widths)
     loaded = store.load(str(tmp_path / "nil"), "cpu")
-    monkeypatch.setattr(plan, "_BITS_OF_HEAD", 20)
+    monkeypatch.setattr(cost, "_BITS_OF_HEAD", 20)
     many = np.concatenate([images] * 4)[:count]
     packed = writer.compress_set(from_array(many), loaded, heads=16, always_chain=True)
     assert packed.report.chained_images > 0

@@ -1,0 +1,144 @@
+"""What the ways to code a chunk would cost, from samples of its tiles."""
+
+import dataclasses
+import itertools
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bitsback.ans.message import Message
+from bitsback.coding import bits_back
+from bitsback.coding.batch import Batch
+from bitsback.coding.model import LoadedModel
+from bitsback.errors import EmptyMessageError
+
+from .plan import Plan
+from .prefix import encode_prefix
+
+_SAMPLE_VALUES = 1 << 18  # that a classical code is tried on
+_SAMPLE_WORDS = 1 << 18  # of the message that the model is tried on, at first
+# Each batch starts on so many times the bits that a tile takes on average, and some.
+CAUTION, _SPARE_BITS = 1.15, 64
+_BITS_OF_HEAD = 52  # that unfolding takes, on average
+# More heads are faster, but each takes about 52 bits off the message before the first pop. Initial
+# bits are worth less than they cost by a third or so: at 16,000 bits of chain a head, 0.1 %.
+_FEWEST_HEADS, _MOST_HEADS, _CHAIN_BITS_PER_HEAD = 8, 512, 16000
+# Batches grow as the message does, with a little to spare for tiles that add less than others.
+_RAMP_MARGIN, _MOST_RAMP = 1.25, 65535
+
+
+@dataclasses.dataclass(frozen=True)
+class ChainCost:
+    """What a tile costs in a chain, on average; bits.
+
+    Args:
+        net: that it adds to the message.
+        popped: that the latents of its first 0, 1, 2, ... groups take off before.
+    """
+
+    net: float
+    popped: tuple[float, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Needs:
+    """Bits that must lie on the message before a tile is coded.
+
+    Args:
+        popped: as of a `ChainCost`.
+        heads: of the stack.
+        margin: how many times the usual bits.
+    """
+
+    popped: tuple[float, ...]
+    heads: int
+    margin: float = 1.0
+
+    @property
+    def all_groups(self) -> float:
+        """Before the first batch that codes the latents of all groups, and spreads the message."""
+        heads = _BITS_OF_HEAD * self.heads
+        return self.margin * (heads + _SPARE_BITS + CAUTION * self.popped[-1])
+
+    def groups(self, coded: int) -> float:
+        """Before a batch of one tile that codes the latents of the first groups only."""
+        return self.margin * (_SPARE_BITS + CAUTION * self.popped[coded]) if coded else 0.0
+
+    def affordable(self, bits: float, least: int) -> int | None:
+        """Groups whose latents a tile may code on a message of so many bits; None for all.
+
+        Args:
+            least: groups that the tile before it coded, which are coded in any case.
+        """
+        if self.all_groups <= bits:
+            return None
+        more = range(least + 1, len(self.popped) - 1)
+        return max((coded for coded in more if self.groups(coded) <= bits), default=least)
+
+
+def chain_cost(plan: Plan, loaded: LoadedModel) -> ChainCost:
+    """What tiles cost in a chain, from a batch of them spread over the longest segment."""
+    segment = max(plan.segments, key=lambda segment: len(segment.tiles))
+    step = max(1, len(segment.tiles) // plan.batch)
+    chosen = np.arange(0, len(segment.tiles), step)[: plan.batch]
+    extents = segment.segment(0).layout.extents(chosen)
+    batch = Batch(len(chosen), plan.side, plan.side, plan.seed, 0, segment.gray, extents=extents)
+    words = _SAMPLE_WORDS
+    while True:
+        message = Message.random(plan.heads, words, 0)
+        try:
+            cost = bits_back.encode(message, loaded.model, batch, segment.batch(chosen))
+        except EmptyMessageError:
+            words *= 4
+            continue
+        popped = (group.popped / len(chosen) for group in cost.groups)
+        return ChainCost(cost.net / len(chosen), tuple(itertools.accumulate(popped, initial=0.0)))
+
+
+def classical_cost(plan: Plan, binary: bool) -> float:
+    """Bits of a tile in a classical code, from tiles of all parts.
+
+    Args:
+        binary: whether the values are 0 and 1.
+    """
+    wanted = -(-_SAMPLE_VALUES // plan.segments[0].tiles[0].size)
+    sample, counts = [], []
+    for segment in plan.segments:
+        share = wanted * len(segment.tiles) // plan.count
+        chosen = _spread(len(segment.tiles), share)
+        sample.append(segment.tiles[chosen])
+        counts.append(len(chosen))
+    return 8 * len(encode_prefix(sample, counts, binary)) / sum(counts)
+
+
+def shaped(plan: Plan, cost: ChainCost, heads: int | None) -> Plan:
+    """The plan with batches that grow as the message of such a chain does.
+
+    Args:
+        heads: of the stack; by the length of the chain if None.
+    """
+    ramp = math.ceil(_RAMP_MARGIN * cost.popped[-1] / cost.net)
+    return dataclasses.replace(
+        plan,
+        ramp=min(max(1, ramp), _MOST_RAMP),
+        heads=heads or heads_for(cost.net * plan.count),
+    )
+
+
+def heads_for(chain_bits: float) -> int:
+    """Heads of the stack for a chain of so many net bits: a power of two, 8 to 512."""
+    wanted = min(max(chain_bits / _CHAIN_BITS_PER_HEAD, _FEWEST_HEADS), _MOST_HEADS)
+    return 1 << (int(wanted).bit_length() - 1)
+
+
+def _spread(count: int, wanted: int) -> NDArray[np.int64]:
+    """Numbers of `wanted` of `count` tiles, at least one: from the beginning, middle and end.
+
+    Neighbours stay together, since a classical code may use what they have in common.
+    """
+    block = -(-max(1, wanted) // 3)
+    if 3 * block >= count:
+        return np.arange(count)
+    starts = (0, (count - block) // 2, count - block)
+    return np.concatenate([np.arange(start, start + block) for start in starts])
