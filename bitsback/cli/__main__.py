@@ -1,5 +1,5 @@
 """`python -m bitsback.cli`."""
 
-from .commands import main
+from .app import main
 
 main()

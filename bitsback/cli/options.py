@@ -1,9 +1,14 @@
-"""Arguments and options that several commands share."""
+"""Arguments and options that several commands share, and what they name, opened."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from bitsback.archive.reader import Reader
+    from bitsback.coding.model import LoadedModel
+    from bitsback.images.image_set import ImageSet
 
 Inputs = Annotated[
     list[Path], typer.Argument(help="a .npy, .npz, .tar, Zarr array, image files, or a folder")
@@ -35,10 +40,23 @@ OwnModel = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="print JSON")]
 
 
-def read_limited(paths: list[Path], limit: int | None) -> Any:
-    """The input's images, or the first `limit` of them without what came beside them."""
-    from bitsback.images import image_set
+def read_limited(paths: list[Path], limit: int | None) -> "ImageSet":
+    """The input's images, or the first `limit` of them without their sidecars."""
+    from bitsback.images.image_set import first_images
     from bitsback.sources import read
 
-    found = read.read_images(paths)
-    return found if limit is None else image_set.first_images(found, limit)
+    images = read.read_images(paths)
+    return images if limit is None else first_images(images, limit)
+
+
+def open_reader(
+    path: Path, model: str | None, device: str, engine: str, micro_batch: int | None
+) -> "Reader":
+    """A reader of a file whose model is found by name or in a folder."""
+    from bitsback.api import load_model
+    from bitsback.archive.reader import open_path
+
+    def find(name: str, sha256: bytes) -> "LoadedModel":
+        return load_model(model or name, device, engine, micro_batch, sha256)
+
+    return open_path(path, find)

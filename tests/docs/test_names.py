@@ -9,7 +9,7 @@ import pytest
 import typer
 from conftest import ROOT
 
-from bitsback.cli.commands import app
+from bitsback.cli.app import app
 
 PAGES = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md")),

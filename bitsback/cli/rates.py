@@ -1,0 +1,80 @@
+"""`bitsback rate` and `bitsback bench`: a set's rate, checked, and beside that of other codecs."""
+
+import json
+
+import typer
+from rich.console import Console
+
+from bitsback.api import DEFAULT_MODEL
+
+from .console import bar, print_bench, print_report
+from .options import (
+    Batch,
+    Device,
+    Engine,
+    ImagesPerChunk,
+    Inputs,
+    Json,
+    Limit,
+    Model,
+    Seed,
+    read_limited,
+)
+
+
+def rate(
+    inputs: Inputs,
+    model: Model = DEFAULT_MODEL,
+    limit: Limit = None,
+    batch: Batch = None,
+    chunk: ImagesPerChunk = None,
+    seed: Seed = 0,
+    device: Device = "auto",
+    engine: Engine = "torch",
+    as_json: Json = False,
+) -> None:
+    """Compress in memory; show the rate reached beside the KL-based rate, and check them."""
+    from bitsback.api import load_model
+    from bitsback.archive import writer
+
+    images = read_limited(inputs, limit)
+    with bar("rate") as progress:
+        loaded = load_model(model, device, engine)
+        report = writer.compress_set(
+            images,
+            loaded,
+            batch=batch,
+            seed=seed,
+            always_chain=True,
+            chunk=chunk,
+            progress=progress,
+        ).report
+    if as_json:
+        print(json.dumps(report.to_dict()))
+    else:
+        print_report(report, Console(highlight=False))
+    if not report.check().passed:
+        raise typer.Exit(1)
+
+
+def bench(
+    inputs: Inputs,
+    model: Model = DEFAULT_MODEL,
+    limit: Limit = None,
+    batch: Batch = None,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Sizes and speeds beside PNG, WebP, JPEG XL, zstd and xz, in one run."""
+    from bitsback.api import load_model
+    from bitsback.benchmarks import files as benchmark
+
+    images = read_limited(inputs, limit)
+    with bar("bench") as progress:
+        measured = benchmark.run(images, load_model(model, device), batch, progress)
+    if as_json:
+        print(json.dumps(measured.to_dict()))
+    else:
+        print_bench(measured, Console(highlight=False))
+    if not measured.match:
+        raise typer.Exit(1)

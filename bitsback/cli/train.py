@@ -1,0 +1,43 @@
+"""`bitsback download` and `bitsback train`: data for a model, and the model from data."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .console import console, progress_bar
+from .options import Device
+
+
+def train(
+    config: Annotated[Path, typer.Argument(help="TOML with [model] and [training]")],
+    data: Annotated[list[Path], typer.Option(help="training images; may be given again")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="the model folder to write")],
+    device: Device = "auto",
+    seconds: Annotated[float | None, typer.Option(help="stop after this long")] = None,
+    start: Annotated[Path | None, typer.Option(help="a model folder to start from")] = None,
+) -> None:
+    """Train a model, or continue from the checkpoint in the output folder."""
+    from bitsback.models.training import run
+
+    with progress_bar() as progress:
+        task = progress.add_task("train", total=None)
+        for report in run.run(config, data, output, device, seconds, start):
+            progress.update(
+                task, description=report.rate, completed=report.update, total=report.updates
+            )
+            if not console.is_terminal:
+                console.print(f"update {report.update} of {report.updates}: {report.rate}")
+
+
+def download(
+    name: Annotated[str, typer.Argument(help="mnist, cifar10 or omniglot")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="the .npz to write")],
+    cache: Annotated[Path | None, typer.Option(help="where fetched files are kept")] = None,
+) -> None:
+    """Fetch a public data set from its publisher, check it, and write it as an .npz."""
+    from bitsback.sources import download as downloads
+
+    arrays = downloads.download(name, output, cache)
+    for key, array in arrays.items():
+        console.print(f"{key}: {array.dtype} {array.shape}")
