@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from bitsback.archive.reader import LoadModel, Reader
     from bitsback.coding.model import LoadedModel
     from bitsback.coding.rates import RateReport
@@ -26,12 +28,16 @@ def load_model(
     """A shipped model by name, or one in a folder.
 
     Args:
+        name_or_folder: the name of a model that ships, such as "photo", or a model folder.
         device: "auto", "cpu" or "cuda".
         engine: "torch", or "numpy": needs no torch, gives the same bits, and is slow.
-        micro_batch: the most images that the network is given at once, however many a batch of
-            the chain holds: less memory, the same bits.
-        sha256: of a shipped model, which of the weights that have shipped under its name, by its
-            first bytes; today's if there are none such.
+        micro_batch: the most images that the network takes at once, however many a batch of the
+            chain holds: less memory, the same bits. None for all of them.
+        sha256: the first bytes of the digest of weights that once shipped under the name; today's
+            weights if there are none such.
+
+    Returns:
+        The model, ready to code.
 
     Raises:
         ModelError: unknown, damaged, or not exact on this device.
@@ -104,7 +110,7 @@ def compress(
     ).data
 
 
-def decompress(data: bytes, model: "str | Path | LoadedModel | None" = None) -> np.ndarray:
+def decompress(data: bytes, model: "str | Path | LoadedModel | None" = None) -> "NDArray[Any]":
     """The very array that `compress` was given; of files, their images stacked.
 
     Args:
@@ -220,7 +226,7 @@ def rate(
 
 
 def lossy_encode(
-    images: np.ndarray,
+    images: "NDArray[np.uint8]",
     model: "str | Path | LoadedModel | None" = None,
     *,
     steps: int | None = None,
@@ -266,7 +272,7 @@ def lossy_decode(
     *,
     variance: float = 1.0,
     seed: int = 0,
-) -> np.ndarray:
+) -> "NDArray[np.uint8]":
     """The images of a lossy file, the latents that it does not store drawn from their priors.
 
     Args:

@@ -66,7 +66,7 @@ class ImageDataset(Dataset[Any]):
 
     def __getitem__(self, number: int) -> Any:
         index = int(np.arange(len(self))[number])
-        chunk = bisect.bisect_right(self.ranges, index, key=lambda held: held.start) - 1
+        chunk = bisect.bisect_right(self.ranges, index, key=lambda numbers: numbers.start) - 1
         image = self._decoded(chunk, index - self.ranges[chunk].start)
         return image if self.transform is None else self.transform(image)
 

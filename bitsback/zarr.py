@@ -14,6 +14,7 @@ import threading
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bitsback.coding.model import check_weights
 
@@ -59,8 +60,11 @@ def digits_of(model: str, sha256: str) -> str:
     return sha256 or model_of(model, "").sha256.hex()[:DIGITS]
 
 
-def encode(chunk: np.ndarray, model: "LoadedModel") -> bytes:
+def encode(chunk: NDArray[Any], model: "LoadedModel") -> bytes:
     """A chunk of images as one bitsback file with a single chain.
+
+    Args:
+        chunk: uint8 or bool, of a shape that `bitsback.compress` takes.
 
     Raises:
         InputError: it is not of images: see `bitsback.compress`.
@@ -153,7 +157,7 @@ class BitsbackNumcodec(Codec):  # type: ignore[misc]
         """
         return encode(np.asarray(buf), model_of(self.model, self.sha256))
 
-    def decode(self, buf: Any, out: Any = None) -> np.ndarray:
+    def decode(self, buf: Any, out: Any = None) -> NDArray[Any]:
         """The array that was compressed, also written into `out` if that is given."""
         images = decompress(bytes(memoryview(buf)), model_of(self.model, self.sha256))
         if out is not None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
@@ -118,7 +119,7 @@ class _TimedMessage(Message):
             super().pop_trusted(n, power, self.clock.timed("tables", locate))
 
 
-def images(loaded: LoadedModel, data: Path | None) -> np.ndarray:
+def images(loaded: LoadedModel, data: Path | None) -> NDArray[np.uint8]:
     """A batch's images, (B, C, H, W) uint8: of a file or folder, or made up.
 
     Raises:
@@ -139,13 +140,13 @@ def images(loaded: LoadedModel, data: Path | None) -> np.ndarray:
         raise InputError(f"{data} has no image of {loaded.channels} channels")
     shortest = min(min(p.shape[:2]) for p in every)
     side = max([t for t in loaded.tiles if t <= shortest], default=loaded.tiles[0])
-    found = tiles.cut(every, (side, side))[: loaded.batch].transpose(0, 3, 1, 2)
-    if loaded.binary and found.max() > 1:
+    x = tiles.cut(every, (side, side))[: loaded.batch].transpose(0, 3, 1, 2)
+    if loaded.binary and x.max() > 1:
         raise InputError(f"{loaded.name} codes pixels of 0 and 1 only")
-    return np.ascontiguousarray(found)
+    return np.ascontiguousarray(x)
 
 
-def measure(loaded: LoadedModel, x: np.ndarray, repeats: int) -> list[LinkTime]:
+def measure(loaded: LoadedModel, x: NDArray[np.uint8], repeats: int) -> list[LinkTime]:
     """The quickest of several encodes and decodes, after one that is not counted.
 
     Raises:

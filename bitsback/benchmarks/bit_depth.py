@@ -17,6 +17,7 @@ from typing import Annotated, Any
 
 import numpy as np
 import typer
+from numpy.typing import NDArray
 from PIL import Image
 from rich.console import Console
 from rich.table import Table
@@ -28,7 +29,8 @@ from bitsback.errors import InputError, refusals
 from bitsback.images.image_set import ImageSet, from_array
 from bitsback.sources import read
 
-KINDS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+Light = NDArray[np.float64]
+KINDS: dict[str, Callable[[Light], Light]] = {
     "16 bits, linear": lambda light: light * 65535,
     "16 bits, sRGB": lambda light: _encoded(light) * 65535,
     "12 bits, sRGB": lambda light: _encoded(light) * 4095,
@@ -54,23 +56,23 @@ class Sizes:
     ours: int
 
 
-def _encoded(light: np.ndarray) -> np.ndarray:
+def _encoded(light: Light) -> Light:
     """The transfer curve of sRGB (IEC 61966-2-1)."""
     return np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
 
 
-def light_of(image: np.ndarray) -> np.ndarray:
+def light_of(image: NDArray[np.uint8]) -> Light:
     """Linear luminance 0..1 at half size of an sRGB image, (H, W, 3) uint8."""
     value = image / 255
     linear = np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
     whole = linear @ (0.2126, 0.7152, 0.0722)
     height, width = (side // 2 for side in whole.shape)
     blocks = whole[: 2 * height, : 2 * width].reshape(height, 2, width, 2)
-    found: np.ndarray = blocks.mean((1, 3))
-    return found
+    means: Light = blocks.mean((1, 3))
+    return means
 
 
-def measure(kind: str, lights: list[np.ndarray], loaded: LoadedModel) -> Sizes:
+def measure(kind: str, lights: list[Light], loaded: LoadedModel) -> Sizes:
     """Sizes of images of one of `KINDS`."""
     import imagecodecs
 
@@ -98,8 +100,8 @@ def main(
 ) -> None:
     """Bits per pixel of gray images of 16, 12 and 10 bits."""
     with refusals():
-        found = read.read_images([images]).pixels[:limit]
-        lights = [light_of(image) for image in found if image.shape[2] == 3]
+        pixels = read.read_images([images]).pixels[:limit]
+        lights = [light_of(image) for image in pixels if image.shape[2] == 3]
         if not lights:
             raise InputError(f"{images} holds no colour images")
         loaded = load_model(model)

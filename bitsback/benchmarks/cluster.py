@@ -106,12 +106,12 @@ class _TimedExecutor:
 def show(speeds: list[Speed], console: Console) -> None:
     """Speeds, and hours for a terabyte as the last row's workers would take."""
     table = Table("engine", "workers", "encode", "decode", "first chunk after")
-    for each in speeds:
-        cells = [each.engine, str(each.workers)]
-        base = next(first for first in speeds if first.engine == each.engine)
-        for now, then in ((each.encode, base.encode), (each.decode, base.decode)):
+    for speed in speeds:
+        cells = [speed.engine, str(speed.workers)]
+        base = next(first for first in speeds if first.engine == speed.engine)
+        for now, then in ((speed.encode, base.encode), (speed.decode, base.decode)):
             cells.append(f"{now / 1e6:.3f} MB/s, {now / then:.2f}x")
-        table.add_row(*cells, f"{each.begin:.1f} s")
+        table.add_row(*cells, f"{speed.begin:.1f} s")
     console.print(table)
     table = Table("workers like the last", "encode 1 TB", "decode 1 TB")
     for fleet in _FLEETS:
@@ -131,18 +131,18 @@ def main(
 ) -> None:
     """MB/s of pixels for several numbers of workers."""
     with refusals():
-        found = read.read_images([images])
-        found = found if limit is None else first_images(found, limit)
+        chosen = read.read_images([images])
+        chosen = chosen if limit is None else first_images(chosen, limit)
         sha256 = load_model(model, device).sha256
         recipe = Recipe(model, sha256, device)
         engines = ["ray"] if address else ["processes", "ray"]
         speeds = [
-            measure(found, recipe, engine, n, chunk, address)
+            measure(chosen, recipe, engine, n, chunk, address)
             for engine in engines
             for n in jobs or (1, 2)
         ]
     if as_json:
-        print(json.dumps([dataclasses.asdict(each) for each in speeds]))
+        print(json.dumps([dataclasses.asdict(speed) for speed in speeds]))
     else:
         show(speeds, Console(highlight=False))
 

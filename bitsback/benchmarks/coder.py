@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
@@ -59,10 +60,10 @@ class Work:
     """
 
     name: str
-    table: np.ndarray
-    rows: np.ndarray
-    symbols: np.ndarray
-    parameters: tuple[np.ndarray, ...]
+    table: NDArray[np.uint32]
+    rows: NDArray[np.int64]
+    symbols: NDArray[np.int64]
+    parameters: tuple[NDArray[np.float64], ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,9 +80,9 @@ class Coder:
 
     name: str
     heads: int
-    symbols: np.ndarray
+    symbols: NDArray[np.integer[Any]]
     push: Callable[[], Any]
-    pop: Callable[[Any], np.ndarray]
+    pop: Callable[[Any], NDArray[np.integer[Any]]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,7 +108,7 @@ class Row:
 def works(symbols: int, seed: int = 0) -> list[Work]:
     """So many symbols of each kind, drawn from the tables themselves."""
     rng = np.random.default_rng(seed)
-    found = []
+    kinds = []
     for name, table, lowest, dither in (
         ("Gaussian, prior", tables.prior_table(), tables.PRIOR_WIDTHS[0], 0.0),
         (
@@ -122,13 +123,13 @@ def works(symbols: int, seed: int = 0) -> list[Work]:
         rows = (width - lowest) * tables.FRACTIONS + fraction
         means = (fraction + 0.5) / tables.FRACTIONS - 0.5 - tables.FIRST
         deviations = np.sqrt(4.0 ** (width / tables.SCALE_STEPS) - dither)
-        found.append(Work(name, table, rows, _draw(rng, table, rows), (means, deviations)))
+        kinds.append(Work(name, table, rows, _draw(rng, table, rows), (means, deviations)))
     freqs = tables.quantise(rng.gamma(0.5, size=tables.COLUMNS), tables.PRECISION)
     table = np.concatenate([[0], np.cumsum(freqs)]).astype(np.uint32)[None].copy()
     table.flags.writeable = False
     rows = np.zeros(symbols, np.int64)
-    found.append(Work("table of 256", table, rows, _draw(rng, table, rows), ()))
-    return found
+    kinds.append(Work("table of 256", table, rows, _draw(rng, table, rows), ()))
+    return kinds
 
 
 def measure(symbols: int, heads: Sequence[int], repeats: int) -> list[Row]:
@@ -207,7 +208,9 @@ def _measure_link(model: str, data: Path | None) -> list[batch.LinkTime]:
         return batch.measure(loaded, x, LINK_REPEATS)
 
 
-def _draw(rng: np.random.Generator, table: np.ndarray, rows: np.ndarray) -> np.ndarray:
+def _draw(
+    rng: np.random.Generator, table: NDArray[np.uint32], rows: NDArray[np.int64]
+) -> NDArray[np.int64]:
     return tables.find(table, rows, rng.integers(0, tables.TOTAL, rows.shape))
 
 
@@ -219,9 +222,9 @@ def _speeds(coders: Sequence[Coder], repeats: int) -> list[tuple[float, float]]:
             start = time.thread_time()
             coded = coder.push()
             middle = time.thread_time()
-            found = coder.pop(coded)
+            popped = coder.pop(coded)
             end = time.thread_time()
-            if not np.array_equal(found, coder.symbols):
+            if not np.array_equal(popped, coder.symbols):
                 raise BitsbackError(f"{coder.name} did not give back the symbols it was given")
             np.minimum(times, (middle - start, end - middle), out=times)
     return [
@@ -231,13 +234,13 @@ def _speeds(coders: Sequence[Coder], repeats: int) -> list[tuple[float, float]]:
 
 
 def _bitsback(work: Work, heads: int) -> Coder:
-    def codec() -> codecs.Codec[np.ndarray]:
+    def codec() -> codecs.Codec[NDArray[np.int64]]:
         return codecs.categorical(work.table, work.rows, tables.PRECISION)
 
     def push() -> Message:
         return codec().push(Message.empty(heads), work.symbols)
 
-    def pop(message: Message) -> np.ndarray:
+    def pop(message: Message) -> NDArray[np.int64]:
         return codec().pop(message)[1]
 
     return Coder("bitsback", heads, work.symbols, push, pop)
@@ -258,9 +261,9 @@ def _constriction(work: Work) -> Coder:
         coder.encode_reverse(symbols, model, *work.parameters)
         return coder
 
-    def pop(coder: Any) -> np.ndarray:
-        found: np.ndarray = coder.decode(model, *(work.parameters or (len(symbols),)))
-        return found
+    def pop(coder: Any) -> NDArray[np.int32]:
+        popped: NDArray[np.int32] = coder.decode(model, *(work.parameters or (len(symbols),)))
+        return popped
 
     return Coder(PEER, 1, symbols, push, pop)
 
@@ -281,12 +284,12 @@ def _craystack(work: Work) -> Coder:
             (message,) = codec.push(message, block)
         return message
 
-    def pop(message: Any) -> np.ndarray:
-        found = []
+    def pop(message: Any) -> NDArray[np.int64]:
+        blocks = []
         for _ in symbols:
             message, block = codec.pop(message)
-            found.append(block)
-        return np.array(found[::-1])
+            blocks.append(block)
+        return np.array(blocks[::-1])
 
     return Coder("craystack", _CRAYSTACK_HEADS, symbols, push, pop)
 

@@ -15,10 +15,11 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import typer
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
@@ -52,7 +53,7 @@ class Cost:
     decode_memory: int
 
 
-def measure(images: np.ndarray, model: str, chunk: int | None) -> Cost:
+def measure(images: NDArray[Any], model: str, chunk: int | None) -> Cost:
     """Compress and decompress an array in processes of their own.
 
     Raises:
@@ -70,8 +71,10 @@ def measure(images: np.ndarray, model: str, chunk: int | None) -> Cost:
     return Cost(len(images), size, encoded[0], decoded[0], encoded[1], decoded[1])
 
 
-def _run(what: str, source: Path, target: Path, model: str, chunk: int | None) -> tuple[float, int]:
-    words = [what, str(source), str(target), model, str(chunk or 0)]
+def _run(
+    action: str, source: Path, target: Path, model: str, chunk: int | None
+) -> tuple[float, int]:
+    words = [action, str(source), str(target), model, str(chunk or 0)]
     code = f"import sys; from {__package__}.cost import child; child(*sys.argv[1:])"
     done = subprocess.run(
         [sys.executable, "-c", code, *words], env=os.environ, capture_output=True, text=True
@@ -82,17 +85,17 @@ def _run(what: str, source: Path, target: Path, model: str, chunk: int | None) -
     return seconds, memory
 
 
-def child(what: str, source: str, target: str, model: str, chunk: str) -> None:
+def child(action: str, source: str, target: str, model: str, chunk: str) -> None:
     """One direction, in this process; prints seconds and peak memory."""
     loaded = load_model(model)
     began = time.perf_counter()
-    if what == "encode":
+    if action == "encode":
         with atomic_file(Path(target)) as file:
             images = read.read_images([Path(source)])
             writer.compress_to(file, images, loaded, Settings(), chunk=int(chunk) or None)
     else:
-        with reader.open_path(source, lambda *_: loaded) as found:
-            writers.write_images(found.restored(), len(found), Path(target))
+        with reader.open_path(source, lambda *_: loaded) as opened:
+            writers.write_images(opened.restored(), len(opened), Path(target))
     print(json.dumps([time.perf_counter() - began, peak_memory()]))
 
 

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import Any, cast
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from bitsback.archive import writer
@@ -27,13 +28,25 @@ from bitsback.images.image_set import ImageSet, check_plain
 from bitsback.progress import Progress
 from bitsback.tiles import mosaic
 
-Encode = Callable[[np.ndarray], bytes]
-Decode = Callable[[bytes], np.ndarray]
+Pixels = NDArray[np.uint8]
+"""An image, (H, W, C), or as a codec takes or gives it."""
+Encode = Callable[[Pixels], bytes]
+Decode = Callable[[bytes], Pixels]
+
+
+@dataclasses.dataclass(frozen=True)
+class Peer:
+    """Another codec, and the images as it takes them: each alone, as mosaics, or all as one."""
+
+    name: str
+    images: list[Pixels]
+    encode: Encode
+    decode: Decode
 
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """One codec's result on the whole set.
+    """What one codec makes of the whole set.
 
     Args:
         name: of the codec, and whether it took the images alone or as a mosaic.
@@ -74,10 +87,10 @@ class Bench:
         """Size of a row in bits per value."""
         return 8 * row.size / self.dims
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """The bench as JSON holds it; ratios are a row over bitsback's."""
         first = self.rows[0]
-        fields = dataclasses.asdict(self)
+        fields: dict[str, object] = dataclasses.asdict(self)
         fields["rows"] = [
             dataclasses.asdict(row)
             | {
@@ -140,7 +153,7 @@ def run(
     _compare("bitsback", list(images.pixels), restored)
     rows = [Row("bitsback", len(packed.data), encoded, decoded)]
     memory = peak_memory()
-    rows += [measure(name, taken, *pair) for name, taken, pair in peers]
+    rows += [measure(peer.name, peer.images, peer.encode, peer.decode) for peer in peers]
     return Bench(
         images=len(images.pixels),
         dims=sum(p.size for p in images.pixels),
@@ -156,11 +169,11 @@ def run(
 
 def peak_memory() -> int:
     """Largest resident size of this process so far, bytes."""
-    found = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return found if sys.platform == "darwin" else 1024 * found
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak
 
 
-def measure(name: str, images: list[np.ndarray], encode: Encode, decode: Decode) -> Row:
+def measure(name: str, images: list[Pixels], encode: Encode, decode: Decode) -> Row:
     """Encode and decode images one after another, and compare them.
 
     Raises:
@@ -175,20 +188,20 @@ def measure(name: str, images: list[np.ndarray], encode: Encode, decode: Decode)
     return Row(name, sum(map(len, coded)), middle - began, ended - middle)
 
 
-def _like(decoded: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+def _like(decoded: Pixels, shape: tuple[int, ...]) -> Pixels:
     """Decoded levels in an image's shape; WebP gives gray back as three equal channels."""
     if decoded.size == 3 * int(np.prod(shape)):
         decoded = decoded[:, :, 0]
     return decoded.reshape(shape)
 
 
-def _compare(name: str, images: list[np.ndarray], decoded: list[np.ndarray]) -> None:
+def _compare(name: str, images: list[Pixels], decoded: list[Pixels]) -> None:
     if not all(np.array_equal(p, d) for p, d in zip(images, decoded, strict=True)):
         raise BitsbackError(f"{name} did not give the images back")
 
 
-def peers_of(images: ImageSet) -> list[tuple[str, list[np.ndarray], tuple[Encode, Decode]]]:
-    """Name, images as the peer takes them, and the peer.
+def peers_of(images: ImageSet) -> list[Peer]:
+    """The peers of bitsback on a set.
 
     Raises:
         InputError: imagecodecs is not installed.
@@ -213,7 +226,7 @@ def peers_of(images: ImageSet) -> list[tuple[str, list[np.ndarray], tuple[Encode
         ),
     }
     mosaics = _mosaics(list(images.pixels))
-    found = []
+    peers = []
     for name, pair in codecs.items():
         for suffix, taken in (("", images.pixels), (", mosaic", mosaics)):
             side = max(max(p.shape[:2]) for p in taken)
@@ -221,7 +234,7 @@ def peers_of(images: ImageSet) -> list[tuple[str, list[np.ndarray], tuple[Encode
             fits = side <= classical.MAX_SIDE and area <= classical.MAX_AREA
             repeated = suffix and len(mosaics) == len(images.pixels)
             if fits and not repeated:
-                found.append((name + suffix, list(taken), pair))
+                peers.append(Peer(name + suffix, list(taken), *pair))
     packed = [np.packbits(p[:, :, 0], axis=1) if binary else p for p in images.pixels]
     raw, form = [np.concatenate([p.ravel() for p in packed])], "bits" if binary else "raw"
     general: dict[str, tuple[Encode, Decode]] = {
@@ -234,28 +247,27 @@ def peers_of(images: ImageSet) -> list[tuple[str, list[np.ndarray], tuple[Encode
             lambda d: np.frombuffer(lzma.decompress(d), np.uint8),
         ),
     }
-    found += [(name, raw, pair) for name, pair in general.items()]
-    return found
+    return peers + [Peer(name, raw, *pair) for name, pair in general.items()]
 
 
-def _mosaics(images: list[np.ndarray]) -> list[np.ndarray]:
+def _mosaics(images: list[Pixels]) -> list[Pixels]:
     """The images of every size as one, filled up with black."""
-    sizes: dict[tuple[int, ...], list[np.ndarray]] = {}
+    sizes: dict[tuple[int, ...], list[Pixels]] = {}
     for image in images:
         sizes.setdefault(image.shape, []).append(image)
     return [mosaic.join(np.stack(group)) for group in sizes.values()]
 
 
-def _levels(image: np.ndarray, binary: bool) -> np.ndarray:
+def _levels(image: Pixels, binary: bool) -> Pixels:
     gray = image[:, :, 0] if image.shape[2] == 1 else image
     return gray * np.uint8(255) if binary else gray
 
 
-def _from_levels(levels: np.ndarray, binary: bool) -> np.ndarray:
+def _from_levels(levels: Pixels, binary: bool) -> Pixels:
     return (levels != 0).astype(np.uint8) if binary else levels
 
 
-def _save(pixels: np.ndarray, binary: bool, kind: str, **options: Any) -> bytes:
+def _save(pixels: Pixels, binary: bool, kind: str, **options: Any) -> bytes:
     image = classical.to_image(pixels, binary)
     if kind == "WEBP":
         image = image.convert("RGB")
@@ -264,5 +276,5 @@ def _save(pixels: np.ndarray, binary: bool, kind: str, **options: Any) -> bytes:
     return file.getvalue()
 
 
-def _open(data: bytes, binary: bool) -> np.ndarray:
+def _open(data: bytes, binary: bool) -> Pixels:
     return _from_levels(np.asarray(Image.open(io.BytesIO(data))).astype(np.uint8), binary)

@@ -13,6 +13,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bitsback.coding.model import LoadedModel
 from bitsback.errors import InputError, refusals
@@ -22,19 +23,19 @@ from bitsback.models.training import data
 from bitsback.sources.atomic_files import atomic_write
 
 
-def points(loaded: LoadedModel, images: np.ndarray) -> list[choice.Point]:
+def points(loaded: LoadedModel, images: NDArray[np.uint8]) -> list[choice.Point]:
     """The points of a model on images, (N, H, W, C) uint8, one for each number of steps."""
     coded = coder.analyse(images, loaded)
-    found = []
+    table = []
     for steps in range(1, regions.steps_of(loaded) + 1):
-        made = coder.write(coded, images.shape[1:], loaded, steps, bare=True)
-        error = coder.decode(made.data, loaded, 0.0).astype(np.float64) - images
-        rate = made.promised_bits / made.dims
+        encoded = coder.write(coded, images.shape[1:], loaded, steps, bare=True)
+        error = coder.decode(encoded.data, loaded, 0.0).astype(np.float64) - images
+        rate = encoded.promised_bits / encoded.dims
         mse = float(np.square(error).mean())
-        found.append(
+        table.append(
             choice.Point(loaded.name, loaded.sha256.hex(), steps, round(rate, 5), round(mse, 3))
         )
-    return found
+    return table
 
 
 def storing(names: list[str]) -> list[LoadedModel]:
@@ -44,10 +45,10 @@ def storing(names: list[str]) -> list[LoadedModel]:
         InputError: none can.
     """
     loaded = [store.load(name) for name in names]
-    found = [each for each in loaded if each.constant_width]
-    if not found:
+    constant = [model for model in loaded if model.constant_width]
+    if not constant:
         raise InputError("no model that ships has a posterior of constant width")
-    return found
+    return constant
 
 
 def main() -> None:
@@ -58,13 +59,13 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, default=store.WEIGHTS / choice.NAME)
     given = parser.parse_args()
     with refusals():
-        found = []
+        table = []
         for loaded in storing(store.names()):
             config = store.read(store.folder_of(loaded.name))[0].config
             crops = data.load(given.data, config).batch(given.crops, 0, 2**40).numpy()
-            found += points(loaded, np.ascontiguousarray(crops.transpose(0, 2, 3, 1)))
-            print(*found[-regions.steps_of(loaded) :], sep="\n")
-        text = json.dumps([dataclasses.asdict(point) for point in found], indent=0)
+            table += points(loaded, np.ascontiguousarray(crops.transpose(0, 2, 3, 1)))
+            print(*table[-regions.steps_of(loaded) :], sep="\n")
+        text = json.dumps([dataclasses.asdict(point) for point in table], indent=0)
         atomic_write(given.output, (text + "\n").encode())
 
 

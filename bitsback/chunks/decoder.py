@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bitsback.ans.heads import fold, unfold
 from bitsback.ans.message import unflatten
@@ -67,7 +68,7 @@ def decode_chunk(
     ]
     total, done = sum(s.count for s in segments), 0
 
-    def put(step: ChainStep, x: np.ndarray) -> None:
+    def put(step: ChainStep, x: NDArray[np.uint8]) -> None:
         nonlocal done
         channels = segments[step.segment].channels
         runs[step.segment].tiles[step.where] = x.transpose(0, 2, 3, 1)[..., :channels]
@@ -120,11 +121,11 @@ def _restore(runs: list[SegmentTiles], payload: bytes, count: int) -> Restored:
     wanted = [planes.PLANES[shape[2]] for shape in shapes]
     if joined.keys() != set(itertools.chain(*wanted)):
         raise FormatError("its images are not those of its manifest")
-    found = [np.concatenate([next(joined[c]) for c in each], 2) for each in wanted]
+    pixels = [np.concatenate([next(joined[c]) for c in own], 2) for own in wanted]
     binary = bool(manifest.pop("binary", False))
     if "modes" in manifest:
-        images = ImageSet(found, binary, manifest, sidecars=unpack_all(extra, count))
+        images = ImageSet(pixels, binary, manifest, sidecars=unpack_all(extra, count))
     else:
-        images = ImageSet(found, binary, manifest, extra)
+        images = ImageSet(pixels, binary, manifest, extra)
     check_manifest(images)
     return Restored(images, user)

@@ -16,10 +16,10 @@ console = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 @contextlib.contextmanager
-def bar(what: str) -> Iterator[Callable[[int, int], None]]:
+def bar(action: str) -> Iterator[Callable[[int, int], None]]:
     """A progress bar on standard error, if that is a terminal; yields progress(done, total)."""
     with progress_bar() as progress:
-        task = progress.add_task(what, total=None)
+        task = progress.add_task(action, total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 from rich.console import Console
 
@@ -37,11 +38,11 @@ def main() -> int:
                 crop = Image.open(source / image).convert("RGB").crop((0, 0, 384, 256))
                 # Without metadata, which the codecs that it is compared with are not given.
                 Image.fromarray(np.asarray(crop)).save(folder / image)
-        found = read.read_images([folder])
+        images = read.read_images([folder])
         model = load_model(DEFAULT_MODEL)
         with bar("compress") as progress:
             packed = writer.compress_set(
-                found, model, payload=b"demo", always_chain=True, progress=progress
+                images, model, payload=b"demo", always_chain=True, progress=progress
             )
         file = Path(name) / "images.bb"
         atomic_files.atomic_write(file, packed.data)
@@ -54,13 +55,13 @@ def main() -> int:
             same &= np.array_equal(back, np.asarray(Image.open(path)))
         print_report(packed.report, console)
         for kind, options in PEERS.items():
-            size = sum(_size(image, kind, options) for image in found.pixels)
+            size = sum(_size(image, kind, options) for image in images.pixels)
             console.print(f"{kind}: {8 * size / packed.report.dims:.4f} bits/dim")
-    console.print(f"{len(found.pixels)} images, every pixel the same: {same}")
+    console.print(f"{len(images.pixels)} images, every pixel the same: {same}")
     return 0 if same and packed.report.check().passed else 1
 
 
-def _size(image: np.ndarray, kind: str, options: dict[str, Any]) -> int:
+def _size(image: NDArray[np.uint8], kind: str, options: dict[str, Any]) -> int:
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, kind, **options)
     return buffer.tell()

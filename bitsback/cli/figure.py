@@ -5,12 +5,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
 import typer
 
 from .options import Device, read_limited
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from bitsback.coding.model import LoadedModel
 
 _DRAWN = {
@@ -60,17 +62,17 @@ def figure(
     except ImportError as error:
         raise InputError("figures need matplotlib: pip install 'bitsback[figures]'") from error
 
-    def images(most: int) -> np.ndarray:
+    def images(most: int) -> "NDArray[np.uint8]":
         return lossy.tiles(read_limited(data or [], None), tile, most)
 
     def models(usual: Callable[[], list[str]]) -> "list[LoadedModel]":
-        return [lossy.loaded_once(each, device) for each in model or usual()]
+        return [lossy.loaded_once(name, device) for name in model or usual()]
 
     def best(wanted: float | None = None) -> list[str]:
         return [lossy.default_model(wanted)]
 
     def betas() -> list[str]:
-        return [each for each in store.names() if each.startswith("photo-beta")]
+        return [name for name in store.names() if name.startswith("photo-beta")]
 
     match kind:
         case "training":
@@ -80,7 +82,7 @@ def figure(
         case "beta":
             drawn = paper.samples(models(betas), count, seed)
         case "comparison":
-            chosen = {each: models(partial(best, each))[0] for each in rate or paper.RATES}
+            chosen = {wanted: models(partial(best, wanted))[0] for wanted in rate or paper.RATES}
             drawn = paper.comparison(images(TOGETHER), chosen, count)
         case "information":
             drawn = paper.information(images(64), models(lambda: ["photo-two", *best()]))

@@ -37,16 +37,16 @@ def encode(
 
     images = lossy.stacked(read_limited(inputs, None), bare)
     loaded = load_model(model or lossy.default_model(bits_per_dim, images.shape[3]), device, engine)
-    made = lossy.encode(images, loaded, steps, bits_per_dim, layers == 2, bare)
-    atomic_files.atomic_write(output, made.data)
+    encoded = lossy.encode(images, loaded, steps, bits_per_dim, layers == 2, bare)
+    atomic_files.atomic_write(output, encoded.data)
     console.print(
-        f"{len(made.data)} bytes, {made.bits_per_dim:.4f} bits/dim: {made.steps} of "
+        f"{len(encoded.data)} bytes, {encoded.bits_per_dim:.4f} bits/dim: {encoded.steps} of "
         f"{regions.steps_of(loaded)} steps of {loaded.name}, whose KL is "
-        f"{made.promised_bits / 8:.1f} bytes: {'match' if made.matches else 'DO NOT MATCH'}"
+        f"{encoded.promised_bits / 8:.1f} bytes: {'match' if encoded.matches else 'DO NOT MATCH'}"
     )
-    if not made.matches:
+    if not encoded.matches:
         raise typer.Exit(1)
-    if bits_per_dim is not None and made.bits_per_dim > bits_per_dim:
+    if bits_per_dim is not None and encoded.bits_per_dim > bits_per_dim:
         console.print(
             f"bitsback: the least that can be stored is more than {bits_per_dim} bits/dim"
         )
