@@ -4,9 +4,10 @@
     batches = ChunkBatchSampler(dataset, 64, workers=2)
     loader = DataLoader(dataset, batch_sampler=batches, num_workers=2)
 
-Any image costs its whole chunk to decode; a data set keeps its last few. Batches drawn from all
-over the file would decode a chunk for each image: the sampler shuffles the order of the chunks, and
-the images of a few chunks among themselves, and gives each worker chunks of its own.
+Reading one image decodes its whole chunk. A data set keeps the last few decoded chunks, but batches
+drawn from all over the file would still decode a chunk for each image. The sampler therefore shuffles
+the order of the chunks, then the images of a few chunks among themselves, and gives each worker
+chunks of its own.
 """
 
 import bisect
@@ -36,7 +37,7 @@ class ImageDataset(Dataset[Any]):
         path: of a file written by `bitsback.compress`.
         model: the model that wrote it, if it does not ship: a name or a folder.
         chunks: how many decoded chunks each process keeps.
-        transform: of every image.
+        transform: called with each image, and gives what the data set gives.
 
     Raises:
         InputError: the file cannot be read, or `chunks` is below 1.

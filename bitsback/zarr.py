@@ -3,9 +3,9 @@
     zarr.create_array(store, data=images, chunks=(1000, 32, 32, 3), compressors=None,
                       serializer=BitsbackCodec("photo"))
 
-`BitsbackCodec` is the codec of Zarr format 3, `BitsbackNumcodec` the compressor of format 2; entry
-points let Zarr find both by their name, "bitsback". Either names its model with the first bytes of
-the weights' SHA-256, so that an array opens with the weights that wrote it.
+`BitsbackCodec` is the codec of Zarr format 3, `BitsbackNumcodec` the compressor of format 2. Zarr
+finds both through entry points by their name, "bitsback". An array's metadata hold the model's name
+and the first digits of its weights' SHA-256, so that the array opens with the weights that wrote it.
 """
 
 import asyncio

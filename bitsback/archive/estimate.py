@@ -1,7 +1,7 @@
-"""What compressing a set would take, from a sample of it: before hours are spent.
+"""A prediction of a file's size and of the time that it takes, before hours are spent.
 
-The sample's images are spread over the set and really compressed; what a chunk pays for itself is
-counted once for each chunk of the set.
+A sample of images, spread over the set, is compressed and its bits are scaled up. The overhead of a
+chunk counts once for each chunk of the set.
 """
 
 import dataclasses
@@ -68,10 +68,10 @@ def estimate(
     count, values = len(sizes), int(sizes.sum())
     wanted = min(count, max(16, math.ceil(SAMPLE_VALUES * count / values)))
     numbers = np.unique(np.linspace(0, count - 1, wanted).round().astype(int))
-    some = picked(images, numbers.tolist())
+    sample = picked(images, numbers.tolist())
     began = time.perf_counter()
     report = writer.compress_set(
-        some,
+        sample,
         loaded,
         **dataclasses.asdict(settings),
         chunk=chunk,
@@ -79,11 +79,11 @@ def estimate(
     ).report
     seconds = time.perf_counter() - began
     share = values / int(sizes[numbers].sum())
-    chunks, sampled = (len(writer.bounds_of(chosen, chunk)) for chosen in (images, some))
-    own = report.overhead_bits / sampled * chunks
-    beside = pack_payload({}, some.packed, b"") if some.sidecars is not None else b""
+    chunks, sampled = (len(writer.bounds_of(chosen, chunk)) for chosen in (images, sample))
+    overhead = report.overhead_bits / sampled * chunks
+    sidecars = pack_payload({}, sample.packed, b"") if sample.sidecars is not None else b""
     names = 8 * (
-        len(pack_payload(images.manifest, images.extra, b"")) + len(beside) * count / len(numbers)
+        len(pack_payload(images.manifest, images.extra, b"")) + len(sidecars) * count / len(numbers)
     )
     pixels = (report.file_bits - report.overhead_bits - report.payload_bits) * share
     rates = np.array([batch.net_bits / batch.images for batch in report.batches])
@@ -93,7 +93,7 @@ def estimate(
     return Estimate(
         images=count,
         sampled=len(numbers),
-        size=(pixels + names + own) / 8,
+        size=(pixels + names + overhead) / 8,
         error=error,
         seconds=seconds * share,
     )

@@ -1,6 +1,6 @@
 """Sets of images to files: chunks one after another, and the index before them.
 
-No more than one chunk of images is held at a time.
+The writer holds one chunk of images at a time, beside those that an executor's workers have.
 """
 
 import dataclasses

@@ -20,7 +20,6 @@ from bitsback.images.image_set import ImageSet, check_manifest, image_shapes
 from bitsback.progress import Progress
 from bitsback.tiles import channels as planes
 from bitsback.tiles import tiles
-from bitsback.tiles.segments import SegmentTiles
 
 from .prefix import decode_prefix
 
@@ -62,16 +61,13 @@ def decode_chunk(
     _check_tiles(head, loaded)
     segments = head.segments
     message = unflatten(words, 1)
-    runs = [
-        SegmentTiles(np.empty((s.count, s.height, s.width, s.channels), np.uint8), s.gray)
-        for s in segments
-    ]
+    decoded = [np.empty((s.count, s.height, s.width, s.channels), np.uint8) for s in segments]
     total, done = sum(s.count for s in segments), 0
 
     def put(step: ChainStep, x: NDArray[np.uint8]) -> None:
         nonlocal done
         channels = segments[step.segment].channels
-        runs[step.segment].tiles[step.where] = x.transpose(0, 2, 3, 1)[..., :channels]
+        decoded[step.segment][step.where] = x.transpose(0, 2, 3, 1)[..., :channels]
         done += step.batch.size
         if progress is not None:
             progress(done, total)
@@ -90,14 +86,14 @@ def decode_chunk(
     except ValueError as error:
         # The coder met a latent to which the posterior gives no interval.
         raise FormatError("its message is not one of its model") from error
-    start = initial_bits.recover(message, head.initial, seed, number)
-    prefix = decode_prefix(start.prefix, segments, loaded.binary)
-    for run, part in zip(runs, prefix, strict=True):
-        run.tiles[: len(part)] = part
+    initial = initial_bits.recover(message, head.initial, seed, number)
+    prefix = decode_prefix(initial.prefix, segments, loaded.binary)
+    for segment_tiles, classical in zip(decoded, prefix, strict=True):
+        segment_tiles[: len(classical)] = classical
     size = len(head.pixels_checksum)
-    if pixel_checksum((run.tiles for run in runs), start.payload, size) != head.pixels_checksum:
+    if pixel_checksum(decoded, initial.payload, size) != head.pixels_checksum:
         raise ChecksumError("its decoded pixels and payload do not have its checksum")
-    return _restore(runs, start.payload, images)
+    return _restore(decoded, initial.payload, images)
 
 
 def _check_tiles(head: ChunkHead, loaded: LoadedModel) -> None:
@@ -108,16 +104,16 @@ def _check_tiles(head: ChunkHead, loaded: LoadedModel) -> None:
             raise FormatError("its tiles are not of its model's shape")
 
 
-def _restore(runs: list[SegmentTiles], payload: bytes, count: int) -> Restored:
-    """Images and payload from decoded tiles."""
-    if count > sum(len(run.tiles) for run in runs):
+def _restore(decoded: list[NDArray[np.uint8]], payload: bytes, count: int) -> Restored:
+    """Images and payload from the decoded tiles of each segment, (n, h, w, C) uint8."""
+    if count > sum(map(len, decoded)):
         raise FormatError("it has fewer tiles than its index has images")
     manifest, extra, user = unpack_payload(payload)
     shapes = image_shapes(manifest, count)
     joined = {}
-    for run in runs:
-        channels = run.tiles.shape[3]
-        joined[channels] = iter(tiles.join(run.tiles, planes.shapes(shapes, channels)))
+    for segment_tiles in decoded:
+        channels = segment_tiles.shape[3]
+        joined[channels] = iter(tiles.join(segment_tiles, planes.shapes(shapes, channels)))
     wanted = [planes.PLANES[shape[2]] for shape in shapes]
     if joined.keys() != set(itertools.chain(*wanted)):
         raise FormatError("its images are not those of its manifest")
