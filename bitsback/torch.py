@@ -5,9 +5,9 @@
     loader = DataLoader(dataset, batch_sampler=batches, num_workers=2)
 
 Reading one image decodes its whole chunk. A data set keeps the last few decoded chunks, but batches
-drawn from all over the file would still decode a chunk for each image. The sampler therefore shuffles
-the order of the chunks, then the images of a few chunks among themselves, and gives each worker
-chunks of its own.
+drawn from all over the file would still decode a chunk for each image. The sampler therefore
+shuffles the order of the chunks, then the images of a few chunks among themselves, and gives each
+worker chunks of its own.
 """
 
 import bisect

@@ -5,7 +5,7 @@
 
 `BitsbackCodec` is the codec of Zarr format 3, `BitsbackNumcodec` the compressor of format 2. Zarr
 finds both through entry points by their name, "bitsback". An array's metadata hold the model's name
-and the first digits of its weights' SHA-256, so that the array opens with the weights that wrote it.
+and the first digits of its weights' SHA-256, so that it opens with the weights that wrote it.
 """
 
 import asyncio

@@ -2,8 +2,8 @@
 
 Every row is decoded again and compared. The image codecs run twice: every image alone, as
 archives usually hold them, and all images of one size as one mosaic, which spares them their
-headers and lets them learn across images. zstd and xz take the raw arrays. Binary
-images are packed for them, eight pixels of a row in a byte, which makes xz's code a sixth smaller.
+headers and lets them learn across images. zstd and xz take the raw arrays. Binary images are packed
+for them, eight pixels of a row in a byte, which makes xz's code a sixth smaller.
 """
 
 import dataclasses
