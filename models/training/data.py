@@ -179,8 +179,9 @@ def _image_files(folder: Path) -> list[NDArray[np.generic]]:
 
 
 def _arrays(path: Path) -> list[NDArray[np.generic]]:
-    loaded = np.load(path, allow_pickle=False)
-    if isinstance(loaded, np.ndarray):
-        return [loaded]
-    with loaded as arrays:
-        return [arrays[name] for name in _NAMES if name in arrays][:1]
+    with path.open("rb") as file:  # NumPy does not close one that it cannot read
+        loaded = np.load(file, allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            return [loaded]
+        with loaded as arrays:
+            return [arrays[name] for name in _NAMES if name in arrays][:1]

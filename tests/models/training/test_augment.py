@@ -98,3 +98,59 @@ def test_chroma_needs_colour():
     plan = TrainConfig(updates=1, chroma=0.4)
     with pytest.raises(ModelError, match="no colour"):
         Trainer(SMALL, plan, TrainingImages((noise(16, channels=1)[None],), 8), "cpu")
+
+
+@pytest.mark.parametrize("side", [8, 20])
+def test_varied_crops_are_enlarged_and_coloured_now_and_then(side, monkeypatch):
+    random = np.random.default_rng(0)
+    noise = random.integers(60, 190, (20, 22, 3)).astype(np.uint8)
+    plain = {
+        noise[top : top + side, left : left + side].tobytes()
+        for top in range(21 - side)
+        for left in range(23 - side)
+    }
+    crops = [augment.varied_crop(noise, side, random) for _ in range(400)]
+    assert all(crop.shape == (side, side, 3) and crop.dtype == np.uint8 for crop in crops)
+    untouched = [crop for crop in crops if crop.tobytes() in plain]
+    share = (1 - augment.ENLARGED) * (1 - augment.COLOURED)
+    assert 0.7 * share < len(untouched) / len(crops) < 1.3 * share
+
+    def mean_of(measure, **shares):
+        for name, share in shares.items():
+            monkeypatch.setattr(augment, name, share)
+        return np.mean([measure(augment.varied_crop(noise, side, random)) for _ in range(100)])
+
+    def roughness(crop):
+        return np.abs(np.diff(crop.astype(int), axis=0)).mean()
+
+    def colour(crop):
+        return np.abs(crop - crop.mean(2, keepdims=True)).mean()
+
+    enlarged = mean_of(roughness, ENLARGED=1.0, COLOURED=0.0)
+    assert enlarged < 0.9 * mean_of(roughness, ENLARGED=0.0, COLOURED=0.0)
+    coloured = mean_of(colour, ENLARGED=0.0, COLOURED=1.0)
+    assert coloured > 1.1 * mean_of(colour, ENLARGED=0.0, COLOURED=0.0)
+    again = np.random.default_rng(5), np.random.default_rng(5)
+    first, second = (augment.varied_crop(noise, side, each) for each in again)
+    assert np.array_equal(first, second)
+
+
+def test_varied_drawings_are_moved_but_keep_their_ink(monkeypatch):
+    random = np.random.default_rng(0)
+    square = np.zeros((28, 28, 1), np.uint8)
+    square[10:18, 8:20] = 255
+    drawings = np.stack([augment.varied_drawing(square, 28, random) for _ in range(200)])
+    assert drawings.shape == (200, 28, 28, 1)
+    assert drawings.dtype == np.uint8
+    assert len({drawing.tobytes() for drawing in drawings}) == 200
+    ink = drawings.reshape(200, -1).astype(float).sum(1) / 255
+    assert 75 < ink.min() < 90 < 102 < ink.max() < 125  # 96, and up to 1.1**2 as much or as little
+    rows = (drawings[..., 0].mean((0, 2)) * np.arange(28)).sum() / drawings[..., 0].mean(
+        (0, 2)
+    ).sum()
+    assert abs(rows - 13.5) < 0.3
+    for name in ("TURNED", "SCALED", "SHIFTED"):
+        monkeypatch.setattr(augment, name, 0.0)
+    assert np.array_equal(augment.varied_drawing(square, 28, random), square)
+    images = TrainingImages((square[None],), 28, vary=True)
+    assert np.array_equal(images.batch(1, 0, 0)[0, 0].numpy(), square[..., 0])
