@@ -124,7 +124,7 @@ def best_of(runs: dict[str, Callable[[], object]]) -> dict[str, float]:
     return best
 
 
-def breakdown(ops: Any, run: Callable[[], object]) -> dict[str, float]:
+def breakdown(ops: object, run: Callable[[], object]) -> dict[str, float]:
     """Seconds of a run that each kind of work takes by itself, the best of some rounds."""
     spent: dict[str, float] = {}
     inside = [0.0]
