@@ -131,7 +131,7 @@ def decompress(data: bytes, model: "str | Path | LoadedModel | None" = None) -> 
         Traceback (most recent call last):
         bitsback.errors.FormatError: ...
     """
-    from bitsback.sources.writers import join
+    from bitsback.images.parts import join
 
     reader = _reader(data, model)
     return join(reader.restored(), len(reader))

@@ -13,7 +13,7 @@ import numpy as np
 from bitsback.chunks.plan import Settings
 from bitsback.coding.model import LoadedModel
 from bitsback.format.payload import pack_payload
-from bitsback.images.image_set import ImageSet, image_sizes, picked
+from bitsback.images.image_set import ImageSet, picked
 from bitsback.progress import Progress
 
 from . import writer
@@ -64,7 +64,7 @@ def estimate(
     Raises:
         InputError: the model cannot code such images.
     """
-    sizes = image_sizes(images.manifest)
+    sizes = images.manifest.sizes()
     count, values = len(sizes), int(sizes.sum())
     wanted = min(count, max(16, math.ceil(SAMPLE_VALUES * count / values)))
     numbers = np.unique(np.linspace(0, count - 1, wanted).round().astype(int))
@@ -82,9 +82,8 @@ def estimate(
     chunks, sampled = (len(writer.bounds_of(chosen, chunk)) for chosen in (images, sample))
     overhead = report.overhead_bits / sampled * chunks
     sidecars = pack_payload({}, sample.packed, b"") if sample.sidecars is not None else b""
-    names = 8 * (
-        len(pack_payload(images.manifest, images.extra, b"")) + len(sidecars) * count / len(numbers)
-    )
+    manifest = pack_payload(images.manifest.to_json(), images.extra, b"")
+    names = 8 * (len(manifest) + len(sidecars) * count / len(numbers))
     pixels = (report.file_bits - report.overhead_bits - report.payload_bits) * share
     rates = np.array([batch.net_bits / batch.images for batch in report.batches])
     error = None

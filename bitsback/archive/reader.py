@@ -19,8 +19,8 @@ from bitsback.format import header as container
 from bitsback.format.chunk import unpack_chunk
 from bitsback.format.chunk_head import ChunkHead
 from bitsback.images.image_set import ImageSet, part, to_stack
+from bitsback.images.parts import Lost
 from bitsback.progress import Progress
-from bitsback.sources.writers import Lost
 from bitsback.tables import tables
 
 from .executor import DecodeTask, Executor, SerialExecutor, run_chunks

@@ -18,7 +18,7 @@ from bitsback.coding.rates import RateReport
 from bitsback.errors import InputError
 from bitsback.format import header as container
 from bitsback.format.header import ChunkEntry, Header, pack_header
-from bitsback.images.image_set import ImageSet, image_sizes, part
+from bitsback.images.image_set import ImageSet, part
 from bitsback.progress import Progress
 from bitsback.tables import tables
 
@@ -112,7 +112,7 @@ def compress_set(
 def bounds_of(images: ImageSet, chunk: int | None) -> list[tuple[int, int]]:
     """`chunk_bounds` of a set; see `compress_to`."""
     most = CHUNK_BINARY_VALUES if images.binary else CHUNK_VALUES
-    return chunk_bounds(image_sizes(images.manifest), chunk, most)
+    return chunk_bounds(images.manifest.sizes(), chunk, most)
 
 
 def chunk_bounds(sizes: NDArray[np.int64], chunk: int | None, most: int) -> list[tuple[int, int]]:

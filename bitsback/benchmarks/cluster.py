@@ -29,7 +29,7 @@ from bitsback.archive.reader import Reader
 from bitsback.archive.workers import Recipe
 from bitsback.chunks.plan import Settings
 from bitsback.errors import BitsbackError, InputError, refusals
-from bitsback.images.image_set import ImageSet, first_images, image_sizes
+from bitsback.images.image_set import ImageSet, first_images
 from bitsback.progress import Progress
 from bitsback.sources import read
 
@@ -74,7 +74,7 @@ def measure(
     bounds = writer.bounds_of(images, chunk)
     if len(bounds) < 2 * jobs:
         raise InputError(f"{len(bounds)} chunks are too few for {jobs} workers: see --chunk")
-    sizes = image_sizes(images.manifest)
+    sizes = images.manifest.sizes()
     values = sum(int(sizes[begin:end].sum()) for begin, end in bounds[jobs:])
     loaded = load_model(recipe.model, recipe.device, recipe.engine, recipe.micro_batch)
     file, encoding = io.BytesIO(), _TimedExecutor(executor)

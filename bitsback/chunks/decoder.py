@@ -15,8 +15,8 @@ from bitsback.errors import ChecksumError, EmptyMessageError, FormatError
 from bitsback.format.chunk import pixel_checksum, unpack_chunk
 from bitsback.format.chunk_head import ChunkHead
 from bitsback.format.payload import unpack_payload
-from bitsback.format.sidecar import unpack_all
-from bitsback.images.image_set import ImageSet, check_manifest, image_shapes
+from bitsback.images.image_set import ImageSet, from_payload
+from bitsback.images.manifest import from_json
 from bitsback.progress import Progress
 from bitsback.tiles import channels as planes
 from bitsback.tiles import tiles
@@ -108,8 +108,10 @@ def _restore(decoded: list[NDArray[np.uint8]], payload: bytes, count: int) -> Re
     """Images and payload from the decoded tiles of each segment, (n, h, w, C) uint8."""
     if count > sum(map(len, decoded)):
         raise FormatError("it has fewer tiles than its index has images")
-    manifest, extra, user = unpack_payload(payload)
-    shapes = image_shapes(manifest, count)
+    fields, packed, user = unpack_payload(payload)
+    binary = bool(fields.pop("binary", False))
+    manifest = from_json(fields)
+    shapes = manifest.image_shapes(count)
     joined = {}
     for segment_tiles in decoded:
         channels = segment_tiles.shape[3]
@@ -118,10 +120,4 @@ def _restore(decoded: list[NDArray[np.uint8]], payload: bytes, count: int) -> Re
     if joined.keys() != set(itertools.chain(*wanted)):
         raise FormatError("its images are not those of its manifest")
     pixels = [np.concatenate([next(joined[c]) for c in own], 2) for own in wanted]
-    binary = bool(manifest.pop("binary", False))
-    if "modes" in manifest:
-        images = ImageSet(pixels, binary, manifest, sidecars=unpack_all(extra, count))
-    else:
-        images = ImageSet(pixels, binary, manifest, extra)
-    check_manifest(images)
-    return Restored(images, user)
+    return Restored(from_payload(pixels, binary, manifest, packed), user)

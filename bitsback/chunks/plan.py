@@ -134,7 +134,9 @@ def plan_chunk(
     plan = Plan(
         shapes=shapes,
         segments=tuple(segments.cut(images.pixels, side, loaded.channels)),
-        payload=pack_payload(images.manifest | {"binary": images.binary}, images.packed, payload),
+        payload=pack_payload(
+            images.manifest.to_json() | {"binary": images.binary}, images.packed, payload
+        ),
         number=number,
         seed=settings.seed,
         batch=settings.batch or loaded.batch * (loaded.tiles[-1] // side) ** 2,

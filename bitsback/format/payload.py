@@ -10,11 +10,16 @@ manifests have in common.
 
 import json
 import zlib
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias
 
 from bitsback.errors import FormatError
 
 from . import varint, xz
+
+JsonValue: TypeAlias = (
+    "bool | int | float | str | Sequence[JsonValue] | Mapping[str, JsonValue] | None"
+)
 
 _PRESET = 6
 _SHORT = 256
@@ -29,11 +34,11 @@ _WORDS = (
 )
 
 
-def pack_payload(manifest: dict[str, Any], extra: bytes, user: bytes) -> bytes:
+def pack_payload(manifest: Mapping[str, JsonValue], extra: bytes, user: bytes) -> bytes:
     """Join manifest, extra arrays and the caller's bytes into one self-delimiting payload.
 
     Args:
-        manifest: JSON-able.
+        manifest: a JSON object.
         extra: serialised arrays that travel along.
         user: the caller's own bytes.
 
@@ -45,7 +50,7 @@ def pack_payload(manifest: dict[str, Any], extra: bytes, user: bytes) -> bytes:
     return b"".join(_pack_part(part) for part in (text, extra, user))
 
 
-def unpack_payload(payload: bytes) -> tuple[dict[str, Any], bytes, bytes]:
+def unpack_payload(payload: bytes) -> tuple[dict[str, JsonValue], bytes, bytes]:
     """Reverse `pack_payload`.
 
     Args:

@@ -6,35 +6,39 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bitsback.errors import FormatError, InputError
+from bitsback.errors import InputError
 
 
-def check_images(array: NDArray[Any], source: str) -> None:
+def check_images(array: NDArray[Any], title: str) -> None:
     """Raise InputError unless the array holds images.
 
     Args:
         array: uint8 or bool; (N, H, W), (N, H, W, C) with C 1 to 4, or one image as (H, W) or
             (H, W, 3).
-        source: what to call it in the error.
+        title: what the error calls the array.
     """
     if array.dtype != np.uint8 and array.dtype != np.bool_:
         nan = " with NaN" if array.dtype.kind == "f" and bool(np.isnan(array).any()) else ""
         raise InputError(
-            f"{source} has dtype {array.dtype}{nan}; images must be uint8 or bool "
+            f"{title} has dtype {array.dtype}{nan}; images must be uint8 or bool "
             "(scale them to 0..255 and convert)"
         )
     if array.ndim not in (2, 3, 4) or (array.ndim == 4 and not 1 <= array.shape[3] <= 4):
         raise InputError(
-            f"{source} has shape {array.shape}; images must be (N, H, W), (N, H, W, C) with 1 to 4 "
+            f"{title} has shape {array.shape}; images must be (N, H, W), (N, H, W, C) with 1 to 4 "
             "channels, (H, W) or (H, W, 3)"
         )
     if array.size == 0:
-        what = "an empty set of images" if array.shape[0] == 0 else "images without pixels"
-        raise InputError(f"{source} holds {what}, of shape {array.shape}")
+        content = "an empty set of images" if array.shape[0] == 0 else "images without pixels"
+        raise InputError(f"{title} holds {content}, of shape {array.shape}")
 
 
 def stack_shape(shape: Sequence[int]) -> tuple[int, int, int, int]:
-    """Shape (N, H, W, C) of a stack of images that an array of images holds."""
+    """Shape (N, H, W, C) of the stack that an array of images holds.
+
+    Raises:
+        ValueError: an array of this shape is not one of images.
+    """
     match tuple(shape):
         case (n, height, width, channels):
             return n, height, width, channels
@@ -45,7 +49,7 @@ def stack_shape(shape: Sequence[int]) -> tuple[int, int, int, int]:
         case (height, width):
             return 1, height, width, 1
         case _:
-            raise FormatError("the manifest has an array that is not one of images")
+            raise ValueError(f"an array of {len(shape)} dimensions is not one of images")
 
 
 def is_images(array: NDArray[Any]) -> bool:

@@ -68,7 +68,7 @@ class Decoded:
     levels: NDArray[np.uint16] | None = None
 
     @property
-    def beside(self) -> tuple[Record, ...]:
+    def sidecar(self) -> tuple[Record, ...]:
         """Everything that the pixels do not hold: metadata, and low bits, which are coded here."""
         if self.levels is None:
             return self.metadata
@@ -194,11 +194,11 @@ def write_image(
     file.write(whole)
 
 
-def check_beside(image: Decoded, suffix: str) -> None:
-    """Raise InputError unless an image's sidecar can be written again.
+def check_metadata(image: Decoded, suffix: str) -> None:
+    """Raise InputError unless an image's metadata can be written again.
 
     Args:
-        suffix: of the file that is to hold it.
+        suffix: of the file that is to hold them.
     """
     mode = "L" if image.mode == DEEP else image.mode
     if not image.metadata:

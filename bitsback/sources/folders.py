@@ -1,8 +1,8 @@
 """Image files, in a folder or in a tar, as a set of images.
 
-All are read once before any is coded: what is wrong is told at once, not hours later. They are read
-again when they are coded, so that a set may be larger than the memory. Files that are no images
-travel along with the image that comes after them, or with the last one.
+All files are read once before any is coded, so that an error is raised at once, not hours later.
+Each is read again when it is coded, so that a set may be larger than the memory. Files that are no
+images travel along with the image that comes after them, or with the last one.
 """
 
 import os
@@ -20,13 +20,14 @@ from bitsback.format.sidecar import Record
 from bitsback.images.image_file import (
     Decoded,
     can_hold,
-    check_beside,
+    check_metadata,
     decode_image,
     is_image,
     read_image,
 )
 from bitsback.images.image_set import ImageArray, ImageSet
 from bitsback.images.lazy import Lazy
+from bitsback.images.manifest import FilesManifest, ImageShape, Kind
 from bitsback.images.safe_names import is_safe
 
 
@@ -40,13 +41,20 @@ class SourceFile:
 
 
 @dataclass(frozen=True)
-class _Found:
-    """Images among files, and the others: before each image, and after the last one."""
+class _Sorted:
+    """Files sorted into images and others: those before each image, and those after the last."""
 
     images: list[SourceFile] = field(default_factory=list)
     others: list[list[SourceFile]] = field(default_factory=lambda: [[]])
 
-    def around(self, number: int) -> list[Record]:
+    def add(self, entry: SourceFile, is_image: bool) -> None:
+        if is_image:
+            self.images.append(entry)
+            self.others.append([])
+        else:
+            self.others[-1].append(entry)
+
+    def neighbours(self, number: int) -> list[Record]:
         """The other files at an image, with a mark between those before it and those after."""
         last = number == len(self.images) - 1
         before, after = self.others[number], self.others[number + 1] if last else []
@@ -100,7 +108,7 @@ def _open(path: Path) -> BinaryIO:
         raise InputError(f"{path} cannot be read: {error.strerror}") from error
 
 
-def read_entries(kind: str, entries: Iterable[SourceFile], title: str) -> ImageSet:
+def read_entries(kind: Kind, entries: Iterable[SourceFile], title: str) -> ImageSet:
     """The images among files, and the other files with them.
 
     Args:
@@ -110,24 +118,20 @@ def read_entries(kind: str, entries: Iterable[SourceFile], title: str) -> ImageS
     Raises:
         InputError: there are no images, or what `read_files` refuses.
     """
-    found = _Found()
+    files = _Sorted()
     for entry in entries:
         with entry.open() as file:
-            image = is_image(file, entry.name)
-        if image:
-            found.images.append(entry)
-            found.others.append([])
-        else:
-            found.others[-1].append(entry)
-    if not found.images:
+            files.add(entry, is_image(file, entry.name))
+    if not files.images:
         raise InputError(f"{title} holds no images")
 
     def read(number: int) -> Decoded:
-        with found.images[number].open() as file:
-            return decode_image(file, found.images[number].title)
+        with files.images[number].open() as file:
+            return decode_image(file, files.images[number].title)
 
-    others = [entry.name for entries in found.others for entry in entries]
-    return _read(kind, [entry.name for entry in found.images], read, found.around, others)
+    names = [entry.name for entry in files.images]
+    others = [entry.name for before in files.others for entry in before]
+    return _read(kind, names, read, files.neighbours, others)
 
 
 def _packed(entry: SourceFile) -> Record:
@@ -136,53 +140,63 @@ def _packed(entry: SourceFile) -> Record:
 
 
 def _read(
-    kind: str,
+    kind: Kind,
     names: Sequence[str],
     read: Callable[[int], Decoded],
-    around: Callable[[int], list[Record]] | None = None,
+    neighbours: Callable[[int], list[Record]] = lambda number: [],
     others: Sequence[str] = (),
 ) -> ImageSet:
-    """A set of files; `around` are records of what lies next to each, `others` names in use."""
-    if len(set(names) | set(others)) != len(names) + len(others):
-        raise InputError("the same image file is given twice")
-    for name in (*names, *others) if kind != "file" else ():
-        if not is_safe(name.removeprefix("./") if kind == "tar" else name):
-            raise InputError(f"{name!r} cannot be stored as a file name; rename it")
-    modes, shapes, binary, written = [], [], True, []
+    """A set of image files, all of which are read once and checked.
+
+    Args:
+        names: of the images.
+        read: the image of a number.
+        neighbours: the other files next to the image of a number.
+        others: names of all these other files.
+    """
+    _check_names(kind, (*names, *others))
     taken = {name.casefold() for name in (*names, *others)}
-    lonely = not others
+    written: list[str] = []
+    modes: list[str] = []
+    shapes: list[ImageShape] = []
+    binary, has_sidecars = True, bool(others)
     for number, name in enumerate(names):
-        found = read(number)
-        modes.append(found.mode)
-        shapes.append(found.pixels.shape)
-        binary &= found.mode == "1" or (found.mode == "L" and bool(found.pixels.max() <= 1))
-        kinds = {record[0] for record in found.metadata}
-        lonely &= not kinds and found.levels is None
-        written.append(_written_name(name, found.mode, kinds, taken))
+        image = read(number)
+        height, width, channels = image.pixels.shape
+        kinds = {record[0] for record in image.metadata}
+        target = _written_name(name, image.mode, kinds, taken)
         try:
-            check_beside(found, PurePosixPath(written[-1]).suffix)
+            check_metadata(image, PurePosixPath(target).suffix)
         except InputError as error:
             raise InputError(f"{name}: {error}") from error
-        taken.add(written[-1].casefold())
-    manifest = {
-        "kind": kind,
-        "names": written,
-        "modes": modes,
-        "shapes": [list(shape) for shape in shapes],
-    }
+        binary &= image.mode == "1" or (image.mode == "L" and bool(image.pixels.max() <= 1))
+        has_sidecars |= bool(kinds) or image.levels is not None
+        taken.add(target.casefold())
+        written.append(target)
+        modes.append(image.mode)
+        shapes.append((height, width, channels))
 
-    def image(number: int) -> ImageArray:
-        found = read(number)
-        if found.mode != modes[number] or found.pixels.shape != shapes[number]:
+    def pixels(number: int) -> ImageArray:
+        image = read(number)
+        if image.mode != modes[number] or image.pixels.shape != shapes[number]:
             raise InputError(f"{names[number]} changed while it was read")
-        return found.pixels * np.uint8(255) if found.mode == "1" and not binary else found.pixels
+        return image.pixels * np.uint8(255) if image.mode == "1" and not binary else image.pixels
 
-    def records(number: int) -> bytes:
-        return sidecar.pack([*(around(number) if around else ()), *read(number).beside])
+    def sidecar_of(number: int) -> bytes:
+        return sidecar.pack([*neighbours(number), *read(number).sidecar])
 
-    images = Lazy(len(names), lambda begin, end: list(map(image, range(begin, end))))
-    data = Lazy(len(names), lambda begin, end: list(map(records, range(begin, end))))
-    return ImageSet(images, binary, manifest, sidecars=None if lonely else data)
+    images = Lazy(len(names), lambda begin, end: list(map(pixels, range(begin, end))))
+    sidecars = Lazy(len(names), lambda begin, end: list(map(sidecar_of, range(begin, end))))
+    manifest = FilesManifest(kind, tuple(written), tuple(modes), tuple(shapes))
+    return ImageSet(images, binary, manifest, sidecars=sidecars if has_sidecars else None)
+
+
+def _check_names(kind: Kind, names: Sequence[str]) -> None:
+    if len(set(names)) != len(names):
+        raise InputError("the same image file is given twice")
+    for name in names if kind != "file" else ():
+        if not is_safe(name.removeprefix("./") if kind == "tar" else name):
+            raise InputError(f"{name!r} cannot be stored as a file name; rename it")
 
 
 def _written_name(name: str, mode: str, kinds: set[bytes], taken: set[str]) -> str:
@@ -192,5 +206,5 @@ def _written_name(name: str, mode: str, kinds: set[bytes], taken: set[str]) -> s
         return name
     tries = [path.with_suffix(".png"), path.with_name(f"{path.name}.png")]
     tries += [path.with_name(f"{path.name}.{i}.png") for i in range(1, len(taken) + 1)]
-    found = next(str(new) for new in tries if str(new).casefold() not in taken)
-    return f"./{found}" if name.startswith("./") else found
+    free = next(str(path) for path in tries if str(path).casefold() not in taken)
+    return f"./{free}" if name.startswith("./") else free

@@ -1,5 +1,6 @@
 """NumPy's .npy and .npz: sets of images read from them, and the files written again."""
 
+import dataclasses
 import io
 import math
 import zipfile
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from bitsback.errors import FormatError, InputError
 from bitsback.images.arrays import is_images, stack_shape
 from bitsback.images.image_set import ImageSet, from_array, from_ranges
+from bitsback.images.manifest import NpzManifest
 
 Array = NDArray[Any]
 
@@ -62,8 +64,9 @@ def read_npz(path: Path) -> ImageSet:
     name = find_images(arrays, str(path))
     images = from_array(arrays[name], f"{path}: array {name!r}")
     others = {other: array for other, array in arrays.items() if other != name}
-    facts = {"kind": "npz", "name": name, "names": list(arrays), "packed": packed}
-    return ImageSet(images.pixels, images.binary, images.manifest | facts, pack_arrays(others))
+    array = arrays[name]
+    manifest = NpzManifest(array.dtype.name, array.shape, name, tuple(arrays), packed)
+    return dataclasses.replace(images, manifest=manifest, extra=pack_arrays(others))
 
 
 def load_npy(path: Path) -> Array:

@@ -67,7 +67,7 @@ def test_names_of_files_count(build_model, tmp_path):
         Image.fromarray(drawing * 255 > 0).save(folder / f"{number:03d}.png")
     images = read.read_images([folder])
     some = picked(images, [3, 17])
-    assert some.manifest["names"] == ["003.png", "017.png"]
+    assert some.manifest.names == ("003.png", "017.png")
     assert np.array_equal(some.pixels[1], images.pixels[17])
     assert picked(images, range(40)) is images
     loaded = build_model()

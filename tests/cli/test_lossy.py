@@ -214,12 +214,15 @@ def test_a_bench_has_a_row_for_every_codec_form_and_rate():
 
 def test_images_of_several_sizes_make_no_set(tmp_path):
     from bitsback.images.image_set import ImageSet
+    from bitsback.images.manifest import FilesManifest
 
     some = [np.zeros((8, 8, 3), np.uint8), np.zeros((8, 9, 3), np.uint8)]
+    shapes = tuple(image.shape for image in some)
+    manifest = FilesManifest("folder", ("a.png", "b.png"), ("RGB", "RGB"), shapes)
     with pytest.raises(InputError, match="one size"):
-        files.stacked(ImageSet(some, False, {}), bare=True)
+        files.stacked(ImageSet(some, False, manifest), bare=True)
     mixed = [np.full((8, 8, 3), 7, np.uint8), np.full((8, 8, 1), 9, np.uint8)]
-    found = files.stacked(ImageSet(mixed, False, {}), bare=True)
+    found = files.stacked(ImageSet(mixed, False, manifest), bare=True)
     assert found.shape == (2, 8, 8, 3)
     assert (found[1] == 9).all()
 

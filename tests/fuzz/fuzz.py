@@ -35,10 +35,10 @@ from bitsback.archive.reader import Damage, Reader
 from bitsback.coding.model import LoadedModel
 from bitsback.errors import BitsbackError
 from bitsback.images.image_set import ImageSet
+from bitsback.images.parts import Lost
 from bitsback.models import store
 from bitsback.sources import writers
 from bitsback.sources.read import read_images
-from bitsback.sources.writers import Lost
 from bitsback.tiles import channels as planes
 from bitsback.tiles import tiles
 
@@ -118,7 +118,7 @@ def decode(case: Case, random: Random, scratch: Path) -> None:
     if case.kind in ("extra arrays", "beside"):
         way = "write"
     if way == "write" and not case.reshaped:
-        kind = case.source.sets[0].manifest["kind"]
+        kind = case.source.sets[0].manifest.kind
         output = scratch / "out" / f"output{SUFFIXES[kind]}"
         written = _write(reader, output)
         flat = [image for wanted in case.wanted for image in wanted]

@@ -412,7 +412,7 @@ def rebuilt(
     head, _ = unpack(chunks[number])
     counts = [len(run.tiles) for run in cut]
     prefix = encode_prefix([run.tiles for run in cut], counts, source.loaded.binary)
-    manifest = held.manifest | {"binary": held.binary}
+    manifest = held.manifest.to_json() | {"binary": held.binary}
     inner = payload.pack_payload(manifest, held.packed, source.users[number])
     start = change(initial_bits.Initial(inner, prefix))
     segments = tuple(
@@ -508,7 +508,7 @@ def manifest(source: Source, random: Random) -> Case:
     """A manifest of other fields, or text that is none."""
     number = random.randrange(len(source.sets))
     held = source.sets[number]
-    fields: Any = json.loads(json.dumps(held.manifest | {"binary": held.binary}))
+    fields: Any = json.loads(json.dumps(held.manifest.to_json() | {"binary": held.binary}))
     for _ in range(random.choice([1, 1, 1, 2, 3])):
         key = random.choice([*fields, "kind", "shape", "names"])
         old = fields.get(key)
@@ -557,8 +557,8 @@ def extra(source: Source, random: Random) -> Case:
         case _:
             name = random.choice(["x", "a\0b", "../x", "x" * 70_000, "words", "labels", ""])
             arrays = pack_arrays({name[:65_000]: np.arange(3), "labels": np.arange(9)})
-    fields: dict[str, Any] = held.manifest | {"binary": held.binary}
-    if held.manifest["kind"] == "npz" and random.random() < 0.5:
+    fields: dict[str, Any] = held.manifest.to_json() | {"binary": held.binary}
+    if held.manifest.kind == "npz" and random.random() < 0.5:
         name = random.choice(["x", "x", "\ud800", "a\0b", "é" * 40_000, "labels"])
         fields |= {"name": name, "names": [name, *_names(arrays)]}
     data = payload._pack_part(json.dumps(fields).encode()) + payload._pack_part(arrays)
@@ -602,7 +602,7 @@ def around(source: Source, random: Random) -> Case:
             case _:
                 random.shuffle(records)
         packed = sidecar.pack_all([sidecar.pack(each) for each in of_images])
-    text = json.dumps(held.manifest | {"binary": held.binary}).encode()
+    text = json.dumps(held.manifest.to_json() | {"binary": held.binary}).encode()
     data = b"".join(map(payload._pack_part, (text, packed, source.users[number])))
     data = rebuilt(source, number, lambda start: dataclasses.replace(start, payload=data))
     return Case("beside", source, data, source.wanted)

@@ -1,5 +1,6 @@
 """What is read is written: the same arrays, names, modes and pixels, or a clear refusal."""
 
+import dataclasses
 import errno
 import struct
 import zlib
@@ -14,21 +15,21 @@ from PIL import Image
 
 from bitsback.errors import FormatError, InputError
 from bitsback.format.payload import pack_payload, unpack_payload
-from bitsback.format.sidecar import unpack_all
 from bitsback.images import png
 from bitsback.images.image_set import (
     ImageSet,
     first_images,
     from_array,
-    image_shapes,
-    image_sizes,
+    from_payload,
     part,
     to_array,
     to_stack,
 )
+from bitsback.images.manifest import ArrayManifest, FilesManifest, NpzManifest, from_json
+from bitsback.images.parts import Lost, join
 from bitsback.sources.atomic_files import atomic_folder, atomic_write
 from bitsback.sources.read import read_images
-from bitsback.sources.writers import Lost, join, write_images
+from bitsback.sources.writers import write_images
 
 RNG = np.random.default_rng(7)
 sides = st.integers(1, 5)
@@ -45,14 +46,14 @@ def pixels(*shape):
 
 def through_a_file(images):
     """The set as a decoder sees it: images from the model, the rest from the payload."""
-    manifest, extra, _ = unpack_payload(pack_payload(images.manifest, images.packed, b""))
+    payload = pack_payload(images.manifest.to_json(), images.packed, b"")
+    fields, packed, _ = unpack_payload(payload)
+    manifest = from_json(fields)
+    assert manifest == images.manifest
     shapes = [pixels.shape for pixels in images.pixels]
-    assert image_shapes(manifest, len(shapes)) == shapes
+    assert manifest.image_shapes(len(shapes)) == shapes
     pixels_of = [pixels.copy() for pixels in images.pixels]
-    if "modes" in manifest:
-        sidecars = unpack_all(extra, len(pixels_of))
-        return ImageSet(pixels_of, images.binary, manifest, sidecars=sidecars)
-    return ImageSet(pixels_of, images.binary, manifest, extra)
+    return from_payload(pixels_of, images.binary, manifest, packed)
 
 
 def write(images, output):
@@ -99,7 +100,7 @@ def test_npz_comes_back_with_all_arrays_in_order(tmp_path, save):
     }
     save(tmp_path / "a.npz", **arrays)
     images = roundtrip([tmp_path / "a.npz"], tmp_path / "b.npz")
-    assert images.manifest["name"] == "big"
+    assert images.manifest.name == "big"
     with np.load(tmp_path / "b.npz") as back:
         assert back.files == list(arrays)
         for name, array in arrays.items():
@@ -111,7 +112,7 @@ def test_npz_comes_back_with_all_arrays_in_order(tmp_path, save):
 
 def test_npz_images_are_found_by_name_before_size(tmp_path):
     np.savez(tmp_path / "a.npz", masks=pixels(50, 8, 8), images=pixels(2, 8, 8))
-    assert read_images([tmp_path / "a.npz"]).manifest["name"] == "images"
+    assert read_images([tmp_path / "a.npz"]).manifest.name == "images"
 
 
 def save_png(path, array, mode):
@@ -132,7 +133,7 @@ def test_a_folder_of_mixed_sizes_and_modes_comes_back(tmp_path):
         save_png(tmp_path / "in" / name, array, mode)
     images = roundtrip([tmp_path / "in"], tmp_path / "out")
     assert not images.binary
-    assert images.manifest["names"] == sorted(files)
+    assert list(images.manifest.names) == sorted(files)
     bits = images.pixels[sorted(files).index("bits.png")]
     assert set(np.unique(bits)) == {0, 255}
     written = [p.relative_to(tmp_path / "out").as_posix() for p in (tmp_path / "out").rglob("*.*")]
@@ -183,9 +184,7 @@ def test_decoded_jpegs_become_png_under_unique_names(tmp_path):
     for name in ("a.png", "a.jpg", "a.jpeg", "B.jpg"):
         save_png(folder / name, pixels(8, 8, 3), "RGB")
     images = roundtrip([folder], tmp_path / "out")
-    names = dict(
-        zip(sorted(p.name for p in folder.iterdir()), images.manifest["names"], strict=True)
-    )
+    names = dict(zip(sorted(p.name for p in folder.iterdir()), images.manifest.names, strict=True))
     assert names == {
         "a.png": "a.png",
         "a.jpg": "a.jpg.png",
@@ -263,7 +262,7 @@ def test_other_files_of_a_folder_come_back(tmp_path):
     for name, content in others.items():
         (tmp_path / "in" / name).write_bytes(content)
     images = roundtrip([tmp_path / "in"], tmp_path / "out")
-    assert images.manifest["names"] == ["a/b.png", "a/n.png", "c.png"]
+    assert images.manifest.names == ("a/b.png", "a/n.png", "c.png")
     back = {p.relative_to(tmp_path / "out").as_posix(): p for p in (tmp_path / "out").rglob("*")}
     assert {name: back[name].read_bytes() for name in others} == others
     assert back.keys() - others.keys() == {"a", "a/b.png", "a/n.png", "c.png"}
@@ -296,11 +295,11 @@ UNSAFE = [
 
 @pytest.mark.parametrize("name", UNSAFE)
 def test_no_stored_name_leads_out_of_the_folder(tmp_path, name):
-    good = {"kind": "folder", "modes": ["L", "L"], "shapes": [[2, 2, 1], [2, 2, 1]]}
+    manifest = FilesManifest("folder", ("ok.png", name), ("L", "L"), ((2, 2, 1), (2, 2, 1)))
     images = [pixels(2, 2, 1), pixels(2, 2, 1)]
     (tmp_path / "sub").mkdir()
     with pytest.raises(FormatError, match="unsafe"):
-        write(ImageSet(images, False, good | {"names": ["ok.png", name]}), tmp_path / "sub" / "out")
+        write(ImageSet(images, False, manifest), tmp_path / "sub" / "out")
     assert list(tmp_path.rglob("*")) == [tmp_path / "sub"]
 
 
@@ -320,9 +319,15 @@ def test_a_damaged_manifest_is_a_format_error(tmp_path_factory, data):
         "shapes": [[2, 2, 1]],
         "packed": False,
     }
+    kinds = [ArrayManifest, NpzManifest, FilesManifest]
+    suited = {field.name for field in dataclasses.fields(data.draw(st.sampled_from(kinds)))}
+    manifest = {key: value for key, value in manifest.items() if key in suited | {"kind"}}
     key = data.draw(st.sampled_from(sorted(manifest)))
     manifest[key] = data.draw(junk)
-    images = ImageSet([pixels(2, 2, 1)], False, manifest)
+    try:
+        images = ImageSet([pixels(2, 2, 1)], False, from_json(manifest))
+    except FormatError:
+        return
     folder = tmp_path_factory.mktemp("out")
     for name in ("a.npy", "a.npz", "a.png", "a"):
         try:
@@ -418,7 +423,7 @@ def test_parts_of_an_array_make_the_array(array, data):
     back = join(parts, count)
     assert back.dtype == array.dtype
     np.testing.assert_array_equal(back, array)
-    assert sum(int(image_sizes(p.manifest).sum()) for p in parts) == array.size
+    assert sum(int(p.manifest.sizes().sum()) for p in parts) == array.size
     stack = np.concatenate([to_stack(p) for p in parts])
     assert len(stack) == count
     np.testing.assert_array_equal(stack.reshape(array.shape), array)

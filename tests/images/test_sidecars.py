@@ -350,7 +350,7 @@ def test_exif_that_would_turn_the_pixels_of_another_format_is_refused_at_once(tm
     with pytest.raises(InputError, match="read otherwise"):
         read_images([tmp_path / "a.tif"])
     (tmp_path / "a.tif").rename(tmp_path / "a.jpg")
-    assert read_images([tmp_path / "a.jpg"]).manifest["names"] == ["a.png"]
+    assert read_images([tmp_path / "a.jpg"]).manifest.names == ("a.png",)
 
 
 def test_equal_profiles_of_a_folder_are_paid_for_once(tmp_path, colour):

@@ -18,6 +18,7 @@ from bitsback.data import read
 from bitsback.errors import FormatError, InputError
 from bitsback.format import sidecar
 from bitsback.images.image_set import ImageSet, to_array
+from bitsback.images.manifest import FilesManifest
 from bitsback.sources.writers import write_images
 
 RNG = np.random.default_rng(5)
@@ -162,8 +163,8 @@ def test_a_tar_that_is_cut_short_after_it_was_read_is_refused(tmp_path):
 @pytest.mark.parametrize("where", ["names", "beside"])
 def test_no_stored_name_leads_out_of_a_tar(tmp_path, where):
     evil = "../x.png"
-    manifest = {"kind": "tar", "modes": ["L"], "shapes": [[8, 8, 1]]}
-    manifest["names"] = [evil if where == "names" else "x.png"]
+    name = evil if where == "names" else "x.png"
+    manifest = FilesManifest("tar", (name,), ("L",), ((8, 8, 1),))
     records = [sidecar.pack_file(evil, b"x")] if where == "beside" else []
     images = ImageSet([IMAGES[0][..., None]], False, manifest, sidecars=[sidecar.pack(records)])
     with pytest.raises(FormatError, match="unsafe"):

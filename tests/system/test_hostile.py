@@ -17,7 +17,7 @@ from safetensors.numpy import load_file, save_file
 import bitsback
 from bitsback.archive import writer
 from bitsback.archive.reader import Reader
-from bitsback.cli import main
+from bitsback.cli import console, main
 from bitsback.coding import initial_bits
 from bitsback.format import header as container
 from bitsback.format import payload, varint
@@ -218,7 +218,7 @@ def source_of(world, name):
 def told(source, number=0, **fields):
     """A source's file with other fields in a manifest, or without those that are None."""
     held = source.sets[number]
-    manifest = held.manifest | {"binary": held.binary} | fields
+    manifest = held.manifest.to_json() | {"binary": held.binary} | fields
     manifest = {key: value for key, value in manifest.items() if value is not None}
     data = payload.pack_payload(manifest, held.extra, b"")
     return fuzz_files.rebuilt(
@@ -317,7 +317,7 @@ def test_extra_arrays_that_unpack_to_more_than_they_are_are_refused(world, tmp_p
     source = source_of(world, "npz")
     held = source.sets[0]
     data = payload.pack_payload(
-        held.manifest | {"binary": True, "names": ["x", "0"]}, fuzz_files.zip_bomb(1), b""
+        held.manifest.to_json() | {"binary": True, "names": ["x", "0"]}, fuzz_files.zip_bomb(1), b""
     )
     data = fuzz_files.rebuilt(source, 0, lambda start: dataclasses.replace(start, payload=data))
     code, err = command(source, data, tmp_path, "decompress", "-o", tmp_path / "out" / "y.npz")
@@ -333,7 +333,7 @@ def command(source, data, folder, verb, *words):
     with pytest.MonkeyPatch.context() as patch:
         err = io.StringIO()
         patch.setattr(sys, "stderr", err)
-        patch.setattr(main.errors, "_file", err)
+        patch.setattr(console.console, "_file", err)
         patch.setattr("bitsback.api.load_model", lambda *_: source.loaded)
         patch.setattr(sys, "argv", ["bitsback", verb, str(file), *map(str, words)])
         try:
@@ -478,7 +478,7 @@ def test_an_output_that_is_a_link_is_written_through_only_where_it_leads(world, 
     link.symlink_to(tmp_path / "real")
     assert command(source, source.data, tmp_path, "decompress", "-o", link)[0] == 0
     assert link.is_symlink()
-    names = [name for held in source.sets for name in held.manifest["names"]]
+    names = [name for held in source.sets for name in held.manifest.names]
     assert sorted(p.name for p in (tmp_path / "real").rglob("*.png")) == [
         name.rsplit("/", 1)[-1] for name in names
     ]

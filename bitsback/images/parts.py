@@ -1,0 +1,108 @@
+"""A set of images in parts, one for each chunk of a file, some of them lost to damage."""
+
+import itertools
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from bitsback.errors import FormatError, InputError
+
+from .image_set import ImageSet, Values, check_manifest, to_array
+from .manifest import ArrayManifest, Manifest
+
+STRANGERS = "the file is damaged: its chunks do not belong together"
+
+
+@dataclass(frozen=True)
+class Lost:
+    """So many images that could not be decoded."""
+
+    images: int
+
+
+Part = ImageSet | Lost
+
+
+def image_count(part: Part) -> int:
+    """Images in a part."""
+    return part.images if isinstance(part, Lost) else len(part.pixels)
+
+
+def with_first(parts: Iterable[Part]) -> tuple[ImageSet, Iterator[Part]]:
+    """The first part that is not lost, its manifest checked, and an iterator over all parts.
+
+    Raises:
+        FormatError: all parts are lost, or the manifest does not describe its images.
+    """
+    rest, passed = iter(parts), []
+    for part in rest:
+        passed.append(part)
+        if isinstance(part, ImageSet):
+            check_manifest(part)
+            return part, itertools.chain(passed, rest)
+    raise FormatError("the file is damaged: no chunk of it can be decoded")
+
+
+def whole_shape(manifest: ArrayManifest, count: int) -> tuple[int, ...]:
+    """Shape of the array of `count` images that a part with this manifest comes from.
+
+    Raises:
+        FormatError: there is no such array.
+    """
+    images = manifest.stack_shape[0]
+    if images == count:
+        return manifest.shape
+    if manifest.shape[0] != images or len(manifest.shape) < 3:
+        raise FormatError(STRANGERS)
+    return (count, *manifest.shape[1:])
+
+
+def check_same_array(one: Manifest, other: Manifest) -> None:
+    """Raise FormatError unless parts with these manifests are parts of one array."""
+    if _array_of(one) != _array_of(other):
+        raise FormatError(STRANGERS)
+
+
+def _array_of(manifest: Manifest) -> tuple[str, str, tuple[int, ...]] | None:
+    """What parts of one array have in common; None for files."""
+    if isinstance(manifest, ArrayManifest):
+        return manifest.kind, manifest.dtype, manifest.shape[1:]
+    return None
+
+
+def join(parts: Iterable[Part], count: int) -> Values:
+    """The array whose parts these are; for files, their images stacked.
+
+    Args:
+        count: images in all parts.
+
+    Returns:
+        The array, zero where a part is lost.
+
+    Raises:
+        InputError: images of different sizes.
+        FormatError: a manifest does not describe its images.
+    """
+    first, parts = with_first(parts)
+    manifest, start = first.manifest, to_array(first)
+    is_array = isinstance(manifest, ArrayManifest)
+    shape = (count, *start.shape[1:])
+    if isinstance(manifest, ArrayManifest):
+        shape = whole_shape(manifest, count)
+    whole: Values = np.zeros(shape, start.dtype)
+    flat, position = whole.reshape(-1), 0
+    image_size = whole.size // count
+    for part in parts:
+        if isinstance(part, ImageSet):
+            if is_array:
+                check_same_array(manifest, part.manifest)
+            values = to_array(part)
+            if not is_array and (values.shape[1:], values.dtype) != (shape[1:], start.dtype):
+                raise InputError(
+                    "images of different sizes or kinds make no single array; decompress to a "
+                    "folder, or take them one by one from bitsback.open"
+                )
+            flat[position : position + values.size] = values.reshape(-1)
+        position += image_size * image_count(part)
+    return whole
