@@ -23,7 +23,7 @@ from bitsback.errors import FormatError, InputError
 from bitsback.format import sidecar
 from bitsback.format.sidecar import Record
 
-from . import bit_depth, metadata, png
+from . import bit_depth, layout, metadata, png
 
 _READ = ("PNG", "BMP", "PPM", "TIFF", "WEBP", "JPEG", "GIF")
 #: suffixes of files that must be images
@@ -98,7 +98,7 @@ def decode_image(file: BinaryIO, name: str) -> Decoded:
             # Large images are welcome; Pillow still refuses truly absurd sizes.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with Image.open(file, formats=_READ) as image:
-                _refuse_lossy(name, image)
+                _refuse_lossy(name, image, file)
                 mode, same = _mode_of(image)
                 same_depth = not _is_shallow(image)  # known until the pixels are loaded
                 # np.asarray makes bool of mode "1".
@@ -233,8 +233,8 @@ def check_suffix(suffix: str, mode: str) -> None:
         raise InputError(f"{name} cannot hold this image exactly; name the output *.png")
 
 
-def _refuse_lossy(name: str, image: Image.Image) -> None:
-    if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
+def _refuse_lossy(name: str, image: Image.Image, file: BinaryIO) -> None:
+    if getattr(image, "n_frames", 1) > 1:
         raise InputError(f"{name} holds several images; save each as a file of its own")
     if image.mode not in CHANNELS.keys() | {"P", "PA"} | _DEEP:
         raise InputError(
@@ -251,6 +251,8 @@ def _refuse_lossy(name: str, image: Image.Image) -> None:
             f"{name} has more than 8 bits a channel; of such images only gray ones, as PNG or "
             "TIFF, can be compressed: convert it to 8 bits first"
         )
+    if (lost := layout.what_is_lost(image, file)) is not None:
+        raise InputError(f"{name} {lost}, which would not come back")
 
 
 def _mode_of(image: Image.Image) -> tuple[str, bool]:

@@ -40,6 +40,8 @@ class ImageSet:
         extra: the other arrays of an .npz, serialised; b"" if none.
         sidecars: of files, what each image has beside its 8-bit values (see
             `bitsback.format.sidecar`); None if nothing.
+        carried: of files, one sentence for each image that is not among them and travels as it is
+            in a sidecar, since it would not come back exactly.
     """
 
     pixels: Sequence[ImageArray] | ImageArray
@@ -47,6 +49,7 @@ class ImageSet:
     manifest: Manifest
     extra: bytes = b""
     sidecars: Sequence[bytes] | None = None
+    carried: tuple[str, ...] = ()
 
     @property
     def each_sidecar(self) -> Sequence[bytes]:
@@ -93,9 +96,13 @@ def from_array(array: NDArray[Any], title: str = "the array") -> ImageSet:
     Raises:
         InputError: another dtype or shape, or no pixels.
     """
+    if np.ma.is_masked(array):
+        raise InputError(f"{title} has a mask; give array.data and array.mask, each by itself")
     array = np.asarray(array)
     check_images(array, title)
-    stack = array.astype(np.uint8, copy=False).reshape(stack_shape(array.shape))
+    # NumPy takes any byte but 0 of a bool for true.
+    levels = array != 0 if array.dtype == np.bool_ else array
+    stack = levels.astype(np.uint8, copy=False).reshape(stack_shape(array.shape))
     binary = stack.shape[3] == 1 and bool(stack.max() <= 1)
     return ImageSet(stack, binary, ArrayManifest(array.dtype.name, array.shape))
 

@@ -14,8 +14,8 @@ _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _OF_PIXELS = {b"IHDR", b"PLTE", b"IEND", b"tRNS", b"hIST", b"acTL", b"fcTL", b"fdAT"}
 # Their content is in terms of the pixels' mode and depth.
 _OF_MODE = {b"bKGD", b"sBIT"}
-# A chunk of a kind that only its writer knows, with an upper case fourth letter, is to be dropped
-# where pixels are coded anew; of these the specification says what they are.
+# A chunk of an unknown kind with an upper case fourth letter belongs to the very pixels, so that it
+# is kept with the same ones in the same mode; of these the specification says what they are.
 _KNOWN = _OF_MODE | {b"cHRM", b"gAMA", b"iCCP", b"sRGB", b"cICP", b"mDCV", b"cLLI", b"tIME"}
 
 
@@ -56,7 +56,7 @@ def kept(data: bytes, same_mode: bool) -> list[Record]:
         if kind == PIXELS:
             if (PIXELS, b"") not in found:
                 found.append((PIXELS, b""))
-        elif kind in known or (kind not in _OF_PIXELS and kind[3:].islower()):
+        elif kind in known or (kind not in _OF_PIXELS and (same_mode or kind[3:].islower())):
             found.append((kind, content))
     while found and found[-1][0] == PIXELS:
         found.pop()

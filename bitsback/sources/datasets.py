@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from bitsback.errors import InputError
 
 _COLUMNS = ("image", "img", "images")
+_MODES = ("1", "L", "LA", "RGB", "RGBA")  # of PIL images whose arrays are their levels
 
 
 class DataSet(Protocol):
@@ -36,6 +37,9 @@ def images_of(source: object) -> NDArray[np.uint8 | np.bool_]:
         return source
     if not _is_data_set(source):
         raise InputError(f"a data set has a length and items; {type(source).__name__} has not")
+    if isinstance(source, Mapping):
+        names = ", ".join(map(str, source))
+        raise InputError(f"a dictionary of data sets ({names}): give one of them")
     images = list(_images(source))
     if not images:
         raise InputError("the data set has no images")
@@ -61,6 +65,14 @@ def _image(item: object) -> NDArray[np.uint8 | np.bool_]:
         item = item[column]
     elif isinstance(item, tuple | list) and item:
         item = item[0]
+    mode = getattr(item, "mode", None)
+    if isinstance(mode, str) and mode not in _MODES:
+        raise InputError(
+            f"an image has mode {mode}, whose pixels are not levels of gray or RGB: compress the "
+            "image files themselves, or give the arrays that are meant, such as np.asarray(image)"
+        )
+    if np.ma.is_masked(item):
+        raise InputError("an image has a mask; give its data and its mask, each by itself")
     image = np.asarray(item)
     if image.ndim == 3 and hasattr(item, "permute"):  # a torch tensor, (C, H, W)
         image = image.transpose(1, 2, 0)

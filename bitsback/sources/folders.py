@@ -5,6 +5,7 @@ Each is read again when it is coded, so that a set may be larger than the memory
 images travel along with the image that comes after them, or with the last one.
 """
 
+import dataclasses
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -90,7 +91,7 @@ def read_folder(folder: Path) -> ImageSet:
     Raises:
         InputError: there are no images, or what `read_files` refuses.
     """
-    paths = [path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir()]
+    paths = _files_below(folder)
     if not paths:
         raise InputError(f"{folder} is empty")
     for path in paths:
@@ -99,6 +100,23 @@ def read_folder(folder: Path) -> ImageSet:
     named = sorted((path.relative_to(folder).as_posix(), path) for path in paths)
     entries = [SourceFile(name, partial(_open, path), str(path)) for name, path in named]
     return read_entries("folder", entries, str(folder))
+
+
+def _files_below(folder: Path) -> list[Path]:
+    """All files below a folder, and links.
+
+    Raises:
+        InputError: a folder cannot be read.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise InputError(f"{error.filename} cannot be read: {error.strerror}") from error
+
+    paths: list[Path] = []
+    for parent, folders, names in os.walk(folder, onerror=refuse):
+        links = [name for name in folders if Path(parent, name).is_symlink()]
+        paths += [Path(parent, name) for name in [*names, *links]]
+    return paths
 
 
 def _open(path: Path) -> BinaryIO:
@@ -111,27 +129,44 @@ def _open(path: Path) -> BinaryIO:
 def read_entries(kind: Kind, entries: Iterable[SourceFile], title: str) -> ImageSet:
     """The images among files, and the other files with them.
 
+    An image that would not come back exactly travels as it is, like a file that is no image; the
+    set's `carried` says which, and why.
+
     Args:
         kind: "folder" or "tar".
         title: what an error calls them all.
 
     Raises:
-        InputError: there are no images, or what `read_files` refuses.
+        InputError: there are no images that can be coded, or names are unsafe or given twice.
     """
-    files = _Sorted()
-    for entry in entries:
+    every = list(entries)
+    taken = _checked_names(kind, [entry.name for entry in every])
+    files, facts, carried = _Sorted(), [], []
+    for entry in every:
         with entry.open() as file:
-            files.add(entry, is_image(file, entry.name))
-    if not files.images:
-        raise InputError(f"{title} holds no images")
+            if not is_image(file, entry.name):
+                files.add(entry, is_image=False)
+                continue
+        try:
+            found = _facts(entry.name, _decoded(entry), taken)
+        except InputError as error:
+            carried.append(str(error))
+            files.add(entry, is_image=False)
+        else:
+            facts.append(found)
+            files.add(entry, is_image=True)
+    if not facts:
+        raise InputError("; ".join([f"{title} holds no images that can be coded", *carried]))
+    has_others = len(facts) < len(every)
+    images = _set_of(
+        kind, facts, lambda number: _decoded(files.images[number]), files.neighbours, has_others
+    )
+    return dataclasses.replace(images, carried=tuple(carried))
 
-    def read(number: int) -> Decoded:
-        with files.images[number].open() as file:
-            return decode_image(file, files.images[number].title)
 
-    names = [entry.name for entry in files.images]
-    others = [entry.name for before in files.others for entry in before]
-    return _read(kind, names, read, files.neighbours, others)
+def _decoded(entry: SourceFile) -> Decoded:
+    with entry.open() as file:
+        return decode_image(file, entry.title)
 
 
 def _packed(entry: SourceFile) -> Record:
@@ -139,64 +174,100 @@ def _packed(entry: SourceFile) -> Record:
         return sidecar.pack_file(entry.name, file.read())
 
 
-def _read(
-    kind: Kind,
-    names: Sequence[str],
-    read: Callable[[int], Decoded],
-    neighbours: Callable[[int], list[Record]] = lambda number: [],
-    others: Sequence[str] = (),
-) -> ImageSet:
-    """A set of image files, all of which are read once and checked.
+@dataclass(frozen=True)
+class _Facts:
+    """What the manifest says of an image file, and what must be known before any is coded.
 
     Args:
-        names: of the images.
+        name: of the file, as it was read.
+        target: the name to write it under.
+        binary: whether its pixels are 0 and 1.
+        has_sidecar: whether it has anything beside its 8-bit values.
+    """
+
+    name: str
+    target: str
+    mode: str
+    shape: ImageShape
+    binary: bool
+    has_sidecar: bool
+
+
+def _facts(name: str, image: Decoded, taken: set[str]) -> _Facts:
+    """The facts of an image; its target is added to the names that are `taken`.
+
+    Raises:
+        InputError: its metadata cannot be written again.
+    """
+    height, width, channels = image.pixels.shape
+    kinds = {record[0] for record in image.metadata}
+    target = _written_name(name, image.mode, kinds, taken)
+    try:
+        check_metadata(image, PurePosixPath(target).suffix)
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from error
+    taken.add(target.casefold())
+    binary = image.mode == "1" or (image.mode == "L" and bool(image.pixels.max() <= 1))
+    has_sidecar = bool(kinds) or image.levels is not None
+    return _Facts(name, target, image.mode, (height, width, channels), binary, has_sidecar)
+
+
+def _read(kind: Kind, names: Sequence[str], read: Callable[[int], Decoded]) -> ImageSet:
+    """A set of image files, all of which are read once and checked."""
+    taken = _checked_names(kind, names)
+    facts = [_facts(name, read(number), taken) for number, name in enumerate(names)]
+    return _set_of(kind, facts, read, lambda number: [], has_others=False)
+
+
+def _set_of(
+    kind: Kind,
+    facts: Sequence[_Facts],
+    read: Callable[[int], Decoded],
+    neighbours: Callable[[int], list[Record]],
+    has_others: bool,
+) -> ImageSet:
+    """A set of image files, each of which is read again when it is coded.
+
+    Args:
         read: the image of a number.
         neighbours: the other files next to the image of a number.
-        others: names of all these other files.
+        has_others: whether there are any.
     """
-    _check_names(kind, (*names, *others))
-    taken = {name.casefold() for name in (*names, *others)}
-    written: list[str] = []
-    modes: list[str] = []
-    shapes: list[ImageShape] = []
-    binary, has_sidecars = True, bool(others)
-    for number, name in enumerate(names):
-        image = read(number)
-        height, width, channels = image.pixels.shape
-        kinds = {record[0] for record in image.metadata}
-        target = _written_name(name, image.mode, kinds, taken)
-        try:
-            check_metadata(image, PurePosixPath(target).suffix)
-        except InputError as error:
-            raise InputError(f"{name}: {error}") from error
-        binary &= image.mode == "1" or (image.mode == "L" and bool(image.pixels.max() <= 1))
-        has_sidecars |= bool(kinds) or image.levels is not None
-        taken.add(target.casefold())
-        written.append(target)
-        modes.append(image.mode)
-        shapes.append((height, width, channels))
+    binary = all(each.binary for each in facts)
 
     def pixels(number: int) -> ImageArray:
-        image = read(number)
-        if image.mode != modes[number] or image.pixels.shape != shapes[number]:
-            raise InputError(f"{names[number]} changed while it was read")
+        image, known = read(number), facts[number]
+        if image.mode != known.mode or image.pixels.shape != known.shape:
+            raise InputError(f"{known.name} changed while it was read")
         return image.pixels * np.uint8(255) if image.mode == "1" and not binary else image.pixels
 
     def sidecar_of(number: int) -> bytes:
         return sidecar.pack([*neighbours(number), *read(number).sidecar])
 
-    images = Lazy(len(names), lambda begin, end: list(map(pixels, range(begin, end))))
-    sidecars = Lazy(len(names), lambda begin, end: list(map(sidecar_of, range(begin, end))))
-    manifest = FilesManifest(kind, tuple(written), tuple(modes), tuple(shapes))
+    images = Lazy(len(facts), lambda begin, end: list(map(pixels, range(begin, end))))
+    sidecars = Lazy(len(facts), lambda begin, end: list(map(sidecar_of, range(begin, end))))
+    manifest = FilesManifest(
+        kind,
+        tuple(each.target for each in facts),
+        tuple(each.mode for each in facts),
+        tuple(each.shape for each in facts),
+    )
+    has_sidecars = has_others or any(each.has_sidecar for each in facts)
     return ImageSet(images, binary, manifest, sidecars=sidecars if has_sidecars else None)
 
 
-def _check_names(kind: Kind, names: Sequence[str]) -> None:
+def _checked_names(kind: Kind, names: Sequence[str]) -> set[str]:
+    """The names, folded, under which nothing else can be written.
+
+    Raises:
+        InputError: one is given twice, or is unsafe.
+    """
     if len(set(names)) != len(names):
         raise InputError("the same image file is given twice")
     for name in names if kind != "file" else ():
         if not is_safe(name.removeprefix("./") if kind == "tar" else name):
             raise InputError(f"{name!r} cannot be stored as a file name; rename it")
+    return {name.casefold() for name in names}
 
 
 def _written_name(name: str, mode: str, kinds: set[bytes], taken: set[str]) -> str:

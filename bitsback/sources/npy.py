@@ -35,7 +35,10 @@ def read_npy(path: Path) -> ImageSet:
         return from_array(load_npy(path), str(path))
     # The values of an image; (H, W) and (H, W, 3) are one image. `from_ranges` refuses others.
     size = math.prod(stack_shape(shape)[1:]) if len(shape) in (2, 3, 4) else 1
-    return from_ranges(partial(_read_range, path, offset, size), dtype, shape, str(path))
+    read = partial(_read_range, path, offset, size)
+    # NumPy takes any byte but 0 of a bool for true.
+    truths = (lambda begin, end: read(begin, end) != 0) if dtype == np.bool_ else read
+    return from_ranges(truths, dtype, shape, str(path))
 
 
 def _read_range(path: Path, offset: int, size: int, begin: int, end: int) -> NDArray[np.uint8]:
@@ -78,9 +81,20 @@ def load_npy(path: Path) -> Array:
     try:
         with path.open("rb") as file:
             array: Array = np.lib.format.read_array(file, allow_pickle=False)
+            behind = len(file.read())
     except Exception as error:  # parsers of damaged files raise many kinds
         raise _unreadable(path, error) from error
+    _check_end(path, behind)
     return array
+
+
+def _check_end(path: Path, behind: int) -> None:
+    """Raise InputError if there are bytes behind a file's array."""
+    if behind:
+        raise InputError(
+            f"{path} holds {behind} bytes after its array, such as a second array: save each array "
+            "as a file of its own"
+        )
 
 
 def npy_layout(path: Path) -> tuple[np.dtype[Any], tuple[int, ...], int | None]:
@@ -113,6 +127,7 @@ def npy_layout(path: Path) -> tuple[np.dtype[Any], tuple[int, ...], int | None]:
     if held < math.prod(shape):
         what = f"{math.prod(shape)} values expected, {held} found"
         raise InputError(f"{path} cannot be read as arrays: {what}")
+    _check_end(path, held - math.prod(shape))
     return dtype, shape, offset
 
 

@@ -43,7 +43,8 @@ def members(path: Path) -> list[Member]:
     """The files in a tar, in order; nothing of their content is read.
 
     Raises:
-        InputError: it is damaged or compressed, or has members that are neither files nor folders.
+        InputError: it is damaged or compressed, is several in one, or has members that are neither
+            files nor folders.
     """
     found = []
     try:
@@ -54,9 +55,26 @@ def members(path: Path) -> list[Member]:
                 if not each.isreg() or each.issparse():
                     raise InputError(f"{path}: {each.name} is a link or a special file")
                 found.append(Member(each.name, each.offset_data, each.size))
+            end = file.offset
     except (tarfile.TarError, ValueError, EOFError) as error:
         raise InputError(f"{path} cannot be read as a tar without compression: {error}") from error
+    _check_end(path, end)
     return found
+
+
+def _check_end(path: Path, end: int) -> None:
+    """Raise InputError unless a tar holds nothing but zeros after its last member.
+
+    tarfile takes a damaged header, and the zeros between two tars in one file, for the end.
+    """
+    with path.open("rb") as file:
+        file.seek(end)
+        while block := file.read(1 << 20):
+            if block.count(0) != len(block):
+                raise InputError(
+                    f"{path} has a damaged header, or a second archive, {end} bytes from its "
+                    "beginning: what follows would be lost"
+                )
 
 
 def read(path: Path, member: Member) -> io.BytesIO:

@@ -230,14 +230,14 @@ def test_every_chunk_of_a_png_comes_back_where_it_was(tmp_path, colour):
     data = (tmp_path / "a.png").read_bytes()
     end = len(data) - 12
     extra = png_chunk(b"tIME", bytes([7, 228, 2, 3, 4, 5, 6])) + png_chunk(b"tEXt", b"Late\0word")
-    dropped = png_chunk(b"prVT", b"of pixels")  # unsafe to copy
+    unsafe = png_chunk(b"prVT", b"of pixels")  # to copy, but not with the very pixels
     data = data[:33] + png_chunk(b"gAMA", struct.pack(">I", 45455)) + data[33:end] + extra
     (tmp_path / "a.png").write_bytes(
-        data + dropped + png_chunk(b"prVt", b"x") + png_chunk(b"IEND", b"")
+        data + unsafe + png_chunk(b"prVt", b"x") + png_chunk(b"IEND", b"")
     )
     through([tmp_path / "a.png"], tmp_path / "b.png", colour)
     before, after = own_chunks(tmp_path / "a.png"), own_chunks(tmp_path / "b.png")
-    assert after == [chunk for chunk in before if chunk[0] != b"prVT"]
+    assert after == before
     assert len(after) > 9
     with Image.open(tmp_path / "b.png") as image:
         image.load()
