@@ -2,6 +2,7 @@
 
 import io
 import os
+import sys
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from PIL import Image
 
 from bitsback.archive.reader import Reader
 from bitsback.archive.writer import compress_set
+from bitsback.cli import main
 from bitsback.errors import InputError
 from bitsback.images.image_set import from_array, to_array
 from bitsback.sources.datasets import images_of
@@ -114,6 +116,21 @@ def test_odd_files_come_back_byte_for_byte_from_a_folder(tmp_path, colour):
             assert after[name] == content, name
     with Image.open(tmp_path / "out" / "plain.png") as image:
         np.testing.assert_array_equal(np.asarray(image), plain)
+
+
+def test_the_command_line_says_what_travels_as_it_is(tmp_path, monkeypatch, capsys):
+    (tmp_path / "in").mkdir()
+    Image.fromarray(levels(9, 8, 3)).save(tmp_path / "in" / "plain.png")
+    (tmp_path / "in" / "five bands.tif").write_bytes(ODD["five bands.tif"]())
+    words = ["bitsback", "compress", tmp_path / "in", "-o", tmp_path / "x.bb", "--dry-run"]
+    monkeypatch.setattr(sys, "argv", list(map(str, words)))
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 0
+    lines = capsys.readouterr().err.splitlines()
+    (line,) = (line for line in lines if "travels as it is" in line)
+    assert "five bands.tif" in line
+    assert "ExtraSamples" in line
 
 
 @pytest.mark.parametrize("name", ODD)
