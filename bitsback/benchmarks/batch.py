@@ -35,7 +35,7 @@ _SEED = 0
 
 
 @dataclasses.dataclass(frozen=True)
-class LinkTime:
+class BatchTime:
     """Seconds of this thread's processor time that a batch took.
 
     Args:
@@ -146,7 +146,7 @@ def images(loaded: LoadedModel, data: Path | None) -> NDArray[np.uint8]:
     return np.ascontiguousarray(x)
 
 
-def measure(loaded: LoadedModel, x: NDArray[np.uint8], repeats: int) -> list[LinkTime]:
+def measure(loaded: LoadedModel, x: NDArray[np.uint8], repeats: int) -> list[BatchTime]:
     """The quickest of several encodes and decodes, after one that is not counted.
 
     Raises:
@@ -173,7 +173,7 @@ def measure(loaded: LoadedModel, x: NDArray[np.uint8], repeats: int) -> list[Lin
             raise BitsbackError("decoding did not undo encoding")
     compiled = message.loops is not None and fast.loops("tables") is not None
     return [
-        LinkTime(loaded.name, action, x.shape, compiled, **clock.seconds)
+        BatchTime(loaded.name, action, x.shape, compiled, **clock.seconds)
         for action, clock in best.items()
     ]
 
@@ -182,7 +182,7 @@ def _total(clock: _Clock) -> float:
     return sum(clock.seconds.values())
 
 
-def print_times(times: list[LinkTime], console: Console) -> None:
+def print_times(times: list[BatchTime], console: Console) -> None:
     """The times as a table, with their percentages."""
     parts = ("network", "tables", "ans")
     table = Table("model", "a batch")

@@ -13,7 +13,7 @@ import json
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import typer
@@ -111,7 +111,7 @@ def main(
         return
     table = Table("bits/pixel", "PNG", "JPEG XL", "two images", "ours")
     for row in rows:
-        sizes: list[Any] = [row.png, row.jpeg_xl, row.two_images, row.ours]
+        sizes = (row.png, row.jpeg_xl, row.two_images, row.ours)
         table.add_row(row.kind, *(f"{8 * size / row.pixels:.3f}" for size in sizes))
     Console(highlight=False).print(table)
 

@@ -38,7 +38,7 @@ from . import batch
 SYMBOLS = 1 << 18
 HEADS = (8, 64, 512, 4096)
 REPEATS = 9
-LINK_REPEATS = 5
+BATCH_REPEATS = 5
 PEER = "constriction"
 
 _CRAYSTACK_HEADS = 1024
@@ -183,7 +183,7 @@ def main(arguments: Sequence[str]) -> int:
         return int(stop.code or 0)
     try:
         rows = measure(SYMBOLS, HEADS, REPEATS)
-        times = _measure_link(given.model, given.data)
+        times = _measure_batch(given.model, given.data)
     except BitsbackError as error:
         print(error, file=sys.stderr)
         return 1
@@ -197,7 +197,7 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _measure_link(model: str, data: Path | None) -> list[batch.LinkTime]:
+def _measure_batch(model: str, data: Path | None) -> list[batch.BatchTime]:
     loaded = load_model(model, "cpu")
     x = batch.images(loaded, data)
     with contextlib.ExitStack() as stack:
@@ -205,7 +205,7 @@ def _measure_link(model: str, data: Path | None) -> list[batch.LinkTime]:
             torch = sys.modules["torch"]
             stack.callback(torch.set_num_threads, torch.get_num_threads())
             torch.set_num_threads(1)
-        return batch.measure(loaded, x, LINK_REPEATS)
+        return batch.measure(loaded, x, BATCH_REPEATS)
 
 
 def _draw(

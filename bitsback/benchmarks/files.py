@@ -230,8 +230,8 @@ def peers_of(images: ImageSet) -> list[Peer]:
     for name, pair in codecs.items():
         for suffix, taken in (("", images.pixels), (", mosaic", mosaics)):
             side = max(max(p.shape[:2]) for p in taken)
-            area = max(p.shape[0] * p.shape[1] for p in taken)
-            fits = side <= classical.MAX_SIDE and area <= classical.MAX_AREA
+            pixels = max(p.shape[0] * p.shape[1] for p in taken)
+            fits = side <= classical.MAX_SIDE and pixels <= classical.MAX_AREA
             repeated = suffix and len(mosaics) == len(images.pixels)
             if fits and not repeated:
                 peers.append(Peer(name + suffix, list(taken), *pair))

@@ -39,7 +39,10 @@ class Quality:
 
 
 def measure(originals: NDArray[np.uint8], others: NDArray[np.uint8]) -> Quality:
-    """The quality of images, (N, H, W, C) uint8, beside originals of that shape.
+    """The quality of images, compared with their originals.
+
+    Args:
+        originals, others: (N, H, W, C) uint8.
 
     Raises:
         InputError: the metrics' libraries are not installed.

@@ -1,4 +1,4 @@
-"""The stack of a lossy file: latents under their priors, and hardly a bit beside them.
+"""The stack of a lossy file: latents under their priors, and hardly a bit more.
 
 A head of `ans` holds 31 bits before anything is pushed. Here nothing is popped first, so that no
 bits need lie there: a stack of one head begins at 1. It is 1 again when all is popped; otherwise it

@@ -22,7 +22,7 @@ def small(monkeypatch):
     monkeypatch.setattr(coder_bench, "SYMBOLS", 700)
     monkeypatch.setattr(coder_bench, "HEADS", (3, 64))
     monkeypatch.setattr(coder_bench, "REPEATS", 2)
-    monkeypatch.setattr(coder_bench, "LINK_REPEATS", 1)
+    monkeypatch.setattr(coder_bench, "BATCH_REPEATS", 1)
 
 
 @pytest.fixture
