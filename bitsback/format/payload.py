@@ -1,9 +1,9 @@
-"""The payload at the bottom of the stack: what travels in a file beside its pixels.
+"""The payload at the bottom of the stack: what a chunk holds beside its pixels.
 
-Three parts one after another: the manifest (compact JSON in ASCII, how to rebuild what was read),
-the extra arrays and the caller's own bytes. Each part is its length, its stored length (both
-LEB128) and its stored bytes; where the stored length is smaller than the length, the bytes are a
-raw LZMA2 stream (preset 6, no container around it), or, of a part of at most 256 bytes, a raw
+Three parts one after another: the manifest (compact JSON in ASCII, how to rebuild the source), the
+extra arrays or the sidecars, and the caller's own bytes. Each part is its length, its stored length
+(both LEB128) and its stored bytes. Where the stored length is smaller than the length, the bytes
+are a raw LZMA2 stream (preset 6, no container around it), or, of a part of at most 256 bytes, a raw
 DEFLATE stream whose window begins with `_WORDS`: a short chain should not pay for what most
 manifests have in common.
 """
@@ -35,11 +35,11 @@ _WORDS = (
 
 
 def pack_payload(manifest: Mapping[str, JsonValue], extra: bytes, user: bytes) -> bytes:
-    """Join manifest, extra arrays and the caller's bytes into one self-delimiting payload.
+    """Join manifest, extra bytes and the caller's bytes into one self-delimiting payload.
 
     Args:
         manifest: a JSON object.
-        extra: serialised arrays that travel along.
+        extra: serialised arrays or sidecars.
         user: the caller's own bytes.
 
     Returns:
@@ -115,5 +115,5 @@ def _inflate(stored: bytes, size: int) -> bytes | None:
 
 
 def _most(stored: int) -> int:
-    """What so many stored bytes may unpack to, so that a forged part cannot fill the memory."""
+    """The most bytes that so many stored bytes may unpack to: a forged part cannot fill memory."""
     return (1 << 26) + (stored << 8)

@@ -1,7 +1,7 @@
-"""What an image has beside its 8-bit values: metadata, low bits, files next to it in an archive.
+"""Sidecars: what an image has beside its 8-bit values, such as metadata and low bits.
 
-It travels in the payload of the image's chunk as the bytes of records: 4 bytes of kind, the
-length (LEB128), the content. Kinds:
+A sidecar travels in the payload of the image's chunk as the bytes of records: 4 bytes of kind,
+the length (LEB128), the content. Kinds:
 
     LOW_   low bits of levels of 16 bits (see bitsback.images.bit_depth)
     EXIF   of files that are not PNG, as Pillow gives it
@@ -12,7 +12,7 @@ length (LEB128), the content. Kinds:
     FILE   a file that is no image: the length of its name (LEB128), the name, the content
     others a chunk of a PNG by its type, as it was
 
-All images' records follow one another in the order of the images, each after its length.
+The sidecars follow one another in the order of the images, each after its length.
 """
 
 from collections.abc import Iterable, Sequence
@@ -69,17 +69,17 @@ def unpack_file(data: bytes) -> tuple[str, bytes]:
 
 
 def pack_all(of_images: Sequence[bytes]) -> bytes:
-    """All sidecars; b"" where nothing does."""
+    """The sidecars of all images, in order; b"" where all are empty."""
     if not any(of_images):
         return b""
     return b"".join(varint.pack(len(data)) + data for data in of_images)
 
 
 def unpack_all(data: bytes, count: int) -> list[bytes] | None:
-    """Inverse of `pack_all` for so many images; None where nothing lies beside any.
+    """Inverse of `pack_all` for `count` images; None where all sidecars are empty.
 
     Raises:
-        FormatError: damaged, or of more or fewer images.
+        FormatError: the bytes are damaged, or hold more or fewer sidecars.
     """
     if not data:
         return None

@@ -1,9 +1,9 @@
-"""Gray levels of 16 bits as an image of 8 and the bits below it.
+"""Gray levels of 16 bits as an image of 8 bits and the low bits.
 
-A level x is ((high << width) | low) << zeros: `zeros` lowest bits are 0 in the whole image, and
-of the rest the 8 highest that are used make an image like any other. The bits below are close
-to noise in photographs: they are kept as they are, or as a well-known codec makes them smaller.
-Models that code both bytes as images take more: the README has the figures.
+A level x is ((high << width) | low) << zeros. The lowest `zeros` bits are 0 in the whole image. Of
+the other bits that are used, the 8 highest make an image like any other. The low bits of
+photographs are close to noise: they are packed, or coded by a classical codec if that is smaller.
+Models that code both bytes as images take more bits: the README has the figures.
 
 The low bits as bytes: zeros, width, one byte that says whether they are packed (0) or coded (1),
 and the bits, `width` of each level, row by row, the highest first; or a classical code of them as
@@ -25,7 +25,7 @@ def high(levels: NDArray[np.uint16]) -> NDArray[np.uint8]:
 
 
 def low(levels: NDArray[np.uint16]) -> bytes:
-    """The bytes of the low bits; this takes its time, since codecs are tried."""
+    """The bytes of the low bits of an image (H, W); slow, since several codecs are tried."""
     zeros, width = _layout(levels)
     values = levels >> np.uint16(zeros)
     below = (values & np.uint16((1 << width) - 1)).astype(np.uint8)
@@ -37,7 +37,7 @@ def low(levels: NDArray[np.uint16]) -> bytes:
 
 
 def _layout(levels: NDArray[np.uint16]) -> tuple[int, int]:
-    """How many lowest bits are 0 everywhere, and how many lie between them and the high ones."""
+    """`zeros` and `width` of an image (H, W)."""
     used = int(np.bitwise_or.reduce(levels, axis=None))
     zeros = (used & -used).bit_length() - 1 if used else 0
     return zeros, max(0, used.bit_length() - zeros - 8)
@@ -45,6 +45,13 @@ def _layout(levels: NDArray[np.uint16]) -> tuple[int, int]:
 
 def join(above: NDArray[np.uint8], data: bytes) -> NDArray[np.uint16]:
     """Inverse of `high` and `low`.
+
+    Args:
+        above: what `high` gave, (H, W).
+        data: what `low` gave.
+
+    Returns:
+        The levels, (H, W).
 
     Raises:
         FormatError: the low bits are damaged, or another image's.

@@ -1,10 +1,10 @@
 """One image file: its pixels and mode through Pillow, and back without loss.
 
-Palette images are taken as the RGB or RGBA pixels that they show, and come back as these; so do
-images of which one colour is transparent. A JPEG is taken as its decoded pixels, and comes back as
-PNG. Of 16 bits a channel only gray is read, since Pillow cuts colour down to 8.
+Palette images, and images of which one colour is transparent, become the RGB or RGBA pixels that
+they show. A JPEG becomes its decoded pixels, which are written as PNG. Of images with 16 bits a
+channel only gray ones are read, since Pillow cuts colour down to 8 bits.
 
-What is kept beside the pixels: the chunks of a PNG (see `png.kept`), where they were; of the other
+The metadata that are kept: the chunks of a PNG (see `png.kept`), where they were; of the other
 formats EXIF, the colour profile and XMP (of a TIFF the tags that do not describe its layout, with
 EXIF).
 """
@@ -58,7 +58,7 @@ class Decoded:
         pixels: (H, W, C) uint8, C as `CHANNELS` has it; mode "1" holds 0 and 1, `DEEP` the high
             bits.
         mode: a key of `CHANNELS`.
-        metadata: what it has beside its levels (see `bitsback.format.sidecar`).
+        metadata: records (see `bitsback.format.sidecar`).
         levels: of mode `DEEP`, (H, W) uint16; None of others.
     """
 
@@ -92,7 +92,11 @@ def read_image(path: Path) -> Decoded:
 
 
 def decode_image(file: BinaryIO, name: str) -> Decoded:
-    """`read_image` of an open file, with what to call it in an error."""
+    """Read an image file that is open; `name` is what an error calls it.
+
+    Raises:
+        InputError: as `read_image`.
+    """
     try:
         with warnings.catch_warnings():
             # Large images are welcome; Pillow still refuses truly absurd sizes.
@@ -129,10 +133,12 @@ def is_image(file: BinaryIO, name: str) -> bool:
     return True
 
 
-def full_depth(pixels: NDArray[np.uint8], mode: str, data: bytes) -> NDArray[Any]:
+def full_depth(pixels: NDArray[np.uint8], mode: str, data: bytes) -> NDArray[np.uint8 | np.uint16]:
     """The levels of an image: (H, W, 1) uint16 of mode `DEEP`, the pixels themselves otherwise.
 
     Args:
+        pixels: (H, W, C) uint8.
+        mode: a key of `CHANNELS`.
         data: its sidecar.
 
     Raises:
@@ -256,7 +262,7 @@ def _refuse_lossy(name: str, image: Image.Image, file: BinaryIO) -> None:
 
 
 def _mode_of(image: Image.Image) -> tuple[str, bool]:
-    """The mode that an image's pixels are kept in, and whether it is its own."""
+    """The mode that an image's pixels are kept in, and whether it is the image's own."""
     clear = "transparency" in image.info
     match image.mode:
         case "P":
@@ -286,4 +292,4 @@ def _is_deep(image: Image.Image) -> bool:
 
 def _is_shallow(image: Image.Image) -> bool:
     """Whether Pillow makes 8 bits of gray levels of 2 or 4."""
-    return any(str(each[3]) in ("L;2", "L;4") for each in getattr(image, "tile", ()))
+    return any(str(args) in ("L;2", "L;4") for _, _, _, args in getattr(image, "tile", ()))

@@ -50,17 +50,17 @@ def kept(data: bytes, same_mode: bool) -> list[Record]:
     Raises:
         ValueError: the file is damaged.
     """
-    found: list[Record] = []
+    records: list[Record] = []
     known = _KNOWN if same_mode else _KNOWN - _OF_MODE
     for kind, content in chunks(data):
         if kind == PIXELS:
-            if (PIXELS, b"") not in found:
-                found.append((PIXELS, b""))
+            if (PIXELS, b"") not in records:
+                records.append((PIXELS, b""))
         elif kind in known or (kind not in _OF_PIXELS and (same_mode or kind[3:].islower())):
-            found.append((kind, content))
-    while found and found[-1][0] == PIXELS:
-        found.pop()
-    return found
+            records.append((kind, content))
+    while records and records[-1][0] == PIXELS:
+        records.pop()
+    return records
 
 
 def with_chunks(data: bytes, records: Iterable[Record]) -> bytes:

@@ -12,22 +12,25 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from bitsback.errors import BitsbackError, InputError
 
 from .atomic_files import atomic_write
 
-Arrays = dict[str, np.ndarray]
+Arrays = dict[str, NDArray[np.uint8]]
 _CIFAR_RECORD = 1 + 3 * 32 * 32
 
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """A data set: files by their name and MD5, where they are, and what makes arrays of them.
+    """A data set that is published.
 
     Args:
-        urls: addresses that end with a slash, tried in turn.
+        urls: addresses of the files' folder, each with a slash at its end, tried in turn.
+        files: their MD5, in hex, by name.
+        read: makes arrays of the files, given their paths by name.
     """
 
     urls: tuple[str, ...]
@@ -35,7 +38,7 @@ class Source:
     read: Callable[[dict[str, Path]], Arrays]
 
 
-def _idx(path: Path) -> np.ndarray:
+def _idx(path: Path) -> NDArray[np.uint8]:
     """The array of bytes in an IDX file (Yann LeCun's format), compressed with gzip."""
     data = gzip.decompress(path.read_bytes())
     if data[:3] != b"\0\0\x08":
@@ -54,14 +57,14 @@ def _mnist(files: dict[str, Path]) -> Arrays:
 
 
 def _cifar10(files: dict[str, Path]) -> Arrays:
-    parts: dict[str, list[np.ndarray]] = {"train": [], "test": []}
+    parts: dict[str, list[NDArray[np.uint8]]] = {"train": [], "test": []}
     with tarfile.open(files["cifar-10-binary.tar.gz"]) as archive:
         members = {Path(member.name).name: member for member in archive if member.isfile()}
         names = [("train", f"data_batch_{i}.bin") for i in range(1, 6)]
         for part, name in [*names, ("test", "test_batch.bin")]:
-            found = archive.extractfile(members[name])
-            assert found is not None  # it is a file
-            parts[part].append(np.frombuffer(found.read(), np.uint8).reshape(-1, _CIFAR_RECORD))
+            file = archive.extractfile(members[name])
+            assert file is not None  # a directory has none
+            parts[part].append(np.frombuffer(file.read(), np.uint8).reshape(-1, _CIFAR_RECORD))
     arrays: Arrays = {}
     for part, records in parts.items():
         joined = np.concatenate(records)
@@ -72,7 +75,7 @@ def _cifar10(files: dict[str, Path]) -> Arrays:
 
 
 def _omniglot(files: dict[str, Path]) -> Arrays:
-    """The drawings at 105 x 105 pixels, 1 where there is ink, in the order of their names."""
+    """The drawings, (N, 105, 105), 1 where there is ink, in the order of their names."""
     arrays: Arrays = {}
     for part in ("background", "evaluation"):
         drawings = []
@@ -149,7 +152,7 @@ def _fetched(
     for url in urls:
         try:
             return Path(retrieve(url + file, f"md5:{md5}", fname=file, path=folder))
-        # Of the network there are many kinds; a ValueError is another hash.
+        # The network raises many kinds; a ValueError is a file with another hash.
         except Exception as error:
             problem = error
     raise InputError(f"{file} cannot be fetched from {urls[-1]}: {problem}") from problem

@@ -20,7 +20,7 @@ from bitsback.images.manifest import NpzManifest
 Array = NDArray[Any]
 
 _NAMES = ("x", "images", "image", "imgs", "pictures", "test", "test_images", "x_test", "data")
-# NumPy takes its time over every item, also where it has no bytes and a file none of it.
+# NumPy takes time for every item, also for one of no bytes, and a file can claim many.
 _MOST_EMPTY = 1 << 20
 
 
@@ -119,15 +119,15 @@ def npy_layout(path: Path) -> tuple[np.dtype[Any], tuple[int, ...], int | None]:
                 return array.dtype, array.shape, None
             shape, fortran, dtype = read(file)
             offset = file.tell()
-            held = path.stat().st_size - offset
+            size = path.stat().st_size - offset
     except Exception as error:  # parsers of damaged files raise many kinds
         raise _unreadable(path, error) from error
     if dtype.itemsize != 1 or fortran:
         return dtype, shape, None
-    if held < math.prod(shape):
-        what = f"{math.prod(shape)} values expected, {held} found"
-        raise InputError(f"{path} cannot be read as arrays: {what}")
-    _check_end(path, held - math.prod(shape))
+    if size < math.prod(shape):
+        lack = f"{math.prod(shape)} values expected, {size} found"
+        raise InputError(f"{path} cannot be read as arrays: {lack}")
+    _check_end(path, size - math.prod(shape))
     return dtype, shape, offset
 
 
@@ -150,7 +150,7 @@ def load_npz(path: Path) -> tuple[dict[str, Array], bool]:
 
 
 def write_npy_header(file: BinaryIO, dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:
-    """What comes before the values, in C order, of a .npy file."""
+    """Write the part of a .npy file before its values, which follow in C order."""
     descr = np.lib.format.dtype_to_descr(dtype)
     np.lib.format.write_array_header_1_0(
         file, {"descr": descr, "fortran_order": False, "shape": shape}
@@ -211,12 +211,12 @@ def unpack_arrays(data: bytes) -> dict[str, Array]:
         raise FormatError("the extra arrays are damaged") from error
 
 
-def find_images(arrays: Mapping[str, Array], source: str) -> str:
+def find_images(arrays: Mapping[str, Array], title: str) -> str:
     """Name of the array that holds the images: by its name, else the largest that could.
 
     Args:
         arrays: at least one.
-        source: what to call them in an error.
+        title: what an error calls them.
 
     Returns:
         The name; the array under it has 2 to 4 dimensions.
@@ -225,13 +225,13 @@ def find_images(arrays: Mapping[str, Array], source: str) -> str:
         InputError: no array looks like images.
     """
     for name in _NAMES:
-        # A wrong dtype under such a name is the user's mistake, to be told by `check_images`.
+        # `check_images` reports a wrong dtype under such a name: it is the user's mistake.
         if name in arrays and arrays[name].ndim in (2, 3, 4):
             return name
     able = [name for name, array in arrays.items() if is_images(array)]
     if not able:
-        found = ", ".join(f"{name} {a.dtype}{list(a.shape)}" for name, a in arrays.items())
-        raise InputError(f"{source} holds no uint8 or bool array of images, only: {found[:300]}")
+        listed = ", ".join(f"{name} {a.dtype}{list(a.shape)}" for name, a in arrays.items())
+        raise InputError(f"{title} holds no uint8 or bool array of images, only: {listed[:300]}")
     return max(able, key=lambda name: arrays[name].nbytes)
 
 

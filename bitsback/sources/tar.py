@@ -46,20 +46,20 @@ def members(path: Path) -> list[Member]:
         InputError: it is damaged or compressed, is several in one, or has members that are neither
             files nor folders.
     """
-    found = []
+    files = []
     try:
         with tarfile.open(path, "r:") as file:
-            for each in file:
-                if each.isdir():
+            for info in file:
+                if info.isdir():
                     continue
-                if not each.isreg() or each.issparse():
-                    raise InputError(f"{path}: {each.name} is a link or a special file")
-                found.append(Member(each.name, each.offset_data, each.size))
+                if not info.isreg() or info.issparse():
+                    raise InputError(f"{path}: {info.name} is a link or a special file")
+                files.append(Member(info.name, info.offset_data, info.size))
             end = file.offset
     except (tarfile.TarError, ValueError, EOFError) as error:
         raise InputError(f"{path} cannot be read as a tar without compression: {error}") from error
     _check_end(path, end)
-    return found
+    return files
 
 
 def _check_end(path: Path, end: int) -> None:

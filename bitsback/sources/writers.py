@@ -1,4 +1,4 @@
-"""OUTPUT of the command line: sets of images as the arrays, files and folders they came from.
+"""Sets of images written as the arrays, files and folders that they were read from.
 
 Images come in parts, one for each chunk of a file, and are written as they come. A part may be
 lost to damage: its images are zero in an array and missing from a folder.
@@ -34,7 +34,7 @@ from .atomic_files import atomic_folder, atomic_write
 
 
 def write_images(parts: Iterable[Part], count: int, output: Path) -> None:
-    """Write OUTPUT: what `read_images` read, with the same names, dtypes, modes and pixels.
+    """Write what `read_images` read, with the same names, dtypes, modes and pixels.
 
     Args:
         parts: consecutive ranges of what was read, at least one of them not lost.
