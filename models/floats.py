@@ -38,6 +38,8 @@ def parameters(config: DrawConfig, generator: torch.Generator) -> dict[str, Tens
             gain = 1.4
         if name.startswith("outer"):
             gain = 0.3
+        if config.head_maps and name in ("q1_mean", "q2_mean"):
+            gain *= POSTERIOR_GAIN
         for part, sources in layer.parts.items():
             shape = (layer.out, sum(s.channels for s in sources), config.kernel, config.kernel)
             found[f"{name}/{part}"] = (
@@ -46,6 +48,8 @@ def parameters(config: DrawConfig, generator: torch.Generator) -> dict[str, Tens
         bias = torch.zeros(layer.out)
         if name[:4] in ("enc1", "enc2", "dec1", "dec2", "seen"):
             bias[layer.out // 4 : layer.out // 2] = 1.0
+        if config.head_maps and name in ("q1_scale", "q2_scale"):
+            bias[:] = POSTERIOR
         if name == "head":
             bias = torch.tensor(block.initial_bias(config, CANVAS_GAIN))
         found[f"{name}/bias"] = bias
@@ -110,7 +114,10 @@ def integer_weight(weight: Tensor, sources: tuple[Source, ...], exponent: Tensor
     return torch.cat(pieces, 1)
 
 
-WIDTH = -3.0
+# log2 sigma of posteriors at the start: constant ones, and the Gaussian ones of models with a head.
+WIDTH, POSTERIOR = -3.0, -2.0
+# Of the means of the latter: they begin larger, so that the noise does not drown them.
+POSTERIOR_GAIN = 3.0
 
 
 class Round(torch.autograd.Function):
