@@ -16,8 +16,6 @@ from .grids import (
     CELL_LIMIT,
     EXACT_LIMIT,
     GATE_BITS,
-    HIDDEN_BITS,
-    PIXEL_BITS,
     SQUASHED_BITS,
     WEIGHT_LIMIT,
     Z_BITS,
@@ -216,7 +214,7 @@ class FloatOps:
         g = self.round(g.tanh(), SQUASHED_BITS)
         cell = self.round(f * cell + i * g, CELL_BITS).clamp(-CELL_LIMIT, CELL_LIMIT)
         out = self.round(self.round(cell, GATE_BITS).tanh(), SQUASHED_BITS)
-        hidden = self.round(o * out, HIDDEN_BITS)
+        hidden = self.round(o * out, self.config.hidden_bits)
         return self.dropped(hidden) if self.dropout else hidden, cell
 
     def dropped(self, hidden: Tensor) -> Tensor:
@@ -227,7 +225,7 @@ class FloatOps:
         if self.config.likelihood == "bernoulli":
             means = self.round((means * CANVAS_GAIN).clamp(-8, 8), GATE_BITS).sigmoid()
             means = self.round(means, SQUASHED_BITS)
-        return self.round(means.clamp(-1, 1), PIXEL_BITS)
+        return self.round(means.clamp(-1, 1), self.config.means_bits)
 
     def error(self, x: Tensor, means: Tensor) -> Tensor:
         return x - means
