@@ -5,11 +5,13 @@ from typing import Any, Literal
 
 from bitsback.errors import ModelError
 
+from .grids import HIDDEN_BITS, PIXEL_BITS
+
 Likelihood = Literal["bernoulli", "gaussian", "logistic"]
 Posterior = Literal["gaussian", "constant"]
 
 # Fields that earlier models lack: their SHA-256, which every file names, must stay as it was.
-_LATER = ("pass_maps", "blocks", "head_maps", "head_blocks")
+_LATER = ("pass_maps", "blocks", "head_maps", "head_blocks", "finer_hidden", "finer_means")
 # Levels of 2x2 blocks by the number of passes.
 _LEVELS = {1: 0, 4: 1, 7: 2, 10: 3}
 
@@ -48,6 +50,9 @@ class DrawConfig:
             0: the canvas holds the likelihood's parameters. Needs a logistic likelihood, one pass
             and a stride of 2 or 4.
         head_blocks: residual blocks of the head.
+        finer_hidden: fractional bits of the hidden maps beyond those of `grids`.
+        finer_means: the same of the canvas's means, as the network sees them; not for binary
+            pixels.
         doublings: how often the side of a tile may be doubled to code larger images: the
             network is convolutional, and larger tiles have fewer edges.
     """
@@ -73,6 +78,8 @@ class DrawConfig:
     doublings: int = 0
     head_maps: int = 0
     head_blocks: int = 0
+    finer_hidden: int = 0
+    finer_means: int = 0
 
     def __post_init__(self) -> None:
         problems = {
@@ -107,6 +114,9 @@ class DrawConfig:
             ),
             "head_blocks": not 0 <= self.head_blocks <= 16
             or (self.head_blocks > 0 and self.head_maps == 0),
+            "finer_hidden": not 0 <= self.finer_hidden <= 4,
+            "finer_means": not 0 <= self.finer_means <= 4
+            or (self.finer_means > 0 and self.likelihood == "bernoulli"),
         }
         wrong = [name for name, is_wrong in problems.items() if is_wrong]
         if wrong:
@@ -126,6 +136,16 @@ class DrawConfig:
     def tiles(self) -> tuple[int, ...]:
         """Sides of the tiles that it codes, the smallest first."""
         return tuple(self.tile << i for i in range(self.doublings + 1))
+
+    @property
+    def hidden_bits(self) -> int:
+        """Fractional bits of the hidden maps."""
+        return HIDDEN_BITS + self.finer_hidden
+
+    @property
+    def means_bits(self) -> int:
+        """Fractional bits of the canvas's means, in units of 128 levels."""
+        return PIXEL_BITS + self.finer_means
 
     @property
     def canvas(self) -> int:

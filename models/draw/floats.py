@@ -17,8 +17,6 @@ from .grids import (
     CELL_LIMIT,
     EXACT_LIMIT,
     GATE_BITS,
-    HIDDEN_BITS,
-    PIXEL_BITS,
     SQUASHED_BITS,
     WEIGHT_LIMIT,
     Z_BITS,
@@ -39,6 +37,8 @@ def parameters(config: DrawConfig, generator: torch.Generator) -> dict[str, Tens
             gain = 1.4
         if name.startswith("outer"):
             gain = 0.3
+        if config.head_maps and name in ("q1_mean", "q2_mean"):
+            gain *= POSTERIOR_GAIN
         for part, sources in layer.parts.items():
             shape = (layer.out, sum(s.channels for s in sources), config.kernel, config.kernel)
             found[f"{name}/{part}"] = (
@@ -47,6 +47,8 @@ def parameters(config: DrawConfig, generator: torch.Generator) -> dict[str, Tens
         bias = torch.zeros(layer.out)
         if name[:4] in ("enc1", "enc2", "dec1", "dec2", "seen"):
             bias[layer.out // 4 : layer.out // 2] = 1.0
+        if config.head_maps and name in ("q1_scale", "q2_scale"):
+            bias[:] = POSTERIOR
         if name == "head":
             bias = torch.tensor(block.initial_bias(config, CANVAS_GAIN))
         found[f"{name}/bias"] = bias
@@ -111,7 +113,10 @@ def integer_weight(weight: Tensor, sources: tuple[Source, ...], exponent: Tensor
     return torch.cat(pieces, 1)
 
 
-WIDTH = -3.0
+# log2 sigma of posteriors at the start: constant ones, and the Gaussian ones of models with a head.
+WIDTH, POSTERIOR = -3.0, -2.0
+# Of the means of the latter: they begin larger, so that the noise does not drown them.
+POSTERIOR_GAIN = 3.0
 
 
 class Round(torch.autograd.Function):
@@ -240,7 +245,7 @@ class FloatOps:
         g = self.round(g.tanh(), SQUASHED_BITS)
         cell = self.round(f * cell + i * g, CELL_BITS).clamp(-CELL_LIMIT, CELL_LIMIT)
         out = self.round(self.round(cell, GATE_BITS).tanh(), SQUASHED_BITS)
-        hidden = self.round(o * out, HIDDEN_BITS)
+        hidden = self.round(o * out, self.config.hidden_bits)
         return self.dropped(hidden) if self.dropout else hidden, cell
 
     def dropped(self, hidden: Tensor) -> Tensor:
@@ -251,7 +256,7 @@ class FloatOps:
         if self.config.likelihood == "bernoulli":
             means = self.round((means * CANVAS_GAIN).clamp(-8, 8), GATE_BITS).sigmoid()
             means = self.round(means, SQUASHED_BITS)
-        return self.round(means.clamp(-1, 1), PIXEL_BITS)
+        return self.round(means.clamp(-1, 1), self.config.means_bits)
 
     def error(self, x: Tensor, means: Tensor) -> Tensor:
         return x - means

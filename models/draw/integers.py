@@ -27,7 +27,6 @@ from .grids import (
     CELL_LIMIT,
     GATE_BITS,
     GATE_LIMIT,
-    HIDDEN_BITS,
     PIXEL_BITS,
     SQUASHED_BITS,
 )
@@ -112,7 +111,7 @@ class IntegerOps:
         self.cell_limit = round(CELL_LIMIT * 2**CELL_BITS)
         cells = np.arange(-self.cell_limit, self.cell_limit + 1)
         squashed = tanh[shift_right(cells, CELL_BITS - GATE_BITS) + limit]
-        self.tanh_cell = self._carry(squashed * 2.0 ** (HIDDEN_BITS - SQUASHED_BITS))
+        self.tanh_cell = self._carry(squashed * 2.0 ** (config.hidden_bits - SQUASHED_BITS))
         self.canvas_limit = round(CANVAS_LIMIT * 2**CANVAS_BITS)
         canvas = np.arange(-self.canvas_limit, self.canvas_limit + 1)
         logits = shift_right(canvas * int(CANVAS_GAIN), CANVAS_BITS - GATE_BITS)
@@ -181,16 +180,17 @@ class IntegerOps:
         if self.config.likelihood == "bernoulli":
             return self.look_up(self.ink, means + self.canvas_limit)
         means = means.clamp(-(2**CANVAS_BITS), 2**CANVAS_BITS)
-        return means.mul_(2.0 ** (PIXEL_BITS - CANVAS_BITS)).add_(0.5).floor_()
+        return means.mul_(2.0 ** (self.config.means_bits - CANVAS_BITS)).add_(0.5).floor_()
 
     def error(self, x: Tensor, means: Tensor) -> Tensor:
-        return x - means
+        return x * 2.0**self.config.finer_means - means
 
     def add_canvas(self, canvas: Tensor, update: Tensor) -> Tensor:
         return (canvas + update).clamp_(-self.canvas_limit, self.canvas_limit)
 
     def add_hidden(self, hidden: Tensor, update: Tensor) -> Tensor:
-        return (hidden + update).clamp_(-(2**HIDDEN_BITS), 2**HIDDEN_BITS)
+        limit = 2**self.config.hidden_bits
+        return (hidden + update).clamp_(-limit, limit)
 
     def down(self, x: Tensor, factor: int) -> Tensor:
         return functional.pixel_unshuffle(x, factor) if factor > 1 else x

@@ -13,7 +13,6 @@ from .grids import (
     CANVAS_LIMIT,
     GATE_BITS,
     GATE_LIMIT,
-    HIDDEN_BITS,
     INNER_BITS,
     LOG_SCALE_BITS,
     LOG_SCALE_RANGE,
@@ -53,10 +52,10 @@ def layers(config: DrawConfig) -> dict[str, Layer]:
     Source: eq. 2, 3, 4, 6, 7 (one layer) and 12-22 (two layers) of the paper.
     """
     pixels = Source(config.channels * config.stride**2, PIXEL_BITS, 1.0)
-    error = Source(pixels.channels, PIXEL_BITS, 2.0)
-    hidden = Source(config.maps, HIDDEN_BITS, 1.0)
+    error = Source(pixels.channels, config.means_bits, 2.0)
+    hidden = Source(config.maps, config.hidden_bits, 1.0)
     z = Source(config.latents, Z_BITS, Z_LIMIT)
-    up = (Source(config.maps2, HIDDEN_BITS, UP_LIMIT),) if config.layers == 2 else ()
+    up = (Source(config.maps2, config.hidden_bits, UP_LIMIT),) if config.layers == 2 else ()
 
     def gates(maps: int, **parts: tuple[Source, ...]) -> Layer:
         return Layer(parts, 4 * maps, GATE_BITS, -GATE_LIMIT, GATE_LIMIT)
@@ -82,26 +81,30 @@ def layers(config: DrawConfig) -> dict[str, Layer]:
         ),
     }
     # The error of a pixel's mean, and the pixel itself.
-    one_seen = (Source(config.channels, PIXEL_BITS, 2.0), Source(config.channels, PIXEL_BITS, 1.0))
+    one_seen = (
+        Source(config.channels, config.means_bits, 2.0),
+        Source(config.channels, PIXEL_BITS, 1.0),
+    )
     maps = config.pass_maps or config.maps
-    of_pass = Source(maps, HIDDEN_BITS, 1.0)
+    of_pass = Source(maps, config.hidden_bits, 1.0)
     inner = Source(maps, INNER_BITS, 1.0)
     if config.head_maps:
-        found |= _head(config, hidden, pixels)
+        means = Source(pixels.channels, config.means_bits, 1.0)
+        found |= _head(config, hidden, means)
     for step in passes(config)[1:] if config.passes > 1 else ():
         seen, before = one_seen * step.index, of_pass
         side = 1 << (step.level - 1)
         if step.index == 1 and config.pass_maps:
             found[f"enter{step.level}"] = Layer(
-                {"h": (hidden,)}, maps // side**2, HIDDEN_BITS, -1.0, 1.0
+                {"h": (hidden,)}, maps // side**2, config.hidden_bits, -1.0, 1.0
             )
         elif step.index == 1:
-            before = Source(config.maps * side**2, HIDDEN_BITS, 1.0)
+            before = Source(config.maps * side**2, config.hidden_bits, 1.0)
         found[f"seen{step.number}"] = gates(maps, h=(*seen, before))
         for number in range(1, config.blocks + 1):
             name = f"{step.number}_{number}"
             found[f"inner{name}"] = Layer({"h": (of_pass,)}, maps, INNER_BITS, 0.0, 1.0)
-            found[f"outer{name}"] = Layer({"h": (inner,)}, maps, HIDDEN_BITS, -1.0, 1.0)
+            found[f"outer{name}"] = Layer({"h": (inner,)}, maps, config.hidden_bits, -1.0, 1.0)
         found[f"pass{step.number}"] = Layer(
             {"h": (*seen, of_pass)}, config.canvas, CANVAS_BITS, -CANVAS_LIMIT, CANVAS_LIMIT
         )
@@ -109,8 +112,8 @@ def layers(config: DrawConfig) -> dict[str, Layer]:
         found["q1_scale"] = scale(config.latents, hidden)
     if config.layers == 2:
         side = config.stride2**2
-        hidden2 = Source(config.maps2, HIDDEN_BITS, 1.0)
-        error2 = Source(pixels.channels * side, PIXEL_BITS, 2.0)
+        hidden2 = Source(config.maps2, config.hidden_bits, 1.0)
+        error2 = Source(pixels.channels * side, config.means_bits, 2.0)
         mu1 = Source(config.latents * side, MEAN_BITS, MEAN_LIMIT)
         z2 = Source(config.latents2, Z_BITS, Z_LIMIT)
         found |= {
@@ -119,22 +122,26 @@ def layers(config: DrawConfig) -> dict[str, Layer]:
             "q2_mean": mean(config.latents2, hidden2),
             "p2_mean": mean(config.latents2, hidden2),
             "p2_scale": scale(config.latents2, hidden2),
-            "up2": Layer({"h": (hidden2,)}, config.maps2 * side, HIDDEN_BITS, -UP_LIMIT, UP_LIMIT),
+            "up2": Layer(
+                {"h": (hidden2,)}, config.maps2 * side, config.hidden_bits, -UP_LIMIT, UP_LIMIT
+            ),
         }
         if config.posterior == "gaussian":
             found["q2_scale"] = scale(config.latents2, hidden2)
     return found
 
 
-def _head(config: DrawConfig, hidden: Source, pixels: Source) -> dict[str, Layer]:
+def _head(config: DrawConfig, hidden: Source, means: Source) -> dict[str, Layer]:
     """The convolutions of the head, on the grid of 2x2 blocks but for the first."""
     maps, side = config.head_maps, config.stride // 2
-    state = Source(maps, HIDDEN_BITS, 1.0)
+    state = Source(maps, config.hidden_bits, 1.0)
     inner = Source(maps, INNER_BITS, 1.0)
-    found = {"enter_head": Layer({"h": (hidden, pixels)}, maps * side**2, HIDDEN_BITS, -1.0, 1.0)}
+    found = {
+        "enter_head": Layer({"h": (hidden, means)}, maps * side**2, config.hidden_bits, -1.0, 1.0)
+    }
     for number in range(1, config.head_blocks + 1):
         found[f"inner_head{number}"] = Layer({"h": (state,)}, maps, INNER_BITS, 0.0, 1.0)
-        found[f"outer_head{number}"] = Layer({"h": (inner,)}, maps, HIDDEN_BITS, -1.0, 1.0)
+        found[f"outer_head{number}"] = Layer({"h": (inner,)}, maps, config.hidden_bits, -1.0, 1.0)
     out = sum(block.sizes(config))
     found["head"] = Layer({"h": (state,)}, out, CANVAS_BITS, -CANVAS_LIMIT, CANVAS_LIMIT)
     return found
@@ -143,14 +150,14 @@ def _head(config: DrawConfig, hidden: Source, pixels: Source) -> dict[str, Layer
 def initials(config: DrawConfig) -> dict[str, tuple[int, int, float]]:
     """Learned initial values: name -> (channels, fractional bits, largest magnitude)."""
     found = {
-        "he1": (config.maps, HIDDEN_BITS, 1.0),
-        "hd1": (config.maps, HIDDEN_BITS, 1.0),
+        "he1": (config.maps, config.hidden_bits, 1.0),
+        "hd1": (config.maps, config.hidden_bits, 1.0),
         "r": (config.canvas, CANVAS_BITS, CANVAS_LIMIT),
     }
     if config.layers == 2:
         found |= {
-            "he2": (config.maps2, HIDDEN_BITS, 1.0),
-            "hd2": (config.maps2, HIDDEN_BITS, 1.0),
+            "he2": (config.maps2, config.hidden_bits, 1.0),
+            "hd2": (config.maps2, config.hidden_bits, 1.0),
         }
     if config.posterior == "constant":
         found["width1"] = (config.latents, LOG_SCALE_BITS, 8.0)

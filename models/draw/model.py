@@ -87,7 +87,7 @@ class DrawModel(Generic[Array]):
         means = self.ops.array(self.ops.means(state.r)).astype(np.int64)
         if self.config.likelihood == "bernoulli":
             return (means * 255 + (1 << (PIXEL_BITS - 1)) >> PIXEL_BITS).astype(np.uint8)
-        return np.clip(means + 128, 0, 255).astype(np.uint8)
+        return np.clip(shift_right(means, self.config.finer_means) + 128, 0, 255).astype(np.uint8)
 
     def reveal(self, state: State[Array], x: NDArray[np.uint8]) -> State[Array]:
         """The state once a pass's pixels, uint8 (B, C, H', W'), are known."""

@@ -15,7 +15,6 @@ from .grids import (
     CELL_LIMIT,
     GATE_BITS,
     GATE_LIMIT,
-    HIDDEN_BITS,
     PIXEL_BITS,
     SQUASHED_BITS,
 )
@@ -84,26 +83,27 @@ class ReferenceOps:
         limit = int(CELL_LIMIT) << CELL_BITS
         cell = np.clip(shift_right(total, SQUASHED_BITS), -limit, limit)
         out = tanh_table()[shift_right(cell, CELL_BITS - GATE_BITS) + self.limit]
-        return shift_right(o * out, 2 * SQUASHED_BITS - HIDDEN_BITS), cell
+        return shift_right(o * out, 2 * SQUASHED_BITS - self.config.hidden_bits), cell
 
     def means(self, canvas: Int64) -> Int64:
         means = canvas[:, : self.config.channels]
         if self.config.likelihood != "bernoulli":
             means = np.clip(means, -(1 << CANVAS_BITS), 1 << CANVAS_BITS)
-            return shift_right(means, CANVAS_BITS - PIXEL_BITS)
+            return shift_right(means, CANVAS_BITS - self.config.means_bits)
         index = shift_right(means * int(CANVAS_GAIN), CANVAS_BITS - GATE_BITS)
         ink = sigmoid_table()[np.clip(index, -self.limit, self.limit) + self.limit]
         return shift_right(ink, SQUASHED_BITS - PIXEL_BITS)
 
     def error(self, x: Int64, means: Int64) -> Int64:
-        return x - means
+        return (x << self.config.finer_means) - means
 
     def add_canvas(self, canvas: Int64, update: Int64) -> Int64:
         limit = int(CANVAS_LIMIT) << CANVAS_BITS
         return np.clip(canvas + update, -limit, limit)
 
     def add_hidden(self, hidden: Int64, update: Int64) -> Int64:
-        return np.clip(hidden + update, -(1 << HIDDEN_BITS), 1 << HIDDEN_BITS)
+        limit = 1 << self.config.hidden_bits
+        return np.clip(hidden + update, -limit, limit)
 
     def down(self, x: Int64, factor: int) -> Int64:
         b, c, h, w = x.shape

@@ -55,7 +55,9 @@ CASES = {
         PLAN,
     ),
     "colour, pixels linear in their block": (
-        dataclasses.replace(COLOUR, stride=4, head_maps=8, head_blocks=1),
+        dataclasses.replace(
+            COLOUR, stride=4, head_maps=8, head_blocks=1, finer_hidden=1, finer_means=2
+        ),
         PLAN,
     ),
     "grey, pixels linear in their block, two layers": (

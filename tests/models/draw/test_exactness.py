@@ -38,6 +38,7 @@ CONFIGS = [
     dataclasses.replace(COLOUR, passes=10, pass_maps=16, blocks=1),
     dataclasses.replace(SMALL, likelihood="logistic", mixtures=3, head_maps=3, stride=4),
     dataclasses.replace(COLOUR, head_maps=5, head_blocks=2, kernel=1),
+    dataclasses.replace(COLOUR, passes=4, blocks=1, finer_hidden=1, finer_means=2),
 ]
 
 
@@ -68,6 +69,8 @@ def drawn_config(seed):
         blocks=int(random.integers(0, 3)) if passes > 1 else 0,
         head_maps=int(random.integers(1, 9)) if head else 0,
         head_blocks=int(random.integers(0, 3)) if head else 0,
+        finer_hidden=int(random.integers(0, 4)),
+        finer_means=int(random.integers(0, 5)) if likelihood != "bernoulli" else 0,
     )
 
 

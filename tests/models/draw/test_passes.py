@@ -74,6 +74,10 @@ def test_sides_are_multiples_of_the_coarsest_block(count, sides):
         ("head_maps", {"likelihood": "logistic", "head_maps": -1}),
         ("head_blocks", {"likelihood": "logistic", "head_maps": 4, "head_blocks": 17}),
         ("head_blocks", {"likelihood": "logistic", "head_blocks": 1}),
+        ("finer_hidden", {"finer_hidden": 5}),
+        ("finer_hidden", {"finer_hidden": -1}),
+        ("finer_means", {"finer_means": 1}),
+        ("finer_means", {"likelihood": "gaussian", "finer_means": 5}),
     ],
 )
 def test_impossible_networks_of_passes_are_refused(word, changes):
@@ -82,7 +86,7 @@ def test_impossible_networks_of_passes_are_refused(word, changes):
 
 
 def test_fields_that_earlier_models_lack_are_told_only_where_they_are_used():
-    later = {"pass_maps", "blocks", "head_maps", "head_blocks"}
+    later = {"pass_maps", "blocks", "head_maps", "head_blocks", "finer_hidden", "finer_means"}
     assert not later & SMALL.to_dict().keys()
     deep = dataclasses.replace(SMALL, passes=4, pass_maps=8, blocks=2)
     assert deep.to_dict().items() >= {"pass_maps": 8, "blocks": 2}.items()
