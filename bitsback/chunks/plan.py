@@ -142,7 +142,11 @@ def plan_chunk(
         batch=settings.batch or loaded.batch * (loaded.tiles[-1] // side) ** 2,
         heads=settings.heads or DEFAULT_HEADS,
     )
-    _check_batch(plan)
+    most = _largest_batch(plan)
+    if plan.batch > most:
+        if settings.batch is not None:
+            raise InputError(f"the batch must be at most {most} for tiles of this size")
+        plan = dataclasses.replace(plan, batch=most)
     return plan
 
 
@@ -165,12 +169,13 @@ def tile_side(shapes: Sequence[channels.Shape], loaded: LoadedModel) -> int:
     return segments.tile_side(planes, loaded.tiles, _LEAST_TILES if loaded.has_latents else 1)
 
 
-def _check_batch(plan: Plan) -> None:
-    """Raise InputError if a batch would be larger than a decoder allows."""
+def _largest_batch(plan: Plan) -> int:
+    """The most tiles of a batch that a decoder allows, at least one; as planned if it does."""
+    most = plan.batch
     for segment in plan.described():
-        if plan.batch > 1 and batch_values(plan.batch, segment) > MAX_BATCH_VALUES:
-            most = MAX_BATCH_VALUES // batch_values(1, segment)
-            raise InputError(f"the batch must be at most {most} for tiles of this size")
+        if batch_values(plan.batch, segment) > MAX_BATCH_VALUES:
+            most = min(most, MAX_BATCH_VALUES // batch_values(1, segment))
+    return max(1, most)
 
 
 def _shape(shape: Sequence[int]) -> channels.Shape:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from bitsback.chunks.cost import ChainCost, Needs, chain_cost, classical_cost, heads_for, shaped
 from bitsback.chunks.plan import Settings, plan_chunk
 from bitsback.errors import InputError
+from bitsback.format.chunk_head import MAX_BATCH_VALUES
 from bitsback.images.image_set import from_array
 
 
@@ -43,6 +44,17 @@ def test_a_chain_has_every_tile_once_and_the_files_seed(plan_of):
     assert {step.batch.seed for step in steps} == {3}
     assert {step.batch.index >> 32 for step in steps} == {7}
     assert max(step.batch.size for step in steps) == 5
+
+
+def test_a_models_own_batch_is_never_more_than_a_decoder_allows(build_model):
+    """Its batch is of its largest tiles; of the smallest ones it would be 64 times as many."""
+    loaded = build_model(channels=3, likelihood="logistic", mixtures=2, batch=128, doublings=3)
+    images = from_array(np.zeros((7000, 8, 8, 3), np.uint8))
+    plan = plan_chunk(images, loaded, Settings(), 0, b"")
+    assert plan.side == 8
+    assert plan.batch == MAX_BATCH_VALUES // (8 * 8 * 3)
+    with pytest.raises(InputError, match=f"at most {plan.batch}"):
+        plan_chunk(images, loaded, Settings(batch=plan.batch + 1), 0, b"")
 
 
 def test_samples_tell_what_the_ways_cost(plan_of):
