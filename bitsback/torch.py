@@ -11,8 +11,8 @@ worker chunks of its own.
 """
 
 import bisect
-import functools
 import os
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -71,9 +71,19 @@ class ImageDataset(Dataset[Any]):
         image = self._decoded(chunk, index - self.ranges[chunk].start)
         return image if self.transform is None else self.transform(image)
 
+    def __del__(self) -> None:
+        if vars(self).get("_reader") is not None:
+            self.close()
+
+    def close(self) -> None:
+        """Close the file and forget its chunks; the next image opens it again."""
+        if self._reader is not None:
+            self._reader.close()
+        self._forget()
+
     def __getstate__(self) -> dict[str, Any]:
         """What a worker gets: it opens the file, and decodes, by itself."""
-        own = ("_chunk", "_reader", "_process")
+        own = ("_kept", "_reader", "_process")
         return {name: value for name, value in vars(self).items() if name not in own}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -81,12 +91,15 @@ class ImageDataset(Dataset[Any]):
         self._forget()
 
     def _forget(self) -> None:
-        self._chunk = functools.lru_cache(self.chunks)(self._decode)
+        self._kept: OrderedDict[int, ImageSet] = OrderedDict()  # the last used one last
         self._reader: Reader | None = None
         self._process = 0
 
     def _decoded(self, chunk: int, place: int) -> torch.Tensor:
-        images = self._chunk(chunk)
+        images = self._kept.pop(chunk, None) or self._decode(chunk)
+        self._kept[chunk] = images
+        if len(self._kept) > self.chunks:
+            self._kept.popitem(last=False)
         pixels = to_stack(part(images, place, place + 1))[0]
         planes = pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
         kind = np.int32 if planes.dtype == np.uint16 else np.uint8

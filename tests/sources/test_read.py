@@ -84,6 +84,7 @@ def model(build_model):
     return MODEL[0]
 
 
+@pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")  # WebDataset leaves it open
 def test_shards_of_webdataset_come_back(tmp_path, model):
     """Written and read by the library itself."""
     wds = pytest.importorskip("webdataset")
