@@ -100,9 +100,7 @@ def from_array(array: NDArray[Any], title: str = "the array") -> ImageSet:
         raise InputError(f"{title} has a mask; give array.data and array.mask, each by itself")
     array = np.asarray(array)
     check_images(array, title)
-    # NumPy takes any byte but 0 of a bool for true.
-    levels = array != 0 if array.dtype == np.bool_ else array
-    stack = levels.astype(np.uint8, copy=False).reshape(stack_shape(array.shape))
+    stack = array.astype(np.uint8, copy=False).reshape(stack_shape(array.shape))
     binary = stack.shape[3] == 1 and bool(stack.max() <= 1)
     return ImageSet(stack, binary, ArrayManifest(array.dtype.name, array.shape))
 

@@ -23,7 +23,7 @@ def chunks(data: bytes) -> Iterator[Record]:
     """Types and contents of all chunks of a PNG file.
 
     Raises:
-        ValueError: the file is damaged.
+        ValueError: the file is damaged, or goes on after its end.
     """
     position = len(_SIGNATURE)
     while position < len(data):
@@ -36,9 +36,11 @@ def chunks(data: bytes) -> Iterator[Record]:
         if check != struct.pack(">I", zlib.crc32(kind + content)):
             raise ValueError(f"its chunk {kind.decode('latin-1')} is damaged")
         yield kind, content
-        if kind == b"IEND":
-            return
         position += 12 + size
+        if kind == b"IEND":
+            if position != len(data):
+                raise ValueError("it has bytes after its end (IEND)")
+            return
 
 
 def kept(data: bytes, same_mode: bool) -> list[Record]:
@@ -48,7 +50,7 @@ def kept(data: bytes, same_mode: bool) -> list[Record]:
         same_mode: whether the pixels are kept in the file's own mode and depth.
 
     Raises:
-        ValueError: the file is damaged.
+        ValueError: as of `chunks`.
     """
     records: list[Record] = []
     known = _KNOWN if same_mode else _KNOWN - _OF_MODE

@@ -18,6 +18,7 @@ from bitsback.sources.read import read_images
 from bitsback.sources.writers import write_images
 
 tifffile = pytest.importorskip("tifffile")
+pytest.importorskip("imagecodecs")
 RNG = np.random.default_rng(7)
 
 
@@ -64,6 +65,7 @@ ODD = {
     "five bands.tif": lambda: tiff(levels(24, 24, 5), photometric="rgb"),
     "six bands.tif": lambda: tiff(levels(24, 24, 6), photometric="rgb"),
     "alpha and one.tif": lambda: tiff(levels(24, 24, 5), photometric="rgb", extrasamples=[2, 0]),
+    "two alphas.tif": lambda: tiff(levels(24, 24, 5), photometric="rgb", extrasamples=[2, 2]),
     "gray and one.tif": lambda: tiff(
         levels(24, 24, 2), photometric="minisblack", extrasamples=[0], planarconfig="contig"
     ),
@@ -71,6 +73,10 @@ ODD = {
     "signed.tif": lambda: tiff(levels(24, 24).view(np.int8)),
     "from white.tif": lambda: tiff(levels(24, 24), photometric="miniswhite"),
     "further images.tif": with_sub_ifd,
+    "a jpeg inside.tif": lambda: tiff(
+        levels(16, 16, 3), photometric="ycbcr", compression="jpeg", compressionargs={"level": 90}
+    ),
+    "luma and chroma.tif": lambda: tiff(levels(24, 24, 3), photometric="ycbcr"),
     "floats.tif": lambda: tiff(RNG.random((24, 24), np.float32)),
     "two images.jpg": two_images,
     "up to 100.pgm": lambda: b"P5\n4 4\n100\n" + bytes(levels(16, highest=100)),
