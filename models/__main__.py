@@ -1,10 +1,9 @@
 """`python -m bitsback.models`: training where only torch, NumPy and safetensors are installed."""
 
 import argparse
-import sys
 from pathlib import Path
 
-from bitsback.errors import BitsbackError
+from bitsback.errors import BitsbackError, refuse
 from bitsback.models.training.run import run
 
 
@@ -28,8 +27,7 @@ def main() -> None:
                 flush=True,
             )
     except (BitsbackError, OSError) as error:
-        print(f"bitsback: {error}", file=sys.stderr)
-        sys.exit(2)
+        refuse(str(error))
 
 
 if __name__ == "__main__":

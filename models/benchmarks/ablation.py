@@ -10,14 +10,13 @@ what fits the time at the speed that its first updates show, so that each has it
 import argparse
 import dataclasses
 import json
-import sys
 import time
 import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from bitsback.errors import BitsbackError, InputError
+from bitsback.errors import BitsbackError, InputError, refuse
 from bitsback.models import engine
 from bitsback.models.draw.config import DrawConfig
 from bitsback.models.training import data
@@ -137,8 +136,7 @@ def main() -> None:
             if given.log is not None:
                 atomic_write(given.log, json.dumps(rows, indent=1).encode())
     except (BitsbackError, OSError) as error:
-        print(f"bitsback: {error}", file=sys.stderr)
-        sys.exit(2)
+        refuse(str(error))
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from torch import Tensor
 from bitsback.ans.message import Message
 from bitsback.coding.batch import Batch
 from bitsback.coding.bits_back import decode, encode
-from bitsback.errors import BitsbackError
+from bitsback.errors import BitsbackError, refuse
 from bitsback.models import store
 from bitsback.models.draw.config import DrawConfig
 from bitsback.models.draw.exactness import Tensors
@@ -119,8 +119,7 @@ def usable(report: dict[str, Any]) -> bool:
 def main() -> None:
     """Print the record; exit with 1 if the device cannot be used, with 2 if there is none."""
     if not torch.cuda.is_available():
-        print("bitsback: no CUDA device is available here: nothing was checked", file=sys.stderr)
-        sys.exit(2)
+        refuse("no CUDA device is available here: nothing was checked")
     report = record(torch.device("cuda"))
     print(json.dumps(report, indent=1))
     sys.exit(0 if usable(report) else 1)

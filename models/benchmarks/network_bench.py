@@ -12,7 +12,6 @@ Given images, it also tells the rate of both.
 import argparse
 import dataclasses
 import functools
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -23,7 +22,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bitsback.errors import BitsbackError
+from bitsback.errors import BitsbackError, refuse
 from bitsback.models import store
 from bitsback.models.draw import equations
 from bitsback.models.draw.config import DrawConfig
@@ -254,8 +253,7 @@ def main() -> None:
                 f"on the same noise: integer network {integers:.5f}, {integers / floats - 1:+.3%}"
             )
     except BitsbackError as error:
-        print(f"bitsback: {error}", file=sys.stderr)
-        sys.exit(2)
+        refuse(str(error))
 
 
 if __name__ == "__main__":

@@ -16,7 +16,6 @@ import argparse
 import dataclasses
 import json
 import math
-import sys
 import time
 from pathlib import Path
 
@@ -26,7 +25,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bitsback.errors import BitsbackError, InputError
+from bitsback.errors import BitsbackError, InputError, refuse
 
 BATCH = 100
 HELD_OUT = 1390
@@ -183,8 +182,7 @@ def main() -> None:
         measured = measure(levels, test, given.stages, given.seconds, given.images, given.samples)
         print(json.dumps(dataclasses.asdict(measured)))
     except BitsbackError as error:
-        print(f"bitsback: {error}", file=sys.stderr)
-        sys.exit(2)
+        refuse(str(error))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ backwards, as torch counts it.
 
 import argparse
 import dataclasses
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +16,7 @@ from pathlib import Path
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from bitsback.errors import BitsbackError
+from bitsback.errors import BitsbackError, refuse
 from bitsback.models import engine
 from bitsback.models.training import data
 from bitsback.models.training.plan import read_config
@@ -94,8 +93,7 @@ def main() -> None:
     try:
         speed = measure(given.config, given.data, given.device)
     except (BitsbackError, OSError) as error:
-        print(f"bitsback: {error}", file=sys.stderr)
-        sys.exit(2)
+        refuse(str(error))
     print(
         f"{speed.seconds:.3f} s an update, {speed.images:.0f} images/s, "
         f"{speed.flops / speed.seconds / 1e9:.0f} GFLOP/s: {100 * speed.share:.0f} % of "

@@ -148,6 +148,7 @@ def served(tmp_path, monkeypatch):
 
     yield serve
     server.shutdown()
+    server.server_close()
 
 
 def run(monkeypatch, capsys, *words):
