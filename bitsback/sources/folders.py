@@ -148,13 +148,11 @@ def read_entries(kind: Kind, entries: Iterable[SourceFile], title: str) -> Image
                 files.add(entry, is_image=False)
                 continue
         try:
-            found = _facts(entry.name, _decoded(entry), taken)
+            facts.append(_facts(entry.name, _decoded(entry), taken))
+            files.add(entry, is_image=True)
         except InputError as error:
             carried.append(str(error))
             files.add(entry, is_image=False)
-        else:
-            facts.append(found)
-            files.add(entry, is_image=True)
     if not facts:
         raise InputError("; ".join([f"{title} holds no images that can be coded", *carried]))
     has_others = len(facts) < len(every)

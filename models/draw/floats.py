@@ -27,7 +27,7 @@ from .layers import Layer, Source, initials, layers
 
 def parameters(config: DrawConfig, generator: torch.Generator) -> dict[str, Tensor]:
     """Fresh parameters: scaled normal weights, forget gates open, nil canvas updates."""
-    found = {}
+    fresh = {}
     for name, layer in layers(config).items():
         fan_in = sum(s.channels for part in layer.parts.values() for s in part) * config.kernel**2
         gain = 0.3 if name == "canvas" or name[0] in "pq" else 1.0
@@ -41,7 +41,7 @@ def parameters(config: DrawConfig, generator: torch.Generator) -> dict[str, Tens
             gain *= POSTERIOR_GAIN
         for part, sources in layer.parts.items():
             shape = (layer.out, sum(s.channels for s in sources), config.kernel, config.kernel)
-            found[f"{name}/{part}"] = (
+            fresh[f"{name}/{part}"] = (
                 torch.randn(shape, generator=generator) * gain / math.sqrt(fan_in)
             )
         bias = torch.zeros(layer.out)
@@ -51,7 +51,7 @@ def parameters(config: DrawConfig, generator: torch.Generator) -> dict[str, Tens
             bias[:] = POSTERIOR
         if name == "head":
             bias = torch.tensor(block.initial_bias(config, CANVAS_GAIN))
-        found[f"{name}/bias"] = bias
+        fresh[f"{name}/bias"] = bias
     for name, (channels, _, _) in initials(config).items():
         value = torch.zeros(channels)
         if name == "r" and config.canvas > config.channels:
@@ -67,8 +67,8 @@ def parameters(config: DrawConfig, generator: torch.Generator) -> dict[str, Tens
                 value[c + k + k * c : c + k + 2 * k * c] = 4.0 / CANVAS_GAIN
         if name.startswith("width"):
             value[:] = WIDTH
-        found[f"init/{name}"] = value
-    return found
+        fresh[f"init/{name}"] = value
+    return fresh
 
 
 def exponents(layer: Layer, weights: dict[str, Tensor], bias: Tensor) -> Tensor:
@@ -185,7 +185,7 @@ class FloatOps:
         self.params = self._quantise(params) if quantised else params
 
     def _quantise(self, params: dict[str, Tensor]) -> dict[str, Tensor]:
-        found = dict(params)
+        rounded = dict(params)
         for name, layer in self.layers.items():
             weights = {part: params[f"{name}/{part}"] for part in layer.parts}
             bias = params[f"{name}/bias"]
@@ -195,13 +195,13 @@ class FloatOps:
                 grid = grid.to(exponent)[None, :, None, None]
                 unit = torch.exp2(grid - exponent[:, None, None, None]).float()
                 whole = integer_weight(weights[part].detach(), sources, exponent).float() * unit
-                found[f"{name}/{part}"] = weights[part] + (whole - weights[part]).detach()
+                rounded[f"{name}/{part}"] = weights[part] + (whole - weights[part]).detach()
             unit = torch.exp2(-exponent).float()
             whole = torch.floor(bias.detach() / unit + 0.5) * unit
-            found[f"{name}/bias"] = bias + (whole - bias).detach()
+            rounded[f"{name}/bias"] = bias + (whole - bias).detach()
         for name, (_, bits, limit) in initials(self.config).items():
-            found[f"init/{name}"] = self.round(params[f"init/{name}"].clamp(-limit, limit), bits)
-        return found
+            rounded[f"init/{name}"] = self.round(params[f"init/{name}"].clamp(-limit, limit), bits)
+        return rounded
 
     def round(self, x: Tensor, bits: int) -> Tensor:
         """x on the grid of `bits` fractional bits, if quantised."""
@@ -230,8 +230,8 @@ class FloatOps:
         return functional.hardtanh(self.round(accumulated, kind.bits), kind.low, kind.high)
 
     def several(self, layers: tuple[str, ...], sources: list[Tensor]) -> list[Tensor]:
-        found = self.convolve(sources, *self.fused(layers))
-        pieces = torch.split(found, [self.layers[layer].out for layer in layers], 1)
+        joined = self.convolve(sources, *self.fused(layers))
+        pieces = torch.split(joined, [self.layers[layer].out for layer in layers], 1)
         return [self.finish(layer, piece) for layer, piece in zip(layers, pieces, strict=True)]
 
     def fused(self, layers: tuple[str, ...]) -> tuple[Tensor, Tensor]:

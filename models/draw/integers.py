@@ -128,8 +128,8 @@ class IntegerOps:
 
     def array(self, values: Tensor) -> NDArray[np.int32]:
         """A carried tensor as int32."""
-        found: NDArray[np.int32] = values.to(torch.int32).contiguous().cpu().numpy()
-        return found
+        integers: NDArray[np.int32] = values.to(torch.int32).contiguous().cpu().numpy()
+        return integers
 
     def initial(self, name: str, batch: int, height: int, width: int) -> Tensor:
         value = self.initials[name][None, :, None, None].expand(batch, -1, height, width)
@@ -157,8 +157,8 @@ class IntegerOps:
         if layers not in self.fused:
             weights, biases = zip(*(self.weights[f"{layer}/h"] for layer in layers), strict=True)
             self.fused[layers] = torch.cat(weights), torch.cat(biases)
-        found = self.convolve(sources, *self.fused[layers])
-        pieces = torch.split(found, [self.layers[layer].out for layer in layers], 1)
+        joined = self.convolve(sources, *self.fused[layers])
+        pieces = torch.split(joined, [self.layers[layer].out for layer in layers], 1)
         return [self.finish(layer, piece) for layer, piece in zip(layers, pieces, strict=True)]
 
     def look_up(self, table: Tensor, index: Tensor) -> Tensor:

@@ -66,7 +66,7 @@ def layers(config: DrawConfig) -> dict[str, Layer]:
     def scale(latents: int, *sources: Source) -> Layer:
         return Layer({"h": sources}, latents, LOG_SCALE_BITS, *LOG_SCALE_RANGE)
 
-    found = {
+    by_name = {
         "enc1": gates(config.maps, x=(pixels,), h=(error, hidden, hidden)),
         "dec1": gates(config.maps, h=(z, hidden, error, *up)),
         "q1_mean": mean(config.latents, hidden),
@@ -90,33 +90,33 @@ def layers(config: DrawConfig) -> dict[str, Layer]:
     inner = Source(maps, INNER_BITS, 1.0)
     if config.head_maps:
         means = Source(pixels.channels, config.means_bits, 1.0)
-        found |= _head(config, hidden, means)
+        by_name |= _head(config, hidden, means)
     for step in passes(config)[1:] if config.passes > 1 else ():
         seen, before = one_seen * step.index, of_pass
         side = 1 << (step.level - 1)
         if step.index == 1 and config.pass_maps:
-            found[f"enter{step.level}"] = Layer(
+            by_name[f"enter{step.level}"] = Layer(
                 {"h": (hidden,)}, maps // side**2, config.hidden_bits, -1.0, 1.0
             )
         elif step.index == 1:
             before = Source(config.maps * side**2, config.hidden_bits, 1.0)
-        found[f"seen{step.number}"] = gates(maps, h=(*seen, before))
+        by_name[f"seen{step.number}"] = gates(maps, h=(*seen, before))
         for number in range(1, config.blocks + 1):
             name = f"{step.number}_{number}"
-            found[f"inner{name}"] = Layer({"h": (of_pass,)}, maps, INNER_BITS, 0.0, 1.0)
-            found[f"outer{name}"] = Layer({"h": (inner,)}, maps, config.hidden_bits, -1.0, 1.0)
-        found[f"pass{step.number}"] = Layer(
+            by_name[f"inner{name}"] = Layer({"h": (of_pass,)}, maps, INNER_BITS, 0.0, 1.0)
+            by_name[f"outer{name}"] = Layer({"h": (inner,)}, maps, config.hidden_bits, -1.0, 1.0)
+        by_name[f"pass{step.number}"] = Layer(
             {"h": (*seen, of_pass)}, config.canvas, CANVAS_BITS, -CANVAS_LIMIT, CANVAS_LIMIT
         )
     if config.posterior == "gaussian":
-        found["q1_scale"] = scale(config.latents, hidden)
+        by_name["q1_scale"] = scale(config.latents, hidden)
     if config.layers == 2:
         side = config.stride2**2
         hidden2 = Source(config.maps2, config.hidden_bits, 1.0)
         error2 = Source(pixels.channels * side, config.means_bits, 2.0)
         mu1 = Source(config.latents * side, MEAN_BITS, MEAN_LIMIT)
         z2 = Source(config.latents2, Z_BITS, Z_LIMIT)
-        found |= {
+        by_name |= {
             "enc2": gates(config.maps2, h=(mu1, hidden2, hidden2)),
             "dec2": gates(config.maps2, h=(z2, hidden2, error2)),
             "q2_mean": mean(config.latents2, hidden2),
@@ -127,8 +127,8 @@ def layers(config: DrawConfig) -> dict[str, Layer]:
             ),
         }
         if config.posterior == "gaussian":
-            found["q2_scale"] = scale(config.latents2, hidden2)
-    return found
+            by_name["q2_scale"] = scale(config.latents2, hidden2)
+    return by_name
 
 
 def _head(config: DrawConfig, hidden: Source, means: Source) -> dict[str, Layer]:
@@ -136,31 +136,31 @@ def _head(config: DrawConfig, hidden: Source, means: Source) -> dict[str, Layer]
     maps, side = config.head_maps, config.stride // 2
     state = Source(maps, config.hidden_bits, 1.0)
     inner = Source(maps, INNER_BITS, 1.0)
-    found = {
+    by_name = {
         "enter_head": Layer({"h": (hidden, means)}, maps * side**2, config.hidden_bits, -1.0, 1.0)
     }
     for number in range(1, config.head_blocks + 1):
-        found[f"inner_head{number}"] = Layer({"h": (state,)}, maps, INNER_BITS, 0.0, 1.0)
-        found[f"outer_head{number}"] = Layer({"h": (inner,)}, maps, config.hidden_bits, -1.0, 1.0)
+        by_name[f"inner_head{number}"] = Layer({"h": (state,)}, maps, INNER_BITS, 0.0, 1.0)
+        by_name[f"outer_head{number}"] = Layer({"h": (inner,)}, maps, config.hidden_bits, -1.0, 1.0)
     out = sum(block.sizes(config))
-    found["head"] = Layer({"h": (state,)}, out, CANVAS_BITS, -CANVAS_LIMIT, CANVAS_LIMIT)
-    return found
+    by_name["head"] = Layer({"h": (state,)}, out, CANVAS_BITS, -CANVAS_LIMIT, CANVAS_LIMIT)
+    return by_name
 
 
 def initials(config: DrawConfig) -> dict[str, tuple[int, int, float]]:
     """Learned initial values: name -> (channels, fractional bits, largest magnitude)."""
-    found = {
+    by_name = {
         "he1": (config.maps, config.hidden_bits, 1.0),
         "hd1": (config.maps, config.hidden_bits, 1.0),
         "r": (config.canvas, CANVAS_BITS, CANVAS_LIMIT),
     }
     if config.layers == 2:
-        found |= {
+        by_name |= {
             "he2": (config.maps2, config.hidden_bits, 1.0),
             "hd2": (config.maps2, config.hidden_bits, 1.0),
         }
     if config.posterior == "constant":
-        found["width1"] = (config.latents, LOG_SCALE_BITS, 8.0)
+        by_name["width1"] = (config.latents, LOG_SCALE_BITS, 8.0)
         if config.layers == 2:
-            found["width2"] = (config.latents2, LOG_SCALE_BITS, 8.0)
-    return found
+            by_name["width2"] = (config.latents2, LOG_SCALE_BITS, 8.0)
+    return by_name

@@ -75,12 +75,12 @@ class DrawModel(Generic[Array]):
 
     def likelihood(self, state: State[Array], gray: bool) -> model.Likelihood:
         """The codec of the next pass's pixels, from the canvas."""
-        found = self.ops.array(equations.pixels(self.ops, self.config, state)).astype(np.int64)
+        parameters = self.ops.array(equations.pixels(self.ops, self.config, state)).astype(np.int64)
         if not self.config.head_maps:
-            return likelihood(self.config, found, gray)
+            return likelihood(self.config, parameters, gray)
         r = self.ops.array(state.r).astype(np.int64)
         seen = [self.ops.array(x).astype(np.int64) for x in state.seen]
-        return block_likelihood(self.config, found, r, seen, gray)
+        return block_likelihood(self.config, parameters, r, seen, gray)
 
     def image(self, state: State[Array]) -> NDArray[np.uint8]:
         """The canvas's means as levels; of a binary model, its probabilities of ink."""
@@ -94,8 +94,10 @@ class DrawModel(Generic[Array]):
         known = self.ops.tensor(to_network(self.config, x))
         return equations.reveal(self.ops, self.config, state, known)
 
-    def _gaussian(self, found: equations.Gaussians[Array]) -> latent_grid.Gaussian:
-        return latent_grid.Gaussian(self.ops.array(found.mean), self.ops.array(found.log_scale))
+    def _gaussian(self, gaussians: equations.Gaussians[Array]) -> latent_grid.Gaussian:
+        return latent_grid.Gaussian(
+            self.ops.array(gaussians.mean), self.ops.array(gaussians.log_scale)
+        )
 
 
 def to_network(config: DrawConfig, x: NDArray[np.uint8]) -> NDArray[np.int64]:

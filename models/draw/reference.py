@@ -70,8 +70,8 @@ class ReferenceOps:
         shift = self.tensors[f"{layer}/exponent"] - kind.bits
         half = (np.int64(1) << shift) >> 1
         offset = (self.tensors[f"{layer}/bias"] + half)[None, :, None, None]
-        found = (accumulated + offset) >> shift[None, :, None, None]
-        return np.clip(found, int(kind.low * 2**kind.bits), int(kind.high * 2**kind.bits))
+        rounded = (accumulated + offset) >> shift[None, :, None, None]
+        return np.clip(rounded, int(kind.low * 2**kind.bits), int(kind.high * 2**kind.bits))
 
     def several(self, layers: tuple[str, ...], sources: list[Int64]) -> list[Int64]:
         return [self.finish(layer, self.partial(layer, "h", sources)) for layer in layers]

@@ -45,13 +45,13 @@ def calibrate(
     recorder = _Recorder(model, ratios, costs)
     batch = Batch(len(x), x.shape[2], x.shape[3], 0, 0)
     encode(Message.random(128, 2_000_000, 0), recorder, batch, x)
-    found = []
+    log_widths = []
     for ratio, cost in zip(ratios, costs, strict=True):
         narrow = np.quantile(ratio[0], 0.1, axis=(0, 2, 3))
         width = np.clip(np.floor(narrow + DIAL), -48, 32).astype(np.int64)
         nil = cost[0].mean((0, 2, 3)) < NIL_BITS
-        found.append(np.where(nil, latent_grid.NIL, width))
-    return found
+        log_widths.append(np.where(nil, latent_grid.NIL, width))
+    return log_widths
 
 
 def _constant(ops: IntegerArithmetic[Array], layer: int) -> NDArray[np.int64]:

@@ -152,11 +152,11 @@ class Trainer:
         )
         torch.manual_seed((train.seed << 32) + self.update)
         with autocast:
-            found: losses.Losses = self.objective(levels.float(), quantised, train.dropout)
-        by_group = found.kl.mean(1) / scale**2  # per crop of the smallest size
+            costs: losses.Losses = self.objective(levels.float(), quantised, train.dropout)
+        by_group = costs.kl.mean(1) / scale**2  # per crop of the smallest size
         kl = by_group.sum()
-        paid = found.kl_paid(train.free_bits * scale**2) / scale**2
-        likelihood = found.likelihood.mean() / scale**2
+        paid = costs.kl_paid(train.free_bits * scale**2) / scale**2
+        likelihood = costs.likelihood.mean() / scale**2
         rising = min(1.0, (self.update + 1) / max(1, train.kl_warmup))
         total = (train.beta * likelihood + rising * paid) / self.images.dims
         self.adam.zero_grad(set_to_none=True)
@@ -222,9 +222,9 @@ class Trainer:
         nats: list[list[float]] = []
         to_bits = 1 / math.log(2) / self.images.dims
         while self.update < self.train.updates:
-            found = self.one_update()
-            if math.isfinite(found[0]):
-                nats.append([*found, *self.groups])
+            update_nats = self.one_update()
+            if math.isfinite(update_nats[0]):
+                nats.append([*update_nats, *self.groups])
             spent = time.monotonic() - began
             self.seconds = before + spent
             speed = (self.update - first) / spent
