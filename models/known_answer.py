@@ -4,11 +4,12 @@ import hashlib
 
 import numpy as np
 
-from bitsback.models.draw import equations
 from bitsback.models.draw.config import DrawConfig
 from bitsback.models.draw.equations import Array
 from bitsback.models.draw.model import IntegerArithmetic, to_network
 from bitsback.models.draw.passes import passes
+
+from .draw import equations
 
 
 def known_answer(config: DrawConfig, ops: IntegerArithmetic[Array]) -> str:

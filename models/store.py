@@ -20,7 +20,6 @@ from safetensors.numpy import save as serialise
 from bitsback.coding.micro_batches import MicroBatches
 from bitsback.coding.model import LoadedModel, Model
 from bitsback.errors import ModelError
-from bitsback.models.draw import equations
 from bitsback.models.draw.config import DrawConfig
 from bitsback.models.draw.exactness import Tensors, check
 from bitsback.models.draw.model import DrawModel
@@ -29,6 +28,7 @@ from bitsback.sources.atomic_files import atomic_write
 from bitsback.tables import latent_grid
 from bitsback.tables.tables import Ints
 
+from .draw import equations
 from .known_answer import known_answer
 
 WEIGHTS = Path(__file__).parent / "weights"

@@ -7,10 +7,11 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from bitsback.coding.model import Group, Likelihood, M, Model, S
 from bitsback.errors import ModelError
 from bitsback.tables.latent_grid import Gaussian
 from bitsback.tiles.padding import Pixels
+
+from .model import Group, Likelihood, M, Model, S
 
 T = TypeVar("T", bound=np.generic)
 
