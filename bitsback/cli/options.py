@@ -31,7 +31,7 @@ Jobs = Annotated[
     int | None,
     typer.Option(min=1, help="processes side by side: 1, or with --engine ray all of the cluster"),
 ]
-Seed = Annotated[int, typer.Option(help="of the dither")]
+Seed = Annotated[int, typer.Option(help="of the dither that both sides add to the latent grid")]
 Limit = Annotated[int | None, typer.Option(min=1, help="use the first N images")]
 File = Annotated[Path, typer.Argument(help="a file written by compress")]
 OwnModel = Annotated[

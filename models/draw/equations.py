@@ -84,7 +84,9 @@ class State(Generic[Array]):
 
 @dataclasses.dataclass(frozen=True)
 class Memory(Generic[Array]):
-    """What only who knows x knows: encoders, their cells, and q1 while layer 2 is coded.
+    """Encoder-side state, never available to the decoder.
+
+    It holds the encoders, their cells, and q1 while layer 2 is coded.
 
     q1 is what the posterior's convolutions give: the mean and, if its width is not constant, the
     log-scale.

@@ -214,7 +214,7 @@ def _mixture_nats(
     log_cdf, between = _LOG_CDF[config.likelihood]
     inner = between(upper, lower)
     log_mass = torch.where(x < 0.5, log_cdf(upper), torch.where(x > 254.5, log_cdf(-lower), inner))
-    # As large as the tables let it be, but with its gradient: who is wrong and sure must learn it.
+    # Clamp the value but keep the gradient, so that confident errors still learn.
     log_mass = log_mass + (LEAST_LOG_MASS - log_mass).clamp_min(0.0).detach()
     weighed = log_mass.sum(2) + torch.log_softmax(weights, 1)
     return -torch.logsumexp(weighed, 1).flatten(1).sum(1)
