@@ -21,6 +21,7 @@ from .arrays import check_images, stack_shape
 from .image_file import CHANNELS, DEEP, full_depth
 from .lazy import Lazy
 from .manifest import ArrayManifest, FilesManifest, Manifest, NpzManifest
+from .outcomes import Kept
 
 ImageArray = NDArray[np.uint8]
 Values = NDArray[np.uint8 | np.uint16 | np.bool_]
@@ -40,8 +41,7 @@ class ImageSet:
         extra: the other arrays of an .npz, serialised; b"" if none.
         sidecars: of files, what each image has beside its 8-bit values (see
             `bitsback.format.sidecar`); None if nothing.
-        carried: of files, one sentence for each image that is not among them and travels as it is
-            in a sidecar, since it would not come back exactly.
+        kept: how the files of the set come back.
     """
 
     pixels: Sequence[ImageArray] | ImageArray
@@ -49,7 +49,7 @@ class ImageSet:
     manifest: Manifest
     extra: bytes = b""
     sidecars: Sequence[bytes] | None = None
-    carried: tuple[str, ...] = ()
+    kept: Kept = Kept()
 
     @property
     def each_sidecar(self) -> Sequence[bytes]:
