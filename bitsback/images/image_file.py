@@ -33,15 +33,18 @@ SUFFIXES = {
 }
 DEEP = "I;16"  # gray of 16 bits, of which the high ones make an image
 _DEEP = {DEEP, "I;16B", "I;16L"}
+#: modes of 16 bits, of which the high ones make an image
+DEEP_MODES = {DEEP: 1, "LA;16": 2, "RGB;16": 3, "RGBA;16": 4}
 #: channels of an image by its mode
-CHANNELS = {"1": 1, "L": 1, "LA": 2, "RGB": 3, "RGBA": 4, DEEP: 1}
+CHANNELS = {"1": 1, "L": 1, "LA": 2, "RGB": 3, "RGBA": 4, **DEEP_MODES}
+_PILLOWS = frozenset({"1", "L", "LA", "RGB", "RGBA", DEEP})
 _EVERY_MODE = frozenset({"1", "L", "RGB"})
 # What Pillow writes without loss, and the modes that come back from it as they were.
 _WRITE: dict[str, tuple[str, frozenset[str], dict[str, Any]]] = {
-    ".png": ("PNG", frozenset(CHANNELS), {"optimize": True}),
+    ".png": ("PNG", _PILLOWS, {"optimize": True}),
     ".bmp": ("BMP", _EVERY_MODE, {}),
-    ".tif": ("TIFF", frozenset(CHANNELS), {}),
-    ".tiff": ("TIFF", frozenset(CHANNELS), {}),
+    ".tif": ("TIFF", _PILLOWS, {}),
+    ".tiff": ("TIFF", _PILLOWS, {}),
     ".webp": ("WEBP", frozenset({"RGB", "RGBA"}), {"lossless": True, "exact": True}),
     ".ppm": ("PPM", frozenset({"RGB"}), {}),
     ".pgm": ("PPM", frozenset({"L"}), {}),
@@ -134,7 +137,7 @@ def is_image(file: BinaryIO, name: str) -> bool:
 
 
 def full_depth(pixels: NDArray[np.uint8], mode: str, data: bytes) -> NDArray[np.uint8 | np.uint16]:
-    """The levels of an image: (H, W, 1) uint16 of mode `DEEP`, the pixels themselves otherwise.
+    """The levels of an image: (H, W, C) uint16 of `DEEP_MODES`, the pixels themselves otherwise.
 
     Args:
         pixels: (H, W, C) uint8.
@@ -144,12 +147,12 @@ def full_depth(pixels: NDArray[np.uint8], mode: str, data: bytes) -> NDArray[np.
     Raises:
         FormatError: it lacks its low bits, or they are damaged.
     """
-    if mode != DEEP:
+    if mode not in DEEP_MODES:
         return pixels
     low = sidecar.find(sidecar.unpack(data), sidecar.LOW)
     if low is None:
         raise FormatError("an image of 16 bits lacks its low bits")
-    return bit_depth.join(pixels[:, :, 0], low)[:, :, None]
+    return bit_depth.join(pixels.reshape(len(pixels), -1), low).reshape(pixels.shape)
 
 
 def write_image(

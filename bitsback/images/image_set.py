@@ -18,10 +18,10 @@ from bitsback.errors import FormatError, InputError
 from bitsback.format.sidecar import pack_all, unpack_all
 
 from .arrays import check_images, stack_shape
-from .image_file import CHANNELS, DEEP, full_depth
+from .image_file import CHANNELS, DEEP_MODES, full_depth
 from .lazy import Lazy
 from .manifest import ArrayManifest, FilesManifest, Manifest, NpzManifest
-from .outcomes import Kept
+from .outcomes import NOTHING, Kept
 
 ImageArray = NDArray[np.uint8]
 Values = NDArray[np.uint8 | np.uint16 | np.bool_]
@@ -49,7 +49,7 @@ class ImageSet:
     manifest: Manifest
     extra: bytes = b""
     sidecars: Sequence[bytes] | None = None
-    kept: Kept = Kept()
+    kept: Kept = NOTHING
 
     @property
     def each_sidecar(self) -> Sequence[bytes]:
@@ -229,7 +229,7 @@ def check_plain(images: ImageSet, taker: str) -> None:
         taker: what takes no others, for the error.
     """
     manifest = images.manifest
-    deep = isinstance(manifest, FilesManifest) and DEEP in manifest.modes
+    deep = isinstance(manifest, FilesManifest) and not DEEP_MODES.keys().isdisjoint(manifest.modes)
     if deep or any(image.shape[2] not in (1, 3) for image in images.pixels):
         raise InputError(f"{taker} takes gray and RGB images of 8 bits, without alpha")
 

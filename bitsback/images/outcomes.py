@@ -59,3 +59,7 @@ def count(outcomes: list[Outcome], carried: tuple[Carried, ...]) -> Kept:
     """The outcomes of the images that are coded, and the files that are carried."""
     counts = Counter(outcomes)
     return Kept(counts[Outcome.EXACT], counts[Outcome.SAMPLES], counts[Outcome.RECODED], carried)
+
+
+NOTHING = Kept()
+"""Of a set without files."""

@@ -1,0 +1,293 @@
+"""A PNG file as samples and a recipe, and back.
+
+The recipe, of kind `KIND`; numbers are LEB128:
+
+    4 bytes  of the file's SHA-256
+    the length of what lies before the first IDAT chunk, and that, verbatim
+    the length of what lies after the last one, and that, verbatim
+    the length of what follows the zlib stream in the IDAT chunks, and that
+    1 byte   0: the stream is any of the same samples, in one IDAT chunk; nothing follows
+             1: of zlib
+    4 bytes  zlib's level, memory, strategy, window
+    the number of runs of IDAT chunks, for each their count and size; the stream's rest is in a last
+    1 byte   for each row, its filter
+
+So everything but the pixels' stream comes back as it is. Source: the PNG specification (W3C, third
+edition).
+"""
+
+import io
+import itertools
+import struct
+import warnings
+import zlib
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from bitsback.errors import FormatError
+from bitsback.format import varint
+from bitsback.images.outcomes import Outcome
+
+from . import deflate, png_rows
+from .coded import Coded, Levels, NotKept
+from .fields import DIGEST, Fields, digest, sized
+
+KIND = b"PNG_"
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_MODES = {
+    (0, 1): "1",
+    (0, 8): "L",
+    (0, 16): "I;16",
+    (2, 8): "RGB",
+    (2, 16): "RGB;16",
+    (4, 8): "LA",
+    (4, 16): "LA;16",
+    (6, 8): "RGBA",
+    (6, 16): "RGBA;16",
+}
+_CHANNELS = {0: 1, 2: 3, 4: 2, 6: 4}
+_MOST_SAMPLES = 1 << 31
+_EMPTY_CHUNK = 12
+_SETTINGS_RANGE = ((0, 9), (1, 9), (0, 4), (9, 15))
+
+
+class Layout(NamedTuple):
+    """Of IHDR: the sides, the bits of a sample, and the channels."""
+
+    height: int
+    width: int
+    depth: int
+    channels: int
+    mode: str
+
+    @property
+    def step(self) -> int:
+        """Bytes of a pixel, at least 1."""
+        return max(1, self.depth * self.channels // 8)
+
+    @property
+    def row(self) -> int:
+        """Bytes of a row."""
+        return -(-self.width * self.depth * self.channels // 8)
+
+    @property
+    def size(self) -> int:
+        """Bytes of all rows, and of their filters."""
+        return self.height * (self.row + 1)
+
+
+class Parts(NamedTuple):
+    """A file cut at its pixels: before, the IDAT chunks' contents, after."""
+
+    before: bytes
+    contents: list[bytes]
+    after: bytes
+
+
+def code(
+    data: bytes, search: deflate.Search | None, known: deflate.Settings | None = None
+) -> Coded:
+    """A PNG file as pixels and the recipe that gives it back.
+
+    Args:
+        search: for settings of zlib that give the stream's own bytes; None if any bytes will do.
+        known: settings that do.
+
+    Raises:
+        NotKept: its samples are of a kind that is not coded, or it is damaged.
+    """
+    parts = parts_of(data)
+    layout = _layout(parts.before)
+    stream = b"".join(parts.contents)
+    found = deflate.inflate(stream, layout.size)
+    if found is None or len(found[0]) != layout.size:
+        raise NotKept("is a damaged PNG")
+    raw, trailing = found
+    filters = np.frombuffer(raw, np.uint8)[:: layout.row + 1]
+    if filters.max() > png_rows.PAETH:
+        raise NotKept("is a damaged PNG")
+    levels = _levels(data, raw, layout)
+    rows = _rows(levels, layout)
+    # Bits of a row beyond the last pixel, too, must be those of the file.
+    if png_rows.filtered(rows, filters, layout.step) != raw:
+        raise NotKept("is a PNG whose samples were read in two ways")
+    head = digest(data) + sized(parts.before) + sized(parts.after)
+    plain = head + sized(b"") + b"\0"
+    beginning = head + sized(trailing) + b"\1"
+    ending = _packed_runs(list(map(len, parts.contents))) + filters.tobytes()
+    if known is not None:
+        recipe = beginning + bytes(known) + ending
+        return Coded(levels, layout.mode, ((KIND, recipe),), Outcome.EXACT, known)
+    if search is not None:
+        kind = stream[:2] + varint.pack(len(parts.contents[0]))
+        for settings in search.candidates(raw, stream, kind):
+            recipe = beginning + bytes(settings) + ending
+            if write(levels, layout.mode, recipe) == (data, True):
+                search.found(settings)
+                records = ((KIND, recipe),)
+                return Coded(levels, layout.mode, records, Outcome.EXACT, settings, proven=True)
+        search.failed(kind)
+    if trailing:
+        raise NotKept("is a PNG with bytes behind its pixels")
+    return Coded(levels, layout.mode, ((KIND, plain),), Outcome.SAMPLES)
+
+
+def write(levels: Levels, mode: str, recipe: bytes) -> tuple[bytes, bool]:
+    """The file of a recipe, and whether it is byte for byte the one that was coded.
+
+    Args:
+        levels: (H, W, C).
+        mode: of the levels.
+
+    Raises:
+        FormatError: the recipe is damaged, or another image's.
+    """
+    fields = Fields(recipe)
+    wanted, before, after = fields.bytes(DIGEST), fields.sized(), fields.sized()
+    trailing, kind = fields.sized(), fields.bytes(1)[0]
+    try:
+        layout = _layout(before)
+    except NotKept as error:
+        raise FormatError("a file's recipe is damaged: it has no PNG's beginning") from error
+    shape = (layout.height, layout.width, layout.channels)
+    if levels.shape != shape or layout.mode != mode or kind > 1:
+        raise FormatError("a file's recipe is damaged: it is not of these pixels")
+    rows = _rows(levels, layout)
+    if kind == 0:
+        filters = np.full(layout.height, png_rows.PAETH if layout.depth >= 8 else 0, np.uint8)
+        settings, runs = deflate.BEST, None
+    else:
+        settings = _settings(fields.bytes(4))
+        runs = _runs(fields)
+        filters = np.frombuffer(fields.bytes(layout.height), np.uint8)
+        if filters.max() > png_rows.PAETH:
+            raise FormatError("a file's recipe is damaged: it has an unknown filter")
+    fields.end()
+    stream = deflate.compress(png_rows.filtered(rows, filters, layout.step), settings) + trailing
+    data = before + _chunks(stream, runs) + after
+    return data, digest(data) == wanted
+
+
+def parts_of(data: bytes) -> Parts:
+    """A file cut at its pixels.
+
+    Raises:
+        NotKept: it is cut short, or has no pixels.
+    """
+    if not data.startswith(SIGNATURE):
+        raise NotKept("is no PNG")
+    position, start, contents = len(SIGNATURE), None, []
+    while position + 8 <= len(data):
+        size, kind = struct.unpack_from(">I4s", data, position)
+        end = position + _EMPTY_CHUNK + size
+        if kind == b"IDAT":
+            start = position if start is None else start
+            contents.append(data[position + 8 : position + 8 + size])
+        elif start is not None:
+            break
+        if end > len(data):
+            raise NotKept("is a PNG that is cut short")
+        position = end
+    if start is None:
+        raise NotKept("is a PNG without pixels")
+    return Parts(data[:start], contents, data[position:])
+
+
+def samples_of(parts: Parts) -> NDArray[np.uint8]:
+    """The rows of a file's samples as bytes, (H, bytes of a row), or none of a damaged file."""
+    layout = _layout(parts.before)
+    found = deflate.inflate(b"".join(parts.contents), layout.size)
+    if found is None or len(found[0]) != layout.size:
+        raise NotKept("is a damaged PNG")
+    if layout.depth < 16:  # Pillow's to read
+        return np.zeros((0, 0), np.uint8)
+    return png_rows.unfiltered(found[0], layout.height, layout.width, layout.step)
+
+
+def _layout(before: bytes) -> Layout:
+    if len(before) < 33 or before[12:16] != b"IHDR" or not before.startswith(SIGNATURE):
+        raise NotKept("is a PNG without a header")
+    width, height, depth, colour, method, filters, interlaced = struct.unpack_from(
+        ">IIBBBBB", before, 16
+    )
+    if colour == 3:
+        raise NotKept("has a palette")
+    mode = _MODES.get((colour, depth))
+    if mode is None:
+        raise NotKept(f"has samples of {depth} bits")
+    if interlaced:
+        raise NotKept("is an interlaced PNG")
+    channels = _CHANNELS[colour]
+    if method or filters or not 0 < width * height * channels <= _MOST_SAMPLES:
+        raise NotKept("is a PNG of an unknown kind")
+    return Layout(height, width, depth, channels, mode)
+
+
+def _levels(data: bytes, raw: bytes, layout: Layout) -> Levels:
+    """The samples: through Pillow, which is fast, but for 16-bit colour, which it cuts to 8."""
+    if layout.depth == 16:
+        rows = png_rows.unfiltered(raw, layout.height, layout.width, layout.step)
+        shape = (layout.height, layout.width, layout.channels)
+        return rows.view(">u2").astype(np.uint16).reshape(shape)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
+                values = np.array(image, np.uint8)
+    except Exception as error:  # Pillow's plugins raise whatever their parsers run into
+        raise NotKept(f"cannot be read: {error}") from error
+    if values.size != layout.height * layout.width * layout.channels:
+        raise NotKept("is a PNG whose samples were read in two ways")
+    return values.reshape(layout.height, layout.width, layout.channels)
+
+
+def _rows(levels: Levels, layout: Layout) -> NDArray[np.uint8]:
+    """The samples as rows of bytes before they are filtered."""
+    if layout.depth == 1:
+        return np.packbits(levels[:, :, 0] != 0, axis=1)
+    values = levels.reshape(layout.height, -1)
+    return values.astype(">u2").view(np.uint8) if layout.depth == 16 else values.astype(np.uint8)
+
+
+def _settings(data: bytes) -> deflate.Settings:
+    if any(not low <= n <= high for n, (low, high) in zip(data, _SETTINGS_RANGE, strict=True)):
+        raise FormatError("a file's recipe is damaged: zlib has no such settings")
+    return deflate.Settings(*data)
+
+
+def _packed_runs(sizes: list[int]) -> bytes:
+    """Runs of equal IDAT chunks; one more takes the rest of the stream."""
+    runs = [(len(list(group)), size) for size, group in itertools.groupby(sizes[:-1])]
+    fields = (number for run in runs for number in run)
+    return varint.pack(len(runs)) + b"".join(map(varint.pack, fields))
+
+
+def _runs(fields: Fields) -> list[tuple[int, int]]:
+    most = 1 << 31
+    return [(fields.number(most), fields.number(most)) for _ in range(fields.number(1 << 20))]
+
+
+def _chunks(stream: bytes, runs: list[tuple[int, int]] | None) -> bytes:
+    """IDAT chunks of a stream.
+
+    Raises:
+        FormatError: the runs promise absurdly many chunks.
+    """
+    out, position = [], 0
+    runs = runs or []
+    if sum(count for count, _ in runs) > len(stream) + (1 << 16):
+        raise FormatError("a file's recipe is damaged: it has too many chunks")
+    for count, size in runs:
+        for _ in range(count):
+            out.append(_packed(stream[position : position + size]))
+            position += size
+    out.append(_packed(stream[position:]))
+    return b"".join(out)
+
+
+def _packed(content: bytes) -> bytes:
+    body = b"IDAT" + content
+    return struct.pack(">I", len(content)) + body + struct.pack(">I", zlib.crc32(body))

@@ -1,0 +1,115 @@
+"""The rule: what becomes of a file, decided before it is coded.
+
+A file's bytes become pixels and a recipe, and the recipe is followed at once. If it gives the same
+bytes, the pixels are coded. If it gives other bytes but the same samples and everything beside
+them, the pixels are coded, too, and the file is counted as such. Any other file travels as it is:
+one of a format that nobody thought of, a damaged one, and one whose pixels would take more.
+"""
+
+from dataclasses import dataclass, field
+from typing import Literal, get_args
+
+from bitsback.errors import InputError
+from bitsback.format import sidecar
+from bitsback.format.sidecar import Record
+from bitsback.images.outcomes import Outcome
+
+from . import cost, deflate, lossy, png, proof, raw
+from .coded import Coded, Levels, NotKept
+
+Keep = Literal["auto", "samples", "files"]
+WAYS: tuple[Keep, ...] = get_args(Keep)
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What the caller wants back.
+
+    Args:
+        keep: "auto" for the rule; "samples" if samples and metadata are enough, so that no recipe
+            is kept for bytes; "files" if bytes must come back, so that what has no recipe for them
+            travels as it is.
+        recode_lossy: whether lossy files become PNGs of their decoded pixels.
+        times: whether times of modification are kept.
+
+    Raises:
+        InputError: there is no such way to keep files.
+    """
+
+    keep: Keep = "auto"
+    recode_lossy: bool = False
+    times: bool = True
+
+    def __post_init__(self) -> None:
+        if self.keep not in WAYS:
+            raise InputError(f"keep is one of {', '.join(WAYS)}, not {self.keep!r}")
+
+
+DEFAULT = Policy()
+
+
+@dataclass(frozen=True)
+class Rule:
+    """The rule for the files of a set, which learns settings from one file for the next."""
+
+    policy: Policy = DEFAULT
+    search: deflate.Search = field(default_factory=deflate.Search)
+
+    def examine(self, data: bytes) -> Coded:
+        """A file as pixels and recipe, proven.
+
+        Raises:
+            NotKept: it travels as it is; the message says why.
+        """
+        coded = self._code(data)
+        if coded.outcome is Outcome.EXACT and not coded.proven:
+            if write(coded.levels, coded.mode, coded.records) != (data, True):
+                raise NotKept("does not come back from its pixels")
+        elif coded.outcome is Outcome.SAMPLES:
+            proof.check_same(data, write(coded.levels, coded.mode, coded.records)[0])
+        if self.policy.keep == "files" and coded.outcome is not Outcome.EXACT:
+            raise NotKept("does not come back byte for byte from its pixels")
+        if coded.outcome is not Outcome.RECODED and cost.is_larger(coded, data):
+            raise NotKept("would take more as pixels")
+        return coded
+
+    def again(self, data: bytes, outcome: Outcome, hint: tuple[int, ...]) -> Coded:
+        """What `examine` gave of a file, without the search and the proof."""
+        if outcome is Outcome.RECODED:
+            return lossy.recode(data)
+        if data.startswith(png.SIGNATURE):
+            return png.code(data, None, deflate.Settings(*hint) if hint else None)
+        return raw.code(data)
+
+    def _code(self, data: bytes) -> Coded:
+        if data.startswith(png.SIGNATURE):
+            return png.code(data, self.search if self.policy.keep != "samples" else None)
+        if (reason := lossy.reason(data)) is not None:
+            if not self.policy.recode_lossy:
+                raise NotKept(reason)
+            return lossy.recode(data)
+        return raw.code(data)
+
+
+def has_recipe(records: tuple[Record, ...]) -> bool:
+    """Whether a sidecar tells how to write its file."""
+    return any(kind in (png.KIND, raw.KIND) for kind, _ in records)
+
+
+def write(levels: Levels, mode: str, records: tuple[Record, ...]) -> tuple[bytes, bool]:
+    """The file of a recipe, and whether it has the bytes that it should have.
+
+    Args:
+        levels: (H, W, C), 0 and not 0 of mode "1".
+        records: the sidecar's, with one recipe.
+
+    Returns:
+        The bytes; and False only where a recipe for other than the same samples gave other bytes.
+
+    Raises:
+        FormatError: the recipe is damaged.
+    """
+    recipe = sidecar.find(records, png.KIND)
+    if recipe is not None:
+        return png.write(levels, mode, recipe)
+    return raw.write(levels, mode, sidecar.find(records, raw.KIND) or b"")
