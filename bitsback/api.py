@@ -65,6 +65,8 @@ def compress(
     batch: int | None = None,
     seed: int = 0,
     chunk: int | None = None,
+    keep: str = "auto",
+    recode_lossy: bool = False,
     progress: "Progress | None" = None,
 ) -> bytes:
     """Compress images losslessly.
@@ -78,6 +80,9 @@ def compress(
         seed: of the dither.
         chunk: images per chunk, each decodable alone; if None about 4 MiB of pixels, 16 MiB of
             binary ones.
+        keep: of files, "auto": byte for byte where that costs next to nothing, or the same samples
+            and metadata; "samples": these are enough; "files": byte for byte.
+        recode_lossy: whether JPEG, GIF and lossy WebP files become PNGs of what they decode to.
         progress: called with (images done, images in all).
 
     Returns:
@@ -97,10 +102,11 @@ def compress(
         True
     """
     from bitsback.archive import writer
+    from bitsback.keeping.rule import way
     from bitsback.sources.read import read
 
     return writer.compress_set(
-        read(images),
+        read(images, way(keep, recode_lossy)),
         as_model(model),
         payload=payload,
         batch=batch,
@@ -212,10 +218,11 @@ def rate(
         True
     """
     from bitsback.archive import writer
+    from bitsback.keeping.rule import PIXELS
     from bitsback.sources.read import read
 
     return writer.compress_set(
-        read(images),
+        read(images, PIXELS),
         as_model(model),
         batch=batch,
         seed=seed,

@@ -64,6 +64,9 @@ def estimate(
     Raises:
         InputError: the model cannot code such images.
     """
+    beside = sum(block.size for block in images.blocks)
+    if not len(images.pixels):
+        return Estimate(0, 0, beside, None, 0.0)
     sizes = images.manifest.sizes()
     count, values = len(sizes), int(sizes.sum())
     wanted = min(count, max(16, math.ceil(SAMPLE_VALUES * count / values)))
@@ -79,7 +82,7 @@ def estimate(
     ).report
     seconds = time.perf_counter() - began
     share = values / int(sizes[numbers].sum())
-    chunks, sampled = (len(writer.bounds_of(chosen, chunk)) for chosen in (images, sample))
+    chunks, sampled = (len(writer.parts_of(chosen, chunk)) for chosen in (images, sample))
     overhead = report.overhead_bits / sampled * chunks
     sidecars = pack_payload({}, sample.packed, b"") if sample.sidecars is not None else b""
     manifest = pack_payload(images.manifest.to_json(), images.extra, b"")
@@ -92,7 +95,7 @@ def estimate(
     return Estimate(
         images=count,
         sampled=len(numbers),
-        size=(pixels + names + overhead) / 8,
+        size=(pixels + names + overhead) / 8 + beside,
         error=error,
         seconds=seconds * share,
     )

@@ -18,7 +18,7 @@ from bitsback.errors import FormatError, InputError, ModelError
 from bitsback.format import header as container
 from bitsback.format.chunk import unpack_chunk
 from bitsback.format.chunk_head import ChunkHead
-from bitsback.images.image_set import ImageSet, part, to_stack
+from bitsback.images.image_set import NO_IMAGES, ImageSet, part, to_stack
 from bitsback.images.parts import Lost
 from bitsback.progress import Progress
 from bitsback.tables import tables
@@ -39,7 +39,8 @@ class Damage:
     error: FormatError
 
     def __str__(self) -> str:
-        return f"chunk {self.chunk}, images {self.first} to {self.last}: {self.error}"
+        what = f"images {self.first} to {self.last}" if self.first <= self.last else "files"
+        return f"chunk {self.chunk}, {what}: {self.error}"
 
 
 class Reader:
@@ -102,11 +103,15 @@ class Reader:
 
     def images(self, begin: int, end: int) -> NDArray[Any]:
         """Images begin..end - 1, 0 <= begin < end <= len, as one array with an axis for them."""
+        if not len(self):
+            raise InputError(NO_IMAGES)
         firsts = self.header.firsts
         stacks = []
         for number in range(
             bisect.bisect_right(firsts, begin) - 1, bisect.bisect_left(firsts, end)
         ):
+            if not self.header.chunks[number].images:
+                continue
             images, first = self.chunk(number).images, firsts[number]
             low, high = max(begin - first, 0), min(end - first, len(images.pixels))
             stacks.append(to_stack(part(images, low, high)))

@@ -6,6 +6,8 @@ The writer holds one chunk of images at a time, beside those that an executor's 
 import dataclasses
 import io
 import itertools
+from collections.abc import Callable, Collection
+from functools import partial
 from typing import BinaryIO
 
 import numpy as np
@@ -18,7 +20,7 @@ from bitsback.coding.rates import RateReport
 from bitsback.errors import InputError
 from bitsback.format import header as container
 from bitsback.format.header import ChunkEntry, Header, pack_header
-from bitsback.images.image_set import ImageSet, part
+from bitsback.images.image_set import Block, ImageSet, bare, part
 from bitsback.progress import Progress
 from bitsback.tables import tables
 
@@ -61,21 +63,23 @@ def compress_to(
     Raises:
         InputError: the model cannot code such images, or chunk is out of range.
     """
-    bounds = bounds_of(images, chunk)
+    parts = parts_of(images, chunk)
+    bounds = [(each.begin, each.end) for each in parts]
     header = Header(
         model=loaded.name,
         model_sha256=loaded.sha256[: container.MODEL_BYTES],
         tables_sha256=bytes.fromhex(tables.TABLES_SHA256)[: container.TABLES_BYTES],
         seed=settings.seed,
         chunks=tuple(ChunkEntry(end - begin, 0) for begin, end in bounds),
+        format_version=container.NEWEST if images.is_new else container.VERSION,
     )
     # The header's size is known before the chunks', so it is written over these bytes in the end.
     start = file.tell()
     file.write(bytes(header.size))
     sizes, reports = [], []
     tasks = (
-        EncodeTask(part(images, begin, end), settings, number, b"" if number else payload)
-        for number, (begin, end) in enumerate(bounds)
+        EncodeTask(each.read(), settings, number, b"" if number else payload)
+        for number, each in enumerate(parts)
     )
     for coded in run_chunks(executor or SerialExecutor(loaded), tasks, bounds, progress):
         file.write(coded.data)
@@ -109,10 +113,45 @@ def compress_set(
     return Compressed(file.getvalue(), report)
 
 
-def bounds_of(images: ImageSet, chunk: int | None) -> list[tuple[int, int]]:
-    """`chunk_bounds` of a set; see `compress_to`."""
+@dataclasses.dataclass(frozen=True)
+class ChunkPart:
+    """What a chunk takes of a set: images begin..end - 1, or a block of files before `begin`."""
+
+    begin: int
+    end: int
+    read: Callable[[], ImageSet]
+
+
+def parts_of(images: ImageSet, chunk: int | None) -> list[ChunkPart]:
+    """The parts of a set that become chunks, in order; see `compress_to`."""
+    blocks = {place: list(group) for place, group in itertools.groupby(images.blocks, _place)}
+    cuts = set(blocks) - {0, len(images.pixels)}
+    parts = []
+    for begin, end in [*bounds_of(images, chunk, cuts), (len(images.pixels),) * 2]:
+        parts += [ChunkPart(begin, begin, partial(bare, images, b)) for b in blocks.get(begin, [])]
+        if begin < end:
+            parts.append(ChunkPart(begin, end, partial(part, images, begin, end)))
+    return parts
+
+
+def _place(block: Block) -> int:
+    return block.before
+
+
+def bounds_of(
+    images: ImageSet, chunk: int | None, cuts: Collection[int] = ()
+) -> list[tuple[int, int]]:
+    """`chunk_bounds` of a set; see `compress_to`.
+
+    Args:
+        cuts: images that begin a chunk in any case.
+    """
+    if not len(images.pixels):
+        return []
     most = CHUNK_BINARY_VALUES if images.binary else CHUNK_VALUES
-    return chunk_bounds(images.manifest.sizes(), chunk, most)
+    bounds = chunk_bounds(images.manifest.sizes(), chunk, most)
+    begins = sorted({*cuts, *(begin for begin, _ in bounds)})
+    return list(itertools.pairwise([*begins, len(images.pixels)]))
 
 
 def chunk_bounds(sizes: NDArray[np.int64], chunk: int | None, most: int) -> list[tuple[int, int]]:

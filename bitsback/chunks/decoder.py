@@ -72,6 +72,8 @@ def decode_chunk(
         if progress is not None:
             progress(done, total)
 
+    if not segments:
+        return _restore_files(words, head, seed, number, images)
     chain = Chain(segments, head.batch, seed, number, head.ramp, head.partial)
     try:
         if chain.begins < len(chain):
@@ -94,6 +96,20 @@ def decode_chunk(
     if pixel_checksum(decoded, initial.payload, size) != head.pixels_checksum:
         raise ChecksumError("its decoded pixels and payload do not have its checksum")
     return _restore(decoded, initial.payload, images)
+
+
+def _restore_files(
+    words: NDArray[np.uint32], head: ChunkHead, seed: int, number: int, images: int
+) -> Restored:
+    """Files and payload of a chunk without images."""
+    try:
+        initial = initial_bits.recover(unflatten(words, 1), head.initial, seed, number)
+    except EmptyMessageError as error:
+        raise FormatError("its message is too short") from error
+    size = len(head.pixels_checksum)
+    if images or pixel_checksum([], initial.payload, size) != head.pixels_checksum:
+        raise ChecksumError("its files do not have its checksum")
+    return _restore([], initial.payload, 0)
 
 
 def _check_tiles(head: ChunkHead, loaded: LoadedModel) -> None:

@@ -22,7 +22,7 @@ from bitsback.progress import Progress
 
 from . import cost
 from .cost import CAUTION, Needs
-from .plan import Plan, Settings, plan_chunk
+from .plan import Plan, Settings, payload_of, plan_chunk
 from .prefix import encode_prefix
 
 # A classical code of all tiles is tried unless a sample makes it so much larger than net; where it
@@ -60,6 +60,8 @@ def encode_chunk(
     Raises:
         InputError: the model cannot code such images, or not so many side by side.
     """
+    if not len(images.pixels):
+        return encode_files(images, settings, number, payload)
     plan = plan_chunk(images, loaded, settings, number, payload)
     expected = cost.chain_cost(plan, loaded)
     classical = math.inf if settings.always_chain else cost.classical_cost(plan, loaded.binary)
@@ -76,6 +78,14 @@ def encode_chunk(
     if classical > _HOPELESS * chained.report.net_bits / chained.report.chained_images:
         return chained
     return _smallest(chained, encode_classically(plan, loaded.binary))
+
+
+def encode_files(images: ImageSet, settings: Settings, number: int, payload: bytes) -> Chunk:
+    """A chunk of files without images: a payload alone."""
+    plan = Plan((), (), payload_of(images, payload), number, settings.seed, batch=1, heads=1)
+    initial = Initial(plan.payload, b"", 0)
+    message = initial.message(plan.seed, plan.number)
+    return _pack(plan, message, initial, Beginning((), 0, 0.0), Tally())
 
 
 def _smallest(*chunks: Chunk) -> Chunk:

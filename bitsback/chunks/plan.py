@@ -134,9 +134,7 @@ def plan_chunk(
     plan = Plan(
         shapes=shapes,
         segments=tuple(segments.cut(images.pixels, side, loaded.channels)),
-        payload=pack_payload(
-            images.manifest.to_json() | {"binary": images.binary}, images.packed, payload
-        ),
+        payload=payload_of(images, payload),
         number=number,
         seed=settings.seed,
         batch=settings.batch or loaded.batch * (loaded.tiles[-1] // side) ** 2,
@@ -148,6 +146,12 @@ def plan_chunk(
             raise InputError(f"the batch must be at most {most} for tiles of this size")
         plan = dataclasses.replace(plan, batch=most)
     return plan
+
+
+def payload_of(images: ImageSet, payload: bytes) -> bytes:
+    """What lies at the bottom of the stack: manifest, sidecars, and the caller's bytes."""
+    fields = images.manifest.to_json() | {"binary": images.binary}
+    return pack_payload(fields, images.packed, payload)
 
 
 def check_codable(images: ImageSet, loaded: LoadedModel) -> None:

@@ -17,13 +17,14 @@ from .options import (
     ImagesPerChunk,
     Inputs,
     Jobs,
+    Keep,
     MicroBatch,
     Model,
     OwnModel,
+    RecodeLossy,
     Seed,
     Spread,
     open_reader,
-    read_limited,
 )
 
 if TYPE_CHECKING:
@@ -43,6 +44,8 @@ def compress(
     chunk: ImagesPerChunk = None,
     payload: Annotated[Path | None, typer.Option(help="a file that travels inside")] = None,
     seed: Seed = 0,
+    keep: Keep = "auto",
+    recode_lossy: RecodeLossy = False,
     jobs: Jobs = None,
     address: Address = None,
     dry_run: Annotated[
@@ -54,9 +57,10 @@ def compress(
     from bitsback.archive import writer
     from bitsback.archive.workers import Recipe
     from bitsback.chunks.plan import Settings
-    from bitsback.sources import atomic_files
+    from bitsback.keeping.rule import way
+    from bitsback.sources import atomic_files, read
 
-    images = read_limited(inputs, None)
+    images = read.read_images(inputs, way(keep, recode_lossy))
     for line in images.kept.lines():
         console.print(f"bitsback: travels as it is: {line}")
     extra = b"" if payload is None else atomic_files.read_bytes(payload)
@@ -86,7 +90,7 @@ def compress(
         )
     console.print(
         f"{report.images} images, {report.file_bits / 8:.0f} bytes, "
-        f"{report.file_bits / report.dims:.4f} bits/dim"
+        f"{report.file_bits / max(1, report.dims):.4f} bits/dim"
     )
 
 

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bitsback.errors import InputError
+
 if TYPE_CHECKING:
     from bitsback.archive.reader import Reader
     from bitsback.coding.model import LoadedModel
@@ -32,6 +34,17 @@ Jobs = Annotated[
     typer.Option(min=1, help="processes side by side: 1, or with --engine ray all of the cluster"),
 ]
 Seed = Annotated[int, typer.Option(help="of the dither that both sides add to the latent grid")]
+Keep = Annotated[
+    str,
+    typer.Option(
+        help="auto: byte for byte where that costs next to nothing; samples: pixels and metadata; "
+        "files: byte for byte"
+    ),
+]
+RecodeLossy = Annotated[
+    bool,
+    typer.Option("--recode-lossy", help="code the pixels of JPEG, GIF and lossy WebP, as PNG"),
+]
 Limit = Annotated[int | None, typer.Option(min=1, help="use the first N images")]
 File = Annotated[Path, typer.Argument(help="a file written by compress")]
 OwnModel = Annotated[
@@ -42,10 +55,13 @@ Json = Annotated[bool, typer.Option("--json", help="print JSON")]
 
 def read_limited(paths: list[Path], limit: int | None) -> "ImageSet":
     """The input's images, or the first `limit` of them without their sidecars."""
-    from bitsback.images.image_set import first_images
+    from bitsback.images.image_set import NO_IMAGES, first_images
+    from bitsback.keeping.rule import PIXELS
     from bitsback.sources import read
 
-    images = read.read_images(paths)
+    images = read.read_images(paths, PIXELS)
+    if not len(images.pixels):
+        raise InputError("; ".join(images.kept.lines()) or NO_IMAGES)
     return images if limit is None else first_images(images, limit)
 
 

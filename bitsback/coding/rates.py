@@ -155,7 +155,7 @@ class RateReport:
 
     def nats_per_image(self, bits: float) -> float:
         """Bits of the chain as nats per image: per value, times an image's values."""
-        return self.bits_per_dim(bits) * LN2 * self.dims / self.images
+        return self.bits_per_dim(bits) * LN2 * self.dims / max(1, self.images)
 
     def check(self) -> Check:
         """Compare net with KL-based bits: a z-test over the batches, plus the rounding bound.
@@ -196,7 +196,7 @@ class RateReport:
             "chained_dims": self.chained_dims,
             "net_bits_per_dim": self.bits_per_dim(self.net_bits),
             "kl_bits_per_dim": self.bits_per_dim(self.kl_bits),
-            "file_bits_per_dim": self.file_bits / self.dims,
+            "file_bits_per_dim": self.file_bits / max(1, self.dims),
             "nats_per_image": self.nats_per_image(self.net_bits),
             "file_bits": self.file_bits,
             "net_bits": self.net_bits,

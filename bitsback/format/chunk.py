@@ -24,7 +24,8 @@ The head; numbers are LEB128 unless a size is given:
         n, then n times three numbers: so many images, one after another, of this height and
             width; n is 0 where all images fill their tiles (and absent from files of version 3)
 
-The payload has a format of its own, in bitsback.format.payload.
+A chunk without segments holds files alone (from version 5 on). The payload has a format of its own,
+in bitsback.format.payload.
 """
 
 import hashlib
@@ -42,6 +43,7 @@ from . import varint, version2
 from .chunk_head import ChunkHead, check_limits
 
 CHECKSUM = 8
+BARE_CHUNKS = 5  # the first version of which a chunk may be without tiles
 _DIGEST = 8
 _WHOSE = "its head"
 
@@ -114,6 +116,8 @@ def unpack_chunk(data: bytes, version: int) -> tuple[ChunkHead, NDArray[np.uint3
     if rest < 0 or rest % 4:
         raise FormatError("its head has a wrong length")
     check_limits(head, rest)
+    if not head.segments and version < BARE_CHUNKS:
+        raise FormatError("it has no tiles")
     return head, np.frombuffer(body, "<u4", rest // 4, start).astype(np.uint32)
 
 

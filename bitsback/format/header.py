@@ -1,4 +1,4 @@
-"""The bitsback file, version 4, field by field. All integers are little-endian and unsigned.
+"""The bitsback file, versions 4 and 5, field by field. All integers are little-endian and unsigned.
 
     offset    size  field
     0         8     magic: 89 42 42 4B 0D 0A 1A 0A ("\\x89BBK\\r\\n\\x1a\\n")
@@ -9,7 +9,7 @@
 
 The header is also the index: a chunk begins where the sizes of those before it end.
 
-    2       format version (4)
+    2       format version: 4, or 5 where a chunk has no images or a sidecar has a recipe
     8       first bytes of the SHA-256 of the model's weights
     4       first bytes of the SHA-256 of the frequency tables
     LEB128  seed of the dither
@@ -34,6 +34,7 @@ from . import varint, version2
 
 MAGIC = b"\x89BBK\r\n\x1a\n"
 VERSION = 4  # 3 differs in the chunks alone (see bitsback.format.chunk)
+NEWEST = 5  # a chunk may have no images, and sidecars hold recipes and bare files
 
 _LENGTH = struct.Struct("<I")
 _VERSION = struct.Struct("<H")
@@ -108,7 +109,7 @@ def pack_header(header: Header) -> bytes:
     name = header.model.encode()
     if len(name) > 255 or any(entry.size >= 1 << 8 * _SIZE for entry in header.chunks):
         raise FormatError("a header field does not fit the format: the name or a chunk's size")
-    body = _VERSION.pack(VERSION) + header.model_sha256 + header.tables_sha256
+    body = _VERSION.pack(header.format_version) + header.model_sha256 + header.tables_sha256
     body += varint.pack(header.seed) + bytes([len(name)]) + name
     for entry in header.chunks:
         body += varint.pack(entry.images) + entry.size.to_bytes(_SIZE, "little")
@@ -168,12 +169,12 @@ def _read_body(body: bytes) -> Header:
     (version,) = _VERSION.unpack_from(body)
     if version == version2.VERSION:
         fields = version2.unpack_header(body)
-    elif version in (3, VERSION):
+    elif version in (3, VERSION, NEWEST):
         fields = _unpack_header(body)
     else:
         raise FormatError(
             f"the file has format version {version}, this bitsback reads versions "
-            f"{version2.VERSION} to {VERSION}"
+            f"{version2.VERSION} to {NEWEST}"
         )
     name, model_sha, tables_sha, seed, entries = fields
     chunks = tuple(itertools.starmap(ChunkEntry, entries))
@@ -211,5 +212,6 @@ def _check(header: Header) -> None:
         raise FormatError("the header's checksums have wrong lengths")
     if not 0 <= header.seed < 2**64:
         raise FormatError("the header's seed is out of range")
-    if not header.chunks or any(not 1 <= entry.images < 2**32 for entry in header.chunks):
+    least = 0 if header.format_version >= NEWEST else 1
+    if not header.chunks or any(not least <= entry.images < 2**32 for entry in header.chunks):
         raise FormatError("the header has no chunks, or one without images or with too many")

@@ -10,9 +10,12 @@ the length (LEB128), the content. Kinds:
     IDAT   no content: in a PNG, where the pixels were among the chunks
     PIC_   no content: in a folder or tar, where the image was among the files
     FILE   a file that is no image: the length of its name (LEB128), the name, the content
+    PNG_   how a PNG is written from its pixels (see bitsback.keeping.png)
+    RAW_   how an uncompressed file is (see bitsback.keeping.raw)
     others a chunk of a PNG by its type, as it was
 
-The sidecars follow one another in the order of the images, each after its length.
+The sidecars follow one another in the order of the images, each after its length. A chunk without
+images has one, of files.
 """
 
 from collections.abc import Iterable, Sequence
@@ -84,7 +87,7 @@ def unpack_all(data: bytes, count: int) -> list[bytes] | None:
     if not data:
         return None
     records, position = [], 0
-    for _ in range(count):
+    for _ in range(max(count, 1)):
         content, position = _content(data, position)
         records.append(content)
     if position != len(data):

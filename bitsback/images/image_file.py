@@ -12,7 +12,7 @@ EXIF).
 import io
 import warnings
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -123,19 +123,6 @@ def decode_image(file: BinaryIO, name: str) -> Decoded:
     return Decoded(pixels, mode, tuple(records), levels)
 
 
-def is_image(file: BinaryIO, name: str) -> bool:
-    """Whether a file has an image's suffix, or begins as an image does."""
-    if PurePosixPath(name).suffix.lower() in SUFFIXES:
-        return True
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            Image.open(file, formats=_READ)
-    except Exception:  # Pillow's plugins raise whatever their parsers run into
-        return False
-    return True
-
-
 def full_depth(pixels: NDArray[np.uint8], mode: str, data: bytes) -> NDArray[np.uint8 | np.uint16]:
     """The levels of an image: (H, W, C) uint16 of `DEEP_MODES`, the pixels themselves otherwise.
 
@@ -203,22 +190,21 @@ def write_image(
     file.write(whole)
 
 
-def check_metadata(image: Decoded, suffix: str) -> None:
+def check_metadata(mode: str, records: tuple[Record, ...], suffix: str) -> None:
     """Raise InputError unless an image's metadata can be written again.
 
     Args:
         suffix: of the file that is to hold them.
     """
-    mode = "L" if image.mode == DEEP else image.mode
-    if not image.metadata:
+    if not records:
         return
-    records = sidecar.pack(image.metadata)
-    pixels = np.zeros((2, 3, CHANNELS[mode]), np.uint8)
-    pixels[0, 0] = 1  # EXIF can turn an image
+    mode = "L" if mode == DEEP else mode
+    probe = np.zeros((2, 3, CHANNELS[mode]), np.uint8)
+    probe[0, 0] = 1  # EXIF can turn an image
     try:
-        write_image(io.BytesIO(), pixels, mode, suffix, records)
+        write_image(io.BytesIO(), probe, mode, suffix, sidecar.pack(records))
     except FormatError as error:
-        raise InputError(f"its metadata cannot be kept, remove them first: {error}") from error
+        raise InputError(f"its metadata cannot be kept: {error}") from error
 
 
 def is_lossless(suffix: str, mode: str) -> bool:

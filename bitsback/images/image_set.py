@@ -26,7 +26,23 @@ from .outcomes import NOTHING, Kept
 ImageArray = NDArray[np.uint8]
 Values = NDArray[np.uint8 | np.uint16 | np.bool_]
 """Values as a source has them."""
+NO_IMAGES = "no image is coded here, only files that travel as they are: decompress them"
 _SCAN_VALUES = 1 << 24  # held at once while a lazy array is searched for values above 1
+
+
+@dataclass(frozen=True)
+class Block:
+    """Files that no image has beside it since they are large: a chunk of their own.
+
+    Args:
+        before: number of the image that follows; that of all images for the last files.
+        size: of the files, bytes.
+        read: gives their sidecar.
+    """
+
+    before: int
+    size: int
+    read: Callable[[], bytes]
 
 
 @dataclass(frozen=True)
@@ -42,6 +58,8 @@ class ImageSet:
         sidecars: of files, what each image has beside its 8-bit values (see
             `bitsback.format.sidecar`); None if nothing.
         kept: how the files of the set come back.
+        blocks: of files, those that have chunks of their own, in order.
+        is_new: whether only readers of the newest format know its sidecars.
     """
 
     pixels: Sequence[ImageArray] | ImageArray
@@ -50,6 +68,8 @@ class ImageSet:
     extra: bytes = b""
     sidecars: Sequence[bytes] | None = None
     kept: Kept = NOTHING
+    blocks: tuple[Block, ...] = ()
+    is_new: bool = False
 
     @property
     def each_sidecar(self) -> Sequence[bytes]:
@@ -147,6 +167,8 @@ def to_array(images: ImageSet) -> Values:
         FormatError: the manifest does not describe these images.
     """
     check_manifest(images)
+    if not len(images.pixels):
+        raise InputError(NO_IMAGES)
     manifest, pixels = images.manifest, images.pixels
     if isinstance(manifest, FilesManifest):
         together = zip(pixels, manifest.modes, images.each_sidecar, strict=True)
@@ -185,9 +207,16 @@ def part(images: ImageSet, begin: int, end: int) -> ImageSet:
     pixels = images.pixels[begin:end]
     sidecars = None if images.sidecars is None else images.sidecars[begin:end]
     if len(pixels) == len(images.pixels):
-        return dataclasses.replace(images, pixels=pixels, sidecars=sidecars)
+        return dataclasses.replace(images, pixels=pixels, sidecars=sidecars, blocks=())
     manifest = images.manifest.part(begin, begin + len(pixels))
-    return ImageSet(pixels, images.binary, manifest, b"" if begin else images.extra, sidecars)
+    extra = b"" if begin else images.extra
+    return ImageSet(pixels, images.binary, manifest, extra, sidecars=sidecars, is_new=images.is_new)
+
+
+def bare(images: ImageSet, block: Block) -> ImageSet:
+    """A block's files as a set without images."""
+    sidecars = [block.read()]
+    return ImageSet([], images.binary, images.manifest.part(0, 0), sidecars=sidecars, is_new=True)
 
 
 def picked(images: ImageSet, numbers: Sequence[int]) -> ImageSet:
@@ -196,7 +225,8 @@ def picked(images: ImageSet, numbers: Sequence[int]) -> ImageSet:
         return images
     pixels = [images.pixels[number] for number in numbers]
     sidecars = None if images.sidecars is None else [images.sidecars[number] for number in numbers]
-    return ImageSet(pixels, images.binary, images.manifest.picked(numbers), sidecars=sidecars)
+    manifest = images.manifest.picked(numbers)
+    return ImageSet(pixels, images.binary, manifest, sidecars=sidecars, is_new=images.is_new)
 
 
 def first_images(images: ImageSet, count: int) -> ImageSet:
@@ -229,6 +259,8 @@ def check_plain(images: ImageSet, taker: str) -> None:
         taker: what takes no others, for the error.
     """
     manifest = images.manifest
+    if not len(images.pixels):
+        raise InputError(NO_IMAGES)
     deep = isinstance(manifest, FilesManifest) and not DEEP_MODES.keys().isdisjoint(manifest.modes)
     if deep or any(image.shape[2] not in (1, 3) for image in images.pixels):
         raise InputError(f"{taker} takes gray and RGB images of 8 bits, without alpha")

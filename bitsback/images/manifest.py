@@ -198,7 +198,7 @@ def _files(kind: Kind, fields: Fields) -> FilesManifest:
         raise FormatError(_NO_SHAPES)
     if not len(names) == len(modes) == len(shapes) or not CHANNELS.keys() >= set(modes):
         raise FormatError(_NOT_ITS_IMAGES)
-    if kind == "file" and len(names) != 1:
+    if kind == "file" and len(names) > 1:
         raise FormatError(_NOT_ITS_IMAGES)
     return FilesManifest(kind, names, modes, tuple(map(_image_shape, shapes)))
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from bitsback.errors import FormatError, InputError
 
-from .image_set import ImageSet, Values, check_manifest, to_array
+from .image_set import NO_IMAGES, ImageSet, Values, check_manifest, to_array
 from .manifest import ArrayManifest, Manifest
 
 STRANGERS = "the file is damaged: its chunks do not belong together"
@@ -84,7 +84,9 @@ def join(parts: Iterable[Part], count: int) -> Values:
         InputError: images of different sizes.
         FormatError: a manifest does not describe its images.
     """
-    first, parts = with_first(parts)
+    if not count:
+        raise InputError(NO_IMAGES)
+    first, parts = with_first(each for each in parts if image_count(each))
     manifest, start = first.manifest, to_array(first)
     is_array = isinstance(manifest, ArrayManifest)
     shape = (count, *start.shape[1:])

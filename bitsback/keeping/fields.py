@@ -39,7 +39,7 @@ class Fields:
             raise FormatError(f"{_WHOSE} is damaged: a number is out of range")
         return value
 
-    def bytes(self, size: int) -> bytes:
+    def take(self, size: int) -> bytes:
         """So many bytes."""
         found = self.data[self.position : self.position + size]
         if len(found) < size:
@@ -49,7 +49,7 @@ class Fields:
 
     def sized(self) -> bytes:
         """A byte string after its length."""
-        return self.bytes(self.number(len(self.data)))
+        return self.take(self.number(len(self.data)))
 
     def end(self) -> None:
         """Check that all was read."""

@@ -2,7 +2,7 @@
 
 The recipe, of kind `KIND`; numbers are LEB128:
 
-    4 bytes  of the file's SHA-256
+    4 bytes  of the file's SHA-256; 0 where its bytes need not come back
     the length of what lies before the first IDAT chunk, and that, verbatim
     the length of what lies after the last one, and that, verbatim
     the length of what follows the zlib stream in the IDAT chunks, and that
@@ -115,7 +115,7 @@ def code(
     if png_rows.filtered(rows, filters, layout.step) != raw:
         raise NotKept("is a PNG whose samples were read in two ways")
     head = digest(data) + sized(parts.before) + sized(parts.after)
-    plain = head + sized(b"") + b"\0"
+    plain = bytes(DIGEST) + head[DIGEST:] + sized(b"") + b"\0"
     beginning = head + sized(trailing) + b"\1"
     ending = _packed_runs(list(map(len, parts.contents))) + filters.tobytes()
     if known is not None:
@@ -136,7 +136,7 @@ def code(
 
 
 def write(levels: Levels, mode: str, recipe: bytes) -> tuple[bytes, bool]:
-    """The file of a recipe, and whether it is byte for byte the one that was coded.
+    """The file of a recipe, and whether it has the bytes that the recipe promises, if any.
 
     Args:
         levels: (H, W, C).
@@ -146,8 +146,8 @@ def write(levels: Levels, mode: str, recipe: bytes) -> tuple[bytes, bool]:
         FormatError: the recipe is damaged, or another image's.
     """
     fields = Fields(recipe)
-    wanted, before, after = fields.bytes(DIGEST), fields.sized(), fields.sized()
-    trailing, kind = fields.sized(), fields.bytes(1)[0]
+    wanted, before, after = fields.take(DIGEST), fields.sized(), fields.sized()
+    trailing, kind = fields.sized(), fields.take(1)[0]
     try:
         layout = _layout(before)
     except NotKept as error:
@@ -160,15 +160,15 @@ def write(levels: Levels, mode: str, recipe: bytes) -> tuple[bytes, bool]:
         filters = np.full(layout.height, png_rows.PAETH if layout.depth >= 8 else 0, np.uint8)
         settings, runs = deflate.BEST, None
     else:
-        settings = _settings(fields.bytes(4))
+        settings = _settings(fields.take(4))
         runs = _runs(fields)
-        filters = np.frombuffer(fields.bytes(layout.height), np.uint8)
+        filters = np.frombuffer(fields.take(layout.height), np.uint8)
         if filters.max() > png_rows.PAETH:
             raise FormatError("a file's recipe is damaged: it has an unknown filter")
     fields.end()
     stream = deflate.compress(png_rows.filtered(rows, filters, layout.step), settings) + trailing
     data = before + _chunks(stream, runs) + after
-    return data, digest(data) == wanted
+    return data, kind == 0 or digest(data) == wanted
 
 
 def parts_of(data: bytes) -> Parts:

@@ -66,7 +66,7 @@ def write(levels: Levels, mode: str, recipe: bytes) -> tuple[bytes, bool]:
         FormatError: the recipe is damaged, or another image's.
     """
     fields = Fields(recipe)
-    wanted, flags, padding = fields.bytes(DIGEST), fields.bytes(1)[0], fields.number(1 << 16)
+    wanted, flags, padding = fields.take(DIGEST), fields.take(1)[0], fields.number(1 << 16)
     before = fields.sized()
     after = recipe[fields.position :]
     order = Order(flags)

@@ -6,6 +6,7 @@ them, the pixels are coded, too, and the file is counted as such. Any other file
 one of a format that nobody thought of, a damaged one, and one whose pixels would take more.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
@@ -31,21 +32,29 @@ class Policy:
             travels as it is.
         recode_lossy: whether lossy files become PNGs of their decoded pixels.
         times: whether times of modification are kept.
-
-    Raises:
-        InputError: there is no such way to keep files.
+        pixels_only: whether nothing but pixels is wanted, as of what is only measured.
     """
 
     keep: Keep = "auto"
     recode_lossy: bool = False
     times: bool = True
+    pixels_only: bool = False
 
-    def __post_init__(self) -> None:
-        if self.keep not in WAYS:
-            raise InputError(f"keep is one of {', '.join(WAYS)}, not {self.keep!r}")
+
+def way(keep: str, recode_lossy: bool = False, times: bool = True) -> Policy:
+    """The policy of a caller's words.
+
+    Raises:
+        InputError: there is no such way to keep files.
+    """
+    for known in WAYS:
+        if keep == known:
+            return Policy(known, recode_lossy, times)
+    raise InputError(f"keep is one of {', '.join(WAYS)}, not {keep!r}")
 
 
 DEFAULT = Policy()
+PIXELS = Policy(recode_lossy=True, pixels_only=True)
 
 
 @dataclass(frozen=True)
@@ -82,6 +91,8 @@ class Rule:
         return raw.code(data)
 
     def _code(self, data: bytes) -> Coded:
+        if self.policy.pixels_only:
+            return lossy.recode(data)
         if data.startswith(png.SIGNATURE):
             return png.code(data, self.search if self.policy.keep != "samples" else None)
         if (reason := lossy.reason(data)) is not None:
@@ -91,7 +102,7 @@ class Rule:
         return raw.code(data)
 
 
-def has_recipe(records: tuple[Record, ...]) -> bool:
+def has_recipe(records: Iterable[Record]) -> bool:
     """Whether a sidecar tells how to write its file."""
     return any(kind in (png.KIND, raw.KIND) for kind, _ in records)
 
@@ -104,7 +115,7 @@ def write(levels: Levels, mode: str, records: tuple[Record, ...]) -> tuple[bytes
         records: the sidecar's, with one recipe.
 
     Returns:
-        The bytes; and False only where a recipe for other than the same samples gave other bytes.
+        The bytes; and whether they are those that the recipe promises, if it promises any.
 
     Raises:
         FormatError: the recipe is damaged.

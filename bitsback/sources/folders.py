@@ -1,11 +1,13 @@
-"""Image files, in a folder or in a tar, as a set of images.
+"""Files, in a folder or in a tar, as a set of images and of what travels as it is.
 
-All files are read once before any is coded, so that an error is raised at once, not hours later.
-Each is read again when it is coded, so that a set may be larger than the memory. Files that are no
-images travel along with the image that comes after them, or with the last one.
+Every file is read once before any is coded, and the rule (see `bitsback.keeping.rule`) says what
+becomes of it, so that an error is raised at once, not hours later. Each is read again when it is
+coded, so that a set may be larger than the memory. A file whose pixels are not coded travels along
+with the image that comes after it, or with the last one; where such files are large, as a chunk of
+their own.
 """
 
-import dataclasses
+import hashlib
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -18,43 +20,180 @@ import numpy as np
 from bitsback.errors import InputError
 from bitsback.format import sidecar
 from bitsback.format.sidecar import Record
-from bitsback.images.image_file import (
-    Decoded,
-    can_hold,
-    check_metadata,
-    decode_image,
-    is_image,
-    read_image,
-)
-from bitsback.images.image_set import ImageArray, ImageSet
+from bitsback.images import outcomes
+from bitsback.images.image_file import SUFFIXES, check_metadata
+from bitsback.images.image_set import Block, ImageArray, ImageSet
 from bitsback.images.lazy import Lazy
 from bitsback.images.manifest import FilesManifest, ImageShape, Kind
-from bitsback.images.outcomes import Carried, Kept
+from bitsback.images.outcomes import Carried, Outcome
 from bitsback.images.safe_names import is_safe
+from bitsback.keeping import rule
+from bitsback.keeping.coded import Coded, NotKept
+from bitsback.keeping.rule import Policy, Rule
+
+_BLOCK_BYTES = 1 << 23  # of files, that images of one chunk have beside them
+_LONGEST_NAME = 255  # bytes of a part of a path
+_MOST_SHOWN = 20
 
 
 @dataclass(frozen=True)
 class SourceFile:
-    """A file in a folder or a tar: its name there, how to open it, and what an error calls it."""
+    """A file in a folder or a tar.
+
+    Args:
+        name: in its set.
+        open: gives it, open; raises InputError.
+        size: bytes.
+    """
 
     name: str
     open: Callable[[], BinaryIO]
-    title: str
+    size: int
+
+    def read(self) -> bytes:
+        """Its bytes.
+
+        Raises:
+            InputError: it cannot be read.
+        """
+        try:
+            with self.open() as file:
+                return file.read()
+        except OSError as error:
+            raise InputError(f"{self.name} cannot be read: {error.strerror}") from error
+
+
+def read_file(path: Path, policy: Policy = rule.DEFAULT) -> ImageSet:
+    """One file.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    return read_entries("file", [_file_of(path.name, path)], policy)
+
+
+def read_files(paths: Sequence[Path], policy: Policy = rule.DEFAULT) -> ImageSet:
+    """Files, under names relative to the folder that they have in common.
+
+    Raises:
+        InputError: some cannot be read; names are unsafe, or one is given twice.
+    """
+    absolute = [path.absolute() for path in paths]
+    parent = os.path.commonpath([path.parent for path in absolute])
+    named = [(path.relative_to(parent).as_posix(), path) for path in absolute]
+    return read_entries("folder", [_file_of(*each) for each in named], policy)
+
+
+def read_folder(folder: Path, policy: Policy = rule.DEFAULT) -> ImageSet:
+    """The files in a folder and all below it, sorted by name.
+
+    Raises:
+        InputError: there are none, or some cannot be read.
+    """
+    paths = _files_below(folder)
+    if not paths:
+        raise InputError(f"{folder} is empty")
+    for path in paths:
+        if not path.is_file():
+            raise InputError(f"{path} is neither a file nor a folder, or a link to a folder")
+    named = sorted((path.relative_to(folder).as_posix(), path) for path in paths)
+    return read_entries("folder", [_file_of(*each) for each in named], policy)
+
+
+def _files_below(folder: Path) -> list[Path]:
+    """All files below a folder, and links.
+
+    Raises:
+        InputError: folders cannot be read.
+    """
+    errors: list[OSError] = []
+    paths: list[Path] = []
+    for parent, folders, names in os.walk(folder, onerror=errors.append):
+        links = [name for name in folders if Path(parent, name).is_symlink()]
+        paths += [Path(parent, name) for name in [*names, *links]]
+    refuse([f"{error.filename} cannot be read: {error.strerror}" for error in errors])
+    return paths
+
+
+def refuse(problems: Sequence[str]) -> None:
+    """Raise one InputError that tells of all problems, if there are any."""
+    if problems:
+        more = len(problems) - _MOST_SHOWN
+        rest = [f"and {more} more"] if more > 0 else []
+        raise InputError("; ".join([*problems[:_MOST_SHOWN], *rest]))
+
+
+def _file_of(name: str, path: Path) -> SourceFile:
+    def opened() -> BinaryIO:
+        try:
+            return path.open("rb")
+        except OSError as error:
+            raise InputError(f"{path} cannot be read: {error.strerror}") from error
+
+    try:
+        size = path.stat().st_size
+    except OSError:  # opening it says why
+        size = 0
+    return SourceFile(name, opened, size)
 
 
 @dataclass(frozen=True)
+class _Facts:
+    """What is known of a file whose pixels are coded, before they are.
+
+    Args:
+        target: the name to write it under.
+        binary: whether its pixels are 0 and 1.
+        sha256: of the file.
+    """
+
+    entry: SourceFile
+    target: str
+    mode: str
+    shape: ImageShape
+    binary: bool
+    outcome: Outcome
+    hint: tuple[int, ...]
+    sha256: bytes
+    has_sidecar: bool
+
+
+@dataclass
 class _Sorted:
-    """Files sorted into images and others: those before each image, and those after the last."""
+    """Files sorted into those whose pixels are coded and others.
 
-    images: list[SourceFile] = field(default_factory=list)
+    Args:
+        others: those before each image, and those after the last.
+        blocks: of others that are too many to lie beside an image.
+    """
+
+    images: list[_Facts] = field(default_factory=list)
     others: list[list[SourceFile]] = field(default_factory=lambda: [[]])
+    blocks: list[Block] = field(default_factory=list)
+    _beside: int = 0
 
-    def add(self, entry: SourceFile, is_image: bool) -> None:
-        if is_image:
-            self.images.append(entry)
-            self.others.append([])
-        else:
-            self.others[-1].append(entry)
+    def add_image(self, facts: _Facts) -> None:
+        self.images.append(facts)
+        self.others.append([])
+
+    def add_other(self, entry: SourceFile) -> None:
+        run = self.others[-1]
+        run.append(entry)
+        self._beside += entry.size
+        if self._beside >= _BLOCK_BYTES:
+            self._cut()
+
+    def end(self) -> None:
+        """Without images, what is left is a block, too."""
+        if not self.images and self.others[-1]:
+            self._cut()
+
+    def _cut(self) -> None:
+        run = self.others[-1]
+        size = sum(entry.size for entry in run)
+        self.blocks.append(Block(len(self.images), size, partial(_packed_files, tuple(run))))
+        self.others[-1] = []
+        self._beside = 0
 
     def neighbours(self, number: int) -> list[Record]:
         """The other files at an image, with a mark between those before it and those after."""
@@ -65,198 +204,138 @@ class _Sorted:
         return [*map(_packed, before), (sidecar.IMAGE, b""), *map(_packed, after)]
 
 
-def read_file(path: Path) -> ImageSet:
-    """One image file.
+def _packed(entry: SourceFile) -> Record:
+    return sidecar.pack_file(entry.name, entry.read())
+
+
+def _packed_files(entries: Sequence[SourceFile]) -> bytes:
+    return sidecar.pack(map(_packed, entries))
+
+
+def read_entries(
+    kind: Kind, entries: Iterable[SourceFile], policy: Policy = rule.DEFAULT
+) -> ImageSet:
+    """Files as a set: the pixels of those that come back from them, and the others as they are.
 
     Raises:
-        InputError: it is not an image, or of a kind that cannot be kept exactly.
-    """
-    return _read("file", [path.name], lambda number: read_image(path))
-
-
-def read_files(paths: Sequence[Path]) -> ImageSet:
-    """Image files, under names relative to the folder that they have in common.
-
-    Raises:
-        InputError: one is not an image, or of a kind that cannot be kept exactly; names are unsafe.
-    """
-    absolute = [path.absolute() for path in paths]
-    parent = os.path.commonpath([path.parent for path in absolute])
-    names = [path.relative_to(parent).as_posix() for path in absolute]
-    return _read("folder", names, lambda number: read_image(paths[number]))
-
-
-def read_folder(folder: Path) -> ImageSet:
-    """The images in a folder and all below it, sorted by name, and the other files with them.
-
-    Raises:
-        InputError: there are no images, or what `read_files` refuses.
-    """
-    paths = _files_below(folder)
-    if not paths:
-        raise InputError(f"{folder} is empty")
-    for path in paths:
-        if not path.is_file():
-            raise InputError(f"{path} is neither a file nor a folder, or a link to a folder")
-    named = sorted((path.relative_to(folder).as_posix(), path) for path in paths)
-    entries = [SourceFile(name, partial(_open, path), str(path)) for name, path in named]
-    return read_entries("folder", entries, str(folder))
-
-
-def _files_below(folder: Path) -> list[Path]:
-    """All files below a folder, and links.
-
-    Raises:
-        InputError: a folder cannot be read.
-    """
-
-    def refuse(error: OSError) -> None:
-        raise InputError(f"{error.filename} cannot be read: {error.strerror}") from error
-
-    paths: list[Path] = []
-    for parent, folders, names in os.walk(folder, onerror=refuse):
-        links = [name for name in folders if Path(parent, name).is_symlink()]
-        paths += [Path(parent, name) for name in [*names, *links]]
-    return paths
-
-
-def _open(path: Path) -> BinaryIO:
-    try:
-        return path.open("rb")
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}") from error
-
-
-def read_entries(kind: Kind, entries: Iterable[SourceFile], title: str) -> ImageSet:
-    """The images among files, and the other files with them.
-
-    An image that would not come back exactly travels as it is, like a file that is no image; the
-    set's `kept` says which, and why.
-
-    Args:
-        kind: "folder" or "tar".
-        title: what an error calls them all.
-
-    Raises:
-        InputError: there are no images that can be coded, or names are unsafe or given twice.
+        InputError: files cannot be read; the sentence names them all. Names are unsafe, or one is
+            given twice.
     """
     every = list(entries)
     taken = _checked_names(kind, [entry.name for entry in every])
-    files, facts, carried = _Sorted(), list[_Facts](), list[Carried]()
+    the_rule, files = Rule(policy), _Sorted()
+    carried, problems = list[Carried](), list[str]()
     for entry in every:
-        with entry.open() as file:
-            if not is_image(file, entry.name):
-                files.add(entry, is_image=False)
-                continue
         try:
-            facts.append(_facts(entry.name, _decoded(entry), taken))
-            files.add(entry, is_image=True)
+            reason = ""
+            with entry.open() as file:
+                is_image = looks_like_image(file.read(16), entry.name)
+            if is_image:
+                files.add_image(_facts(entry, the_rule, taken))
+                continue
+        except NotKept as error:
+            reason = str(error)
         except InputError as error:
-            carried.append(Carried(entry.name, str(error)))
-            files.add(entry, is_image=False)
-    if not facts:
-        raise InputError(
-            "; ".join(
-                [f"{title} holds no images that can be coded", *(each.reason for each in carried)]
-            )
-        )
-    has_others = len(facts) < len(every)
-    images = _set_of(
-        kind, facts, lambda number: _decoded(files.images[number]), files.neighbours, has_others
-    )
-    return dataclasses.replace(images, kept=Kept(samples=len(facts), carried=tuple(carried)))
+            problems.append(str(error))
+            continue
+        except OSError as error:
+            problems.append(f"{entry.name} cannot be read: {error.strerror}")
+            continue
+        carried.append(Carried(entry.name, reason))
+        files.add_other(entry)
+    refuse(problems)
+    files.end()
+    return _set_of(kind, files, the_rule, tuple(carried))
 
 
-def _decoded(entry: SourceFile) -> Decoded:
-    with entry.open() as file:
-        return decode_image(file, entry.title)
+_BEGINNINGS = (
+    *(b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
+    b"\x93NUMPY",
+)
 
 
-def _packed(entry: SourceFile) -> Record:
-    with entry.open() as file:
-        return sidecar.pack_file(entry.name, file.read())
+def looks_like_image(head: bytes, name: str) -> bool:
+    """Whether a file has an image's suffix, or begins as an image or an array does."""
+    is_webp = head[:4] == b"RIFF" and head[8:12] == b"WEBP"
+    is_pnm = head[:1] == b"P" and head[1:2] in b"1234567" and head[2:3].isspace()
+    suffix = PurePosixPath(name).suffix.lower()
+    return suffix in SUFFIXES or head.startswith(_BEGINNINGS) or is_webp or is_pnm
 
 
-@dataclass(frozen=True)
-class _Facts:
-    """What the manifest says of an image file, and what must be known before any is coded.
-
-    Args:
-        name: of the file, as it was read.
-        target: the name to write it under.
-        binary: whether its pixels are 0 and 1.
-        has_sidecar: whether it has anything beside its 8-bit values.
-    """
-
-    name: str
-    target: str
-    mode: str
-    shape: ImageShape
-    binary: bool
-    has_sidecar: bool
-
-
-def _facts(name: str, image: Decoded, taken: set[str]) -> _Facts:
+def _facts(entry: SourceFile, the_rule: Rule, taken: set[str]) -> _Facts:
     """The facts of an image; its target is added to the names that are `taken`.
 
     Raises:
-        InputError: its metadata cannot be written again.
+        NotKept: it travels as it is.
+        InputError: it cannot be read.
     """
-    height, width, channels = image.pixels.shape
-    kinds = {record[0] for record in image.metadata}
-    target = _written_name(name, image.mode, kinds, taken)
-    try:
-        check_metadata(image, PurePosixPath(target).suffix)
-    except InputError as error:
-        raise InputError(f"{name}: {error}") from error
+    data = entry.read()
+    coded = the_rule.examine(data)
+    target = entry.name
+    if coded.outcome is Outcome.RECODED:
+        target = _free_name(entry.name, taken)
+        _check_recoded(coded)
     taken.add(target.casefold())
-    binary = image.mode == "1" or (image.mode == "L" and bool(image.pixels.max() <= 1))
-    has_sidecar = bool(kinds) or image.levels is not None
-    return _Facts(name, target, image.mode, (height, width, channels), binary, has_sidecar)
+    height, width, channels = coded.levels.shape
+    binary = coded.mode == "1" or (coded.mode == "L" and bool(coded.levels.max() <= 1))
+    return _Facts(
+        entry,
+        target,
+        coded.mode,
+        (height, width, channels),
+        binary,
+        coded.outcome,
+        coded.hint,
+        hashlib.sha256(data).digest(),
+        bool(coded.records) or coded.levels.itemsize > 1,
+    )
 
 
-def _read(kind: Kind, names: Sequence[str], read: Callable[[int], Decoded]) -> ImageSet:
-    """A set of image files, all of which are read once and checked."""
-    taken = _checked_names(kind, names)
-    facts = [_facts(name, read(number), taken) for number, name in enumerate(names)]
-    return _set_of(kind, facts, read, lambda number: [], has_others=False)
+def _check_recoded(coded: Coded) -> None:
+    try:
+        check_metadata(coded.mode, coded.records, ".png")
+    except InputError as error:
+        raise NotKept(str(error)) from error
 
 
-def _set_of(
-    kind: Kind,
-    facts: Sequence[_Facts],
-    read: Callable[[int], Decoded],
-    neighbours: Callable[[int], list[Record]],
-    has_others: bool,
-) -> ImageSet:
-    """A set of image files, each of which is read again when it is coded.
+def _set_of(kind: Kind, files: _Sorted, the_rule: Rule, carried: tuple[Carried, ...]) -> ImageSet:
+    """A set of files, each of which is read again when it is coded."""
+    every = files.images
+    binary = all(each.binary for each in every)
 
-    Args:
-        read: the image of a number.
-        neighbours: the other files next to the image of a number.
-        has_others: whether there are any.
-    """
-    binary = all(each.binary for each in facts)
+    def coded(number: int) -> Coded:
+        facts = every[number]
+        data = facts.entry.read()
+        if hashlib.sha256(data).digest() != facts.sha256:
+            raise InputError(f"{facts.entry.name} changed while it was read")
+        return the_rule.again(data, facts.outcome, facts.hint)
 
     def pixels(number: int) -> ImageArray:
-        image, known = read(number), facts[number]
-        if image.mode != known.mode or image.pixels.shape != known.shape:
-            raise InputError(f"{known.name} changed while it was read")
+        image = coded(number)
         return image.pixels * np.uint8(255) if image.mode == "1" and not binary else image.pixels
 
     def sidecar_of(number: int) -> bytes:
-        return sidecar.pack([*neighbours(number), *read(number).sidecar])
+        return sidecar.pack([*files.neighbours(number), *coded(number).sidecar])
 
-    images = Lazy(len(facts), lambda begin, end: list(map(pixels, range(begin, end))))
-    sidecars = Lazy(len(facts), lambda begin, end: list(map(sidecar_of, range(begin, end))))
+    images = Lazy(len(every), lambda begin, end: list(map(pixels, range(begin, end))))
+    sidecars = Lazy(len(every), lambda begin, end: list(map(sidecar_of, range(begin, end))))
     manifest = FilesManifest(
         kind,
-        tuple(each.target for each in facts),
-        tuple(each.mode for each in facts),
-        tuple(each.shape for each in facts),
+        tuple(each.target for each in every),
+        tuple(each.mode for each in every),
+        tuple(each.shape for each in every),
     )
-    has_sidecars = has_others or any(each.has_sidecar for each in facts)
-    return ImageSet(images, binary, manifest, sidecars=sidecars if has_sidecars else None)
+    is_new = bool(files.blocks) or any(each.outcome is not Outcome.RECODED for each in every)
+    has_sidecars = any(files.others) or any(each.has_sidecar for each in every)
+    return ImageSet(
+        images,
+        binary,
+        manifest,
+        sidecars=sidecars if has_sidecars else None,
+        kept=outcomes.count([each.outcome for each in every], carried),
+        blocks=tuple(files.blocks),
+        is_new=is_new,
+    )
 
 
 def _checked_names(kind: Kind, names: Sequence[str]) -> set[str]:
@@ -273,12 +352,16 @@ def _checked_names(kind: Kind, names: Sequence[str]) -> set[str]:
     return {name.casefold() for name in names}
 
 
-def _written_name(name: str, mode: str, kinds: set[bytes], taken: set[str]) -> str:
-    """The name to write under: unchanged where that is lossless, else .png and not yet taken."""
+def _free_name(name: str, taken: set[str]) -> str:
+    """A name that ends in .png and is not yet taken.
+
+    Raises:
+        NotKept: it would be too long.
+    """
     path = PurePosixPath(name)
-    if can_hold(path.suffix, mode, kinds):
-        return name
     tries = [path.with_suffix(".png"), path.with_name(f"{path.name}.png")]
     tries += [path.with_name(f"{path.name}.{i}.png") for i in range(1, len(taken) + 1)]
-    free = next(str(path) for path in tries if str(path).casefold() not in taken)
-    return f"./{free}" if name.startswith("./") else free
+    free = next(path for path in tries if str(path).casefold() not in taken)
+    if len(os.fsencode(free.name)) > _LONGEST_NAME:
+        raise NotKept("has a name that cannot end in .png, too")
+    return f"./{free}" if name.startswith("./") else str(free)

@@ -13,6 +13,8 @@ import numpy as np
 
 from bitsback.errors import InputError
 from bitsback.images.image_set import ImageSet, from_array
+from bitsback.keeping import rule
+from bitsback.keeping.rule import Policy
 
 from . import folders, npy, tar, zarr_arrays
 from .datasets import images_of
@@ -22,7 +24,7 @@ _ALONE = (".npy", ".npz", ".tar", ".zarr")
 _COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
 
 
-def read(source: object) -> ImageSet:
+def read(source: object, policy: Policy = rule.DEFAULT) -> ImageSet:
     """Images as the set of images that is compressed.
 
     Args:
@@ -30,14 +32,15 @@ def read(source: object) -> ImageSet:
             list of paths of image files; an array; a Zarr array; or a data set (see `images_of`).
             Files, but for an .npz, and Zarr arrays are read a chunk at a time when they are coded,
             so that a set may be larger than the memory.
+        policy: how files come back.
 
     Raises:
         InputError: there are no images, or of a kind that cannot be kept exactly.
     """
     if isinstance(source, str | Path):
-        return read_images([Path(source)])
+        return read_images([Path(source)], policy)
     if isinstance(source, list | tuple) and source and isinstance(source[0], str | Path):
-        return read_images([Path(path) for path in source])
+        return read_images([Path(path) for path in source], policy)
     if isinstance(source, np.ndarray):
         return from_array(source)
     if _is_chunked(source):
@@ -45,12 +48,13 @@ def read(source: object) -> ImageSet:
     return from_array(images_of(source))
 
 
-def read_images(paths: Sequence[Path]) -> ImageSet:
+def read_images(paths: Sequence[Path], policy: Policy = rule.DEFAULT) -> ImageSet:
     """Images of an array, of image files, of one folder of them, or of one archive.
 
     Args:
         paths: one .npy, .npz, tar or Zarr array; or one or more image files; or one folder, taken
             with all below it in sorted order.
+        policy: how files come back.
 
     Raises:
         InputError: missing, not images, of a kind that cannot be kept exactly, or empty.
@@ -65,21 +69,21 @@ def read_images(paths: Sequence[Path]) -> ImageSet:
         if path.name.endswith(_COMPRESSED):
             raise InputError(f"{path} is compressed: unpack it to a .tar first")
     if len(paths) > 1:
-        return folders.read_files(paths)
+        return folders.read_files(paths, policy)
     (path,) = paths
     if path.is_dir():
         is_zarr = zarr_arrays.is_zarr_folder(path)
-        return zarr_arrays.read_zarr(path) if is_zarr else folders.read_folder(path)
+        return zarr_arrays.read_zarr(path) if is_zarr else folders.read_folder(path, policy)
     match path.suffix:
         case ".npy":
             return npy.read_npy(path)
         case ".npz":
             return npy.read_npz(path)
         case ".tar":
-            return tar.read_tar(path)
+            return tar.read_tar(path, policy)
         case ".zip" | ".zarr":
             return zarr_arrays.read_zarr(path)
-    return folders.read_file(path)
+    return folders.read_file(path, policy)
 
 
 def _is_chunked(source: object) -> TypeGuard[ChunkedArray]:

@@ -13,6 +13,8 @@ from typing import BinaryIO
 
 from bitsback.errors import InputError
 from bitsback.images.image_set import ImageSet
+from bitsback.keeping import rule
+from bitsback.keeping.rule import Policy
 
 from .folders import SourceFile, read_entries
 
@@ -26,17 +28,17 @@ class Member:
     size: int
 
 
-def read_tar(path: Path) -> ImageSet:
-    """The images in a tar, in order, and the other files with them.
+def read_tar(path: Path, policy: Policy = rule.DEFAULT) -> ImageSet:
+    """The files in a tar, in order.
 
     Raises:
-        InputError: damaged or compressed, or without images, or one cannot be kept exactly.
+        InputError: damaged or compressed.
     """
     entries = [
-        SourceFile(member.name, partial(read, path, member), f"{path}: {member.name}")
+        SourceFile(member.name, partial(read, path, member), member.size)
         for member in members(path)
     ]
-    return read_entries("tar", entries, str(path))
+    return read_entries("tar", entries, policy)
 
 
 def members(path: Path) -> list[Member]:

@@ -7,7 +7,8 @@ lost to damage: its images are zero in an array and missing from a folder.
 import io
 import itertools
 import math
-from collections.abc import Iterable, Iterator
+import warnings
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
@@ -16,7 +17,7 @@ import numpy as np
 
 from bitsback.errors import FormatError, InputError
 from bitsback.format import sidecar
-from bitsback.images.image_file import check_suffix, write_image
+from bitsback.images.image_file import check_suffix, decode_image, full_depth, write_image
 from bitsback.images.image_set import ImageArray, ImageSet, check_manifest, to_array
 from bitsback.images.manifest import ArrayManifest, FilesManifest, NpzManifest
 from bitsback.images.parts import (
@@ -28,18 +29,25 @@ from bitsback.images.parts import (
     with_first,
 )
 from bitsback.images.safe_names import is_safe
+from bitsback.keeping import rule
 
 from . import npy, tar
 from .atomic_files import atomic_folder, atomic_write
 
+Tell = Callable[[str], object]
+"""Takes a sentence about a file that comes back in other bytes."""
 
-def write_images(parts: Iterable[Part], count: int, output: Path) -> None:
+
+def write_images(
+    parts: Iterable[Part], count: int, output: Path, tell: Tell = warnings.warn
+) -> None:
     """Write what `read_images` read, with the same names, dtypes, modes and pixels.
 
     Args:
         parts: consecutive ranges of what was read, at least one of them not lost.
         count: images in all parts.
         output: a .npy, .npz, image file or folder, as the manifests' kind asks.
+        tell: called where zlib now gives other bytes for the same samples.
 
     Raises:
         InputError: output is of another kind, exists, or cannot be written.
@@ -56,12 +64,12 @@ def write_images(parts: Iterable[Part], count: int, output: Path) -> None:
             stack = partial(_write_stack, manifest=manifest, parts=parts, count=count)
             atomic_write(output, stack)
         case FilesManifest(kind="file") as manifest:
-            _write_file(manifest, first, output)
+            _write_file(manifest, first, output, tell)
         case FilesManifest(kind="tar"):
             _check_suffix(output, ".tar", "a tar of images")
-            atomic_write(output, lambda file: tar.write(file, _members(parts, "tar")))
+            atomic_write(output, lambda file: tar.write(file, _members(parts, "tar", tell)))
         case FilesManifest():
-            _write_folder(parts, output)
+            _write_folder(parts, output, tell)
 
 
 def _write_stack(
@@ -100,24 +108,61 @@ def _write_npz(file: BinaryIO, manifest: NpzManifest, parts: Iterator[Part], cou
     npy.save_npz(file, members, manifest.packed)
 
 
-def _write_file(manifest: FilesManifest, images: ImageSet, output: Path) -> None:
+def _write_file(manifest: FilesManifest, images: ImageSet, output: Path, tell: Tell) -> None:
     if output.is_dir():
         raise InputError(f"{output} is a folder; the file holds one image, name it *.png")
-    ((_, mode, pixels, records),) = _files(manifest, images)
-    check_suffix(output.suffix, mode)
-    atomic_write(output, lambda file: write_image(file, pixels, mode, output.suffix, records))
+    check_manifest(images)
+    if not manifest.names:
+        ((name, content),) = _bare_files(images)
+        _check_suffix(output, PurePosixPath(name).suffix, f"{name} as it was")
+        atomic_write(output, content)
+        return
+    ((name, mode, pixels, data),) = _files(manifest, images)
+    if not rule.has_recipe(sidecar.unpack(data)):
+        check_suffix(output.suffix, mode)
+        atomic_write(output, lambda file: write_image(file, pixels, mode, output.suffix, data))
+        return
+    content = _content(name, pixels, mode, data, tell)
+    if output.suffix.lower() == PurePosixPath(name).suffix.lower():
+        atomic_write(output, content)
+        return
+    try:
+        image = decode_image(io.BytesIO(content), name)
+    except InputError as error:
+        suffix = PurePosixPath(name).suffix
+        raise InputError(f"{error}; name the output *{suffix}") from error
+    records = sidecar.pack(image.sidecar)
+    check_suffix(output.suffix, image.mode)
+    atomic_write(
+        output, lambda file: write_image(file, image.pixels, image.mode, output.suffix, records)
+    )
 
 
-def _write_folder(parts: Iterable[Part], output: Path) -> None:
+def _bare_files(images: ImageSet) -> list[tuple[str, bytes]]:
+    """Names and contents of the files of a set without images.
+
+    Raises:
+        FormatError: it holds anything else.
+    """
+    records = [each for data in images.sidecars or () for each in sidecar.unpack(data)]
+    if any(kind != sidecar.FILE for kind, _ in records):
+        raise FormatError("its files are damaged: they are not files alone")
+    found = list(_others(records))
+    if images.manifest.kind == "file" and len(found) != 1:
+        raise FormatError("its files are damaged: there should be one")
+    return found
+
+
+def _write_folder(parts: Iterable[Part], output: Path, tell: Tell) -> None:
     with atomic_folder(output) as folder:
-        for name, content in _members(parts, "folder"):
+        for name, content in _members(parts, "folder", tell):
             target = folder.joinpath(*_safe_parts(name))
             target.parent.mkdir(parents=True, exist_ok=True)
             with target.open("xb") as file:
                 file.write(content)
 
 
-def _members(parts: Iterable[Part], kind: str) -> Iterator[tuple[str, bytes]]:
+def _members(parts: Iterable[Part], kind: str, tell: Tell) -> Iterator[tuple[str, bytes]]:
     """Names and contents of the files that a folder or a tar held, in order."""
     for part in parts:
         if isinstance(part, Lost):
@@ -126,16 +171,30 @@ def _members(parts: Iterable[Part], kind: str) -> Iterator[tuple[str, bytes]]:
         manifest = part.manifest
         if not isinstance(manifest, FilesManifest) or manifest.kind != kind:
             raise FormatError(STRANGERS)
+        if not manifest.names:
+            yield from _bare_files(part)
+            continue
         for name, mode, pixels, data in _files(manifest, part):
             records = sidecar.unpack(data)
             kinds = [record[0] for record in records]
             place = kinds.index(sidecar.IMAGE) if sidecar.IMAGE in kinds else 0
             yield from _others(records[:place])
             _safe_parts(name.removeprefix("./"))
-            file = io.BytesIO()
-            write_image(file, pixels, mode, PurePosixPath(name).suffix, data)
-            yield name, file.getvalue()
+            yield name, _content(name, pixels, mode, data, tell)
             yield from _others(records[place:])
+
+
+def _content(name: str, pixels: ImageArray, mode: str, data: bytes, tell: Tell) -> bytes:
+    """The bytes of an image's file."""
+    records = tuple(sidecar.unpack(data))
+    if not rule.has_recipe(records):
+        file = io.BytesIO()
+        write_image(file, pixels, mode, PurePosixPath(name).suffix, data)
+        return file.getvalue()
+    content, is_exact = rule.write(full_depth(pixels, mode, data), mode, records)
+    if not is_exact:
+        tell(f"{name} has the same samples in other bytes, since zlib is another")
+    return content
 
 
 def _files(
