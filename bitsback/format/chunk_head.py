@@ -70,6 +70,8 @@ def check_limits(head: ChunkHead, message_bytes: int) -> None:
     """
     if not 1 <= head.batch < 2**16 or not 0 <= head.ramp < 2**16 or not 1 <= head.heads < 2**16:
         raise FormatError("it has an empty batch or no heads, or too many")
+    if not head.segments and (head.classical_bytes or head.partial):
+        raise FormatError("it has no tiles, but their codes")
     if any(not 0 <= batches < 2**32 for batches in head.partial):
         raise FormatError("it has too many batches of few groups")
     for s in head.segments:

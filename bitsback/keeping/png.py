@@ -218,6 +218,8 @@ def _layout(before: bytes) -> Layout:
     mode = _MODES.get((colour, depth))
     if mode is None:
         raise NotKept(f"has samples of {depth} bits")
+    if b"acTL" in before[33:]:
+        raise NotKept("is an animated PNG")
     if interlaced:
         raise NotKept("is an interlaced PNG")
     channels = _CHANNELS[colour]
@@ -227,7 +229,7 @@ def _layout(before: bytes) -> Layout:
 
 
 def _levels(data: bytes, raw: bytes, layout: Layout) -> Levels:
-    """The samples: through Pillow, which is fast, but for 16-bit colour, which it cuts to 8."""
+    """The samples: through Pillow, which is fast, but for 16 bits, which it cuts to 8 in colour."""
     if layout.depth == 16:
         rows = png_rows.unfiltered(raw, layout.height, layout.width, layout.step)
         shape = (layout.height, layout.width, layout.channels)
@@ -238,7 +240,7 @@ def _levels(data: bytes, raw: bytes, layout: Layout) -> Levels:
             with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
                 values = np.array(image, np.uint8)
     except Exception as error:  # Pillow's plugins raise whatever their parsers run into
-        raise NotKept(f"cannot be read: {error}") from error
+        raise NotKept("is a damaged PNG") from error
     if values.size != layout.height * layout.width * layout.channels:
         raise NotKept("is a PNG whose samples were read in two ways")
     return values.reshape(layout.height, layout.width, layout.channels)

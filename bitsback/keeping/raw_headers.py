@@ -69,7 +69,7 @@ def region_of(data: bytes) -> Region:
         elif data[:6] == b"\x93NUMPY":
             region = _of_npy(data)
         else:
-            raise NotKept("is of a format that is not coded")
+            raise NotKept("is of no format that is coded")
     except (struct.error, ValueError, IndexError) as error:
         raise NotKept("has a damaged header") from error
     if not 1 <= region.channels <= 4:
@@ -86,7 +86,7 @@ def _of_bmp(data: bytes) -> Region:
     order = Order.UPWARDS if height > 0 else Order(0)
     palette = data[14 + head : offset]
     if bits == 1 and len(palette) == 8:
-        return Region(offset, abs(height), width, 1, 1, order | Order.BITS, -(-width // 8) % -4 % 4)
+        return Region(offset, abs(height), width, 1, 1, order | Order.BITS, -width // 8 % 4)
     if bits == 8 and palette == bytes(n for level in range(256) for n in (level,) * 3 + (0,)):
         return Region(offset, abs(height), width, 1, 1, order, -width % 4)
     if bits in (24, 32):
@@ -158,8 +158,11 @@ def _of_tiff(data: bytes) -> Region:
     bits = set(tags.numbers(tiff_tags.BITS, (1,)))
     if set(tags.numbers(tiff_tags.SAMPLE_FORMAT, (1,))) != {1}:
         raise NotKept("has levels that are signed or floats")
-    if tags.number(tiff_tags.PHOTOMETRIC, 1) == tiff_tags.PALETTE:
-        raise NotKept("has a palette")
+    photometric = tags.number(tiff_tags.PHOTOMETRIC, 1)
+    if photometric > tiff_tags.RGB:
+        raise NotKept(
+            f"has colours that are not gray or RGB (PhotometricInterpretation {photometric})"
+        )
     if bits not in ({1}, {8}, {16}) or (bits == {1} and channels != 1):
         raise NotKept(f"has samples of {', '.join(map(str, sorted(bits)))} bits")
     order = Order.BIG if data[:2] == b"MM" else Order(0)

@@ -111,7 +111,7 @@ def _files_below(folder: Path) -> list[Path]:
     for parent, folders, names in os.walk(folder, onerror=errors.append):
         links = [name for name in folders if Path(parent, name).is_symlink()]
         paths += [Path(parent, name) for name in [*names, *links]]
-    refuse([f"{error.filename} cannot be read: {error.strerror}" for error in errors])
+    refuse(sorted(f"{error.filename} cannot be read: {error.strerror}" for error in errors))
     return paths
 
 

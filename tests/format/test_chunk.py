@@ -125,6 +125,14 @@ def test_a_forged_length_of_version_2_is_refused(size):
         unpack_chunk(version2(head, WORDS, size), version=2)
 
 
+def test_a_chunk_without_tiles_is_one_of_the_newest_version():
+    head = replace(HEAD, segments=(), partial=(), classical_bytes=0)
+    data = pack_chunk(head, WORDS)
+    assert unpack_chunk(data, version=5)[0] == head
+    with pytest.raises(FormatError, match="no tiles"):
+        unpack_chunk(data, version=4)
+
+
 def test_every_flip_of_a_byte_or_bit_is_noticed():
     data = pack_chunk(HEAD, WORDS)
     for position in range(len(data)):
@@ -154,7 +162,8 @@ def test_every_truncation_and_every_addition_is_noticed():
         {"segments": (Segment(5, 8, 8, 3, False, 0, ((1, 9, 9),)),)},
         {"segments": (Segment(4, 8, 8, 3, False, 0, ((1, 9, 9), (0, 9, 9))),)},
         {"segments": (Segment(4, 8, 8, 3, False, 0, ((1, 9, 9), (1, 0, 9))),)},
-        {"segments": ()},
+        {"segments": (), "partial": (1,)},
+        {"segments": (), "partial": (), "classical_bytes": 5},
         {"segments": (Segment(10**4, 32, 32, 3, False, 0),), "batch": 400},
         {"segments": (Segment(10**4, 32, 32, 1, True, 0),), "batch": 400},
         {"filler_bytes": 2**31},

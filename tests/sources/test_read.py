@@ -122,7 +122,7 @@ def test_images_of_a_tar_keep_their_metadata_and_depth(tmp_path, model):
     )
     through(tmp_path / "a.tar", tmp_path / "b.tar", model)
     back = dict(members_of(tmp_path / "b.tar"))
-    assert list(back) == ["0.txt", "a.png", "a.jpg.png", "deep.png"]
+    assert list(back) == ["0.txt", "a.png", "a.jpg", "deep.png"]
     assert Image.open(io.BytesIO(back["a.png"])).text == {"Title": "a title"}
     np.testing.assert_array_equal(np.array(Image.open(io.BytesIO(back["deep.png"]))), deep)
 
@@ -139,8 +139,6 @@ def special(path) -> None:
     [
         ("a.tar", lambda p: p.write_bytes(b"no tar"), "cannot be read as a tar"),
         ("a.tar.gz", lambda p: p.write_bytes(b""), "unpack it"),
-        ("a.tar", lambda p: make_tar(p, [("a.txt", b"x")]), "holds no images"),
-        ("a.tar", lambda p: make_tar(p, [("a.png", b"x")]), "a.png is not an image"),
         ("a.tar", lambda p: make_tar(p, [("../a.png", encoded(IMAGES[0]))]), "rename it"),
         ("a.tar", lambda p: make_tar(p, [("a.png", encoded(IMAGES[0])), ("/b", b"")]), "rename it"),
         ("a.tar", lambda p: make_tar(p, [("a.png", encoded(IMAGES[0]))] * 2), "given twice"),
