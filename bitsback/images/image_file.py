@@ -1,8 +1,10 @@
-"""One image file: its pixels and mode through Pillow, and back without loss.
+"""Image files through Pillow: their pixels, mode and metadata as it reads them, and written again.
 
+`bitsback.keeping` decides which files come back from their pixels; what is here makes pixels of
+lossy files for those who ask for it, and writes files of versions before 5, other formats, results.
 Palette images, and images of which one colour is transparent, become the RGB or RGBA pixels that
-they show. A JPEG becomes its decoded pixels, which are written as PNG. Of images with 16 bits a
-channel only gray ones are read, since Pillow cuts colour down to 8 bits.
+they show. Of images with 16 bits a channel only gray ones are read, since Pillow cuts colour down
+to 8 bits.
 
 The metadata that are kept: the chunks of a PNG (see `png.kept`), where they were; of the other
 formats EXIF, the colour profile and XMP (of a TIFF the tags that do not describe its layout, with
@@ -12,7 +14,6 @@ EXIF).
 import io
 import warnings
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -23,7 +24,7 @@ from bitsback.errors import FormatError, InputError
 from bitsback.format import sidecar
 from bitsback.format.sidecar import Record
 
-from . import bit_depth, layout, metadata, png
+from . import bit_depth, metadata, png
 
 _READ = ("PNG", "BMP", "PPM", "TIFF", "WEBP", "JPEG", "GIF")
 #: suffixes of files that must be images
@@ -78,34 +79,18 @@ class Decoded:
         return ((sidecar.LOW, bit_depth.low(self.levels)), *self.metadata)
 
 
-def read_image(path: Path) -> Decoded:
-    """Read an image file.
-
-    Raises:
-        InputError: missing, not an image, damaged, or of a kind that would lose something.
-    """
-    try:
-        file = path.open("rb")
-    except FileNotFoundError as error:
-        raise InputError(f"{path} does not exist") from error
-    except OSError as error:
-        raise InputError(f"{path} cannot be read as an image: {error}") from error
-    with file:
-        return decode_image(file, str(path))
-
-
 def decode_image(file: BinaryIO, name: str) -> Decoded:
     """Read an image file that is open; `name` is what an error calls it.
 
     Raises:
-        InputError: as `read_image`.
+        InputError: not an image, damaged, or of a kind whose pixels are not levels of its modes.
     """
     try:
         with warnings.catch_warnings():
             # Large images are welcome; Pillow still refuses truly absurd sizes.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with Image.open(file, formats=_READ) as image:
-                _refuse_lossy(name, image, file)
+                _refuse_lossy(name, image)
                 mode, same = _mode_of(image)
                 same_depth = not _is_shallow(image)  # known until the pixels are loaded
                 # np.asarray makes bool of mode "1".
@@ -145,7 +130,7 @@ def full_depth(pixels: NDArray[np.uint8], mode: str, data: bytes) -> NDArray[np.
 def write_image(
     file: BinaryIO, pixels: NDArray[np.uint8], mode: str, suffix: str, data: bytes = b""
 ) -> None:
-    """Write an image file's bytes; the inverse of `read_image`.
+    """Write an image file's bytes; the inverse of `decode_image`.
 
     Args:
         file: open for writing.
@@ -228,7 +213,7 @@ def check_suffix(suffix: str, mode: str) -> None:
         raise InputError(f"{name} cannot hold this image exactly; name the output *.png")
 
 
-def _refuse_lossy(name: str, image: Image.Image, file: BinaryIO) -> None:
+def _refuse_lossy(name: str, image: Image.Image) -> None:
     if getattr(image, "n_frames", 1) > 1:
         raise InputError(f"{name} holds several images; save each as a file of its own")
     if image.mode not in CHANNELS.keys() | {"P", "PA"} | _DEEP:
@@ -246,8 +231,6 @@ def _refuse_lossy(name: str, image: Image.Image, file: BinaryIO) -> None:
             f"{name} has more than 8 bits a channel; of such images only gray ones, as PNG or "
             "TIFF, can be compressed: convert it to 8 bits first"
         )
-    if (lost := layout.what_is_lost(image, file)) is not None:
-        raise InputError(f"{name} {lost}, which would not come back")
 
 
 def _mode_of(image: Image.Image) -> tuple[str, bool]:

@@ -7,7 +7,10 @@ from bitsback.errors import InputError
 from bitsback.images.image_file import decode_image
 from bitsback.images.outcomes import Outcome
 
-from .coded import Coded, NotKept
+from . import tiff_tags
+from .coded import Coded, Levels, NotKept
+
+_UNASSOCIATED_ALPHA = 2  # of ExtraSamples
 
 
 def reason(data: bytes) -> str | None:
@@ -28,10 +31,30 @@ def recode(data: bytes) -> Coded:
         NotKept: it is not read, or holds more than them.
     """
     try:
+        if data[:4] in tiff_tags.SIGNATURES:
+            _check_tiff(data)
         image = decode_image(io.BytesIO(data), "it")
     except InputError as error:
         raise NotKept(str(error).removeprefix("it ")) from error
-    return Coded(image.pixels, image.mode, image.metadata, Outcome.RECODED)
+    levels: Levels = image.pixels if image.levels is None else image.levels[:, :, None]
+    return Coded(levels, image.mode, image.metadata, Outcome.RECODED)
+
+
+def _check_tiff(data: bytes) -> None:
+    """Raise NotKept of a TIFF whose samples Pillow would drop or change without a word."""
+    tags = tiff_tags.only_image(data)
+    photometric = tags.number(tiff_tags.PHOTOMETRIC, 0)
+    extra = tags.numbers(tiff_tags.EXTRA, ())
+    colours = {0: 1, 1: 1, 2: 3, 3: 1}.get(photometric, 0)
+    is_plain = (
+        tags.number(tiff_tags.SAMPLES, 1) == colours + len(extra)
+        and set(extra) <= {_UNASSOCIATED_ALPHA}
+        and set(tags.numbers(tiff_tags.SAMPLE_FORMAT, (1,))) == {1}
+        and (colours + len(extra) == 1 or tags.number(tiff_tags.PLANAR, 1) == 1)
+        and (photometric > 0 or tags.number(tiff_tags.BITS, 1) == 1)
+    )
+    if not is_plain:
+        raise NotKept("is a TIFF of bands that are not gray, RGB or alpha")
 
 
 def _kinds(data: bytes) -> Iterator[bytes]:

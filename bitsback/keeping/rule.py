@@ -7,7 +7,7 @@ one of a format that nobody thought of, a damaged one, and one whose pixels woul
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
 from bitsback.errors import InputError
@@ -71,6 +71,8 @@ class Rule:
             NotKept: it travels as it is; the message says why.
         """
         coded = self._code(data)
+        if self.policy.pixels_only:
+            return coded
         if coded.outcome is Outcome.EXACT and not coded.proven:
             if write(coded.levels, coded.mode, coded.records) != (data, True):
                 raise NotKept("does not come back from its pixels")
@@ -84,6 +86,8 @@ class Rule:
 
     def again(self, data: bytes, outcome: Outcome, hint: tuple[int, ...]) -> Coded:
         """What `examine` gave of a file, without the search and the proof."""
+        if self.policy.pixels_only:
+            return _pixels_of(data)
         if outcome is Outcome.RECODED:
             return lossy.recode(data)
         if data.startswith(png.SIGNATURE):
@@ -92,7 +96,7 @@ class Rule:
 
     def _code(self, data: bytes) -> Coded:
         if self.policy.pixels_only:
-            return lossy.recode(data)
+            return _pixels_of(data)
         if data.startswith(png.SIGNATURE):
             return png.code(data, self.search if self.policy.keep != "samples" else None)
         if (reason := lossy.reason(data)) is not None:
@@ -100,6 +104,15 @@ class Rule:
                 raise NotKept(reason)
             return lossy.recode(data)
         return raw.code(data)
+
+
+def _pixels_of(data: bytes) -> Coded:
+    """A file's levels as they are, or, where these are not coded, the pixels that it shows."""
+    try:
+        coded = png.code(data, None) if data.startswith(png.SIGNATURE) else raw.code(data)
+        return replace(coded, records=())
+    except NotKept:
+        return lossy.recode(data)
 
 
 def has_recipe(records: Iterable[Record]) -> bool:

@@ -30,6 +30,7 @@ from bitsback.images.parts import (
 )
 from bitsback.images.safe_names import is_safe
 from bitsback.keeping import rule
+from bitsback.keeping.coded import Levels
 
 from . import npy, tar
 from .atomic_files import atomic_folder, atomic_write
@@ -128,6 +129,9 @@ def _write_file(manifest: FilesManifest, images: ImageSet, output: Path, tell: T
         return
     try:
         image = decode_image(io.BytesIO(content), name)
+        found = image.pixels if image.levels is None else image.levels[:, :, None]
+        if not np.array_equal(found != 0 if mode == "1" else found, _levels(pixels, mode, data)):
+            raise InputError(f"{name} cannot be written exactly in another format")
     except InputError as error:
         suffix = PurePosixPath(name).suffix
         raise InputError(f"{error}; name the output *{suffix}") from error
@@ -191,10 +195,16 @@ def _content(name: str, pixels: ImageArray, mode: str, data: bytes, tell: Tell) 
         file = io.BytesIO()
         write_image(file, pixels, mode, PurePosixPath(name).suffix, data)
         return file.getvalue()
-    content, is_exact = rule.write(full_depth(pixels, mode, data), mode, records)
+    content, is_exact = rule.write(_levels(pixels, mode, data), mode, records)
     if not is_exact:
         tell(f"{name} has the same samples in other bytes, since zlib is another")
     return content
+
+
+def _levels(pixels: ImageArray, mode: str, data: bytes) -> Levels:
+    """The levels of an image, 0 and 1 of mode "1"."""
+    levels = full_depth(pixels, mode, data)
+    return (levels != 0).astype(np.uint8) if mode == "1" else levels
 
 
 def _files(

@@ -3,6 +3,7 @@
 import io
 import struct
 import zlib
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from bitsback.errors import FormatError, InputError
 from bitsback.format import sidecar
 from bitsback.images import bit_depth, image_file, metadata, png
 from bitsback.images.image_set import first_images, part, picked, to_array
+from bitsback.keeping import lossy, rule
 from bitsback.keeping.rule import DEFAULT, PIXELS, Policy
 from bitsback.sources.read import read_images
 from bitsback.sources.writers import write_images
@@ -68,8 +70,9 @@ def colour(build_model):
 
 
 def through(paths, output, model, policy=DEFAULT, **options):
-    """Compress files, decompress them, write them."""
-    data = compress_set(read_images(paths, policy), model, **options).data
+    """Compress files, decompress them, write them; with `PIXELS` as versions before 5 did."""
+    with mock.patch.object(rule, "_pixels_of", lossy.recode):
+        data = compress_set(read_images(paths, policy), model, **options).data
     with Reader(io.BytesIO(data), lambda *_: model) as reader:
         write_images(reader.restored(), len(reader), output)
         return data, [each.copy() for each in reader]
@@ -311,8 +314,39 @@ def test_a_damaged_chunk_of_metadata_comes_back(tmp_path, colour, late):
     (tmp_path / "a.png").write_bytes(data[:place] + text + data[place:])
     through([tmp_path / "a.png"], tmp_path / "b.png", colour)
     assert text in (tmp_path / "b.png").read_bytes()
-    (found,) = read_images([tmp_path / "a.png"], PIXELS).kept.carried
+    with mock.patch.object(rule, "_pixels_of", lossy.recode):
+        (found,) = read_images([tmp_path / "a.png"], PIXELS).kept.carried
     assert found.name == "a.png"
+
+
+def test_tags_of_any_kind_come_back(tmp_path, colour):
+    """Of a GeoTIFF, and some that nobody knows."""
+    info = TiffImagePlugin.ImageFileDirectory_v2()
+    info.tagtype[33550] = TiffTags.DOUBLE
+    info[33550] = (0.5, 0.25, 0.0)
+    info.tagtype[34735] = TiffTags.SHORT
+    info[34735] = (1, 1, 0, 7)
+    info[42113] = "nan"
+    info.tagtype[65001] = TiffTags.UNDEFINED
+    info[65001] = b"\0\1\2"
+    info[282] = info[283] = 300.0
+    Image.fromarray(pixels(6, 6)).save(tmp_path / "a.tif", tiffinfo=info)
+    through([tmp_path / "a.tif"], tmp_path / "b.tif", colour, PIXELS)
+    layout = {256, 257, 258, 259, 262, 273, 277, 278, 279, 284}
+    kept = []
+    for path in (tmp_path / "a.tif", tmp_path / "b.tif"):
+        with Image.open(path) as image:
+            tags = dict(image.tag_v2)
+        kept.append({tag: value for tag, value in tags.items() if tag not in layout})
+    assert kept[0] == kept[1]
+    assert {33550, 34735, 42113, 65001, 282} <= kept[0].keys()
+
+
+def test_metadata_that_could_not_be_written_again_are_not_dropped(tmp_path, monkeypatch):
+    Image.fromarray(pixels(5, 5)).save(tmp_path / "a.jpg", exif=exif())
+    monkeypatch.setattr(metadata, "options_for", lambda kind, records: {"exif": 7})
+    (found,) = read_images([tmp_path / "a.jpg"], Policy(recode_lossy=True)).kept.carried
+    assert "its metadata cannot be kept" in found.reason
 
 
 @pytest.mark.parametrize("turn", range(2, 9))
@@ -360,7 +394,6 @@ def test_a_comparison_is_of_pixels_alone(tmp_path, colour):
     for name, options in (("a.png", {}), ("b.png", {"icc_profile": RNG.bytes(999)})):
         Image.fromarray(values).save(tmp_path / name, **options)
         images = read_images([tmp_path / name], PIXELS)
-        assert (images.sidecars is None) == (not options)
         sizes.append(benches.run(images, colour).rows[0].size)
     assert sizes[0] == sizes[1]
 
