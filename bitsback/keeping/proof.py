@@ -27,7 +27,10 @@ def check_same(data: bytes, other: bytes) -> None:
 
 def _seen(data: bytes) -> NDArray[np.generic]:
     """What Pillow sees of a file."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
-            return np.array(image)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
+                return np.array(image)
+    except Exception as error:  # Pillow's plugins raise whatever their parsers run into
+        raise NotKept("is a damaged PNG") from error

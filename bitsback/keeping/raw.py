@@ -24,6 +24,7 @@ from .fields import DIGEST, Fields, digest, sized
 from .raw_headers import Order, Region, region_of
 
 KIND = b"RAW_"
+_MOST_PADDING = 3  # a BMP has rows of whole words
 _MODES = {
     (1, 1): "L",
     (2, 1): "LA",
@@ -66,12 +67,12 @@ def write(levels: Levels, mode: str, recipe: bytes) -> tuple[bytes, bool]:
         FormatError: the recipe is damaged, or another image's.
     """
     fields = Fields(recipe)
-    wanted, flags, padding = fields.take(DIGEST), fields.take(1)[0], fields.number(1 << 16)
+    wanted, flags, padding = fields.take(DIGEST), fields.take(1)[0], fields.number(_MOST_PADDING)
     before = fields.sized()
     after = recipe[fields.position :]
     order = Order(flags)
     packed = Order.BITS in order
-    if flags > sum(Order) or packed != (mode == "1") or padding * len(levels) > 1 << 31:
+    if flags > sum(Order) or packed != (mode == "1"):
         raise FormatError("a file's recipe is damaged: it is not of these pixels")
     data = before + _region(levels, order, padding) + after
     return data, digest(data) == wanted

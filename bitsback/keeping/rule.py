@@ -70,6 +70,14 @@ class Rule:
         Raises:
             NotKept: it travels as it is; the message says why.
         """
+        try:
+            return self._examine(data)
+        except (NotKept, MemoryError):
+            raise
+        except Exception as error:  # no file, however odd, may stop a set
+            raise NotKept(f"could not be examined ({type(error).__name__}: {error})") from error
+
+    def _examine(self, data: bytes) -> Coded:
         coded = self._code(data)
         if self.policy.pixels_only:
             return coded
