@@ -12,6 +12,8 @@ the length (LEB128), the content. Kinds:
     FILE   a file that is no image: the length of its name (LEB128), the name, the content
     PNG_   how a PNG is written from its pixels (see bitsback.keeping.png)
     RAW_   how an uncompressed file is (see bitsback.keeping.raw)
+    TAR_   of a tar, the bytes before the next file (see bitsback.sources.tar_headers)
+    TREE   of a folder, in its first sidecar (see bitsback.sources.tree)
     others a chunk of a PNG by its type, as it was
 
 The sidecars follow one another in the order of the images, each after its length. A chunk without
@@ -26,6 +28,7 @@ from . import varint
 
 LOW, EXIF, ICC, XMP = b"LOW_", b"EXIF", b"ICCP", b"XMP_"
 PIXELS, IMAGE, FILE = b"IDAT", b"PIC_", b"FILE"
+TAR, TREE = b"TAR_", b"TREE"
 
 Record = tuple[bytes, bytes]
 _WHOSE = "the images' sidecars"

@@ -150,7 +150,7 @@ def write_image(
         image = Image.fromarray(values[:, :, 0] != 0)
     else:
         image = Image.fromarray(values[:, :, 0] if values.shape[2] == 1 else values)
-    others = (sidecar.LOW, sidecar.IMAGE, sidecar.FILE)
+    others = (sidecar.LOW, sidecar.IMAGE, sidecar.FILE, sidecar.TAR, sidecar.TREE)
     records = [record for record in sidecar.unpack(data) if record[0] not in others]
     if not can_hold(suffix, mode, {record[0] for record in records}):
         raise InputError(

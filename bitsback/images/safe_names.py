@@ -15,3 +15,16 @@ def is_safe(name: str) -> bool:
         part in ("", ".", "..") or "\\" in part or "\0" in part or re.match("[A-Za-z]:", part)
         for part in name.split("/")
     )
+
+
+def is_safe_link(name: str, target: str) -> bool:
+    """Whether a link of a safe name leads to a place in the folder that it is put in.
+
+    Steps up must come first: behind another link they could lead anywhere.
+    """
+    parts = target.split("/")
+    up = 0
+    while up < len(parts) and parts[up] == "..":
+        up += 1
+    rest = "/".join(parts[up:])
+    return up <= name.count("/") and (is_safe(rest) or (rest == "" and up > 0))

@@ -8,8 +8,9 @@ their own.
 """
 
 import hashlib
+import io
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -33,6 +34,7 @@ from bitsback.keeping.rule import Policy, Rule
 
 _BLOCK_BYTES = 1 << 23  # of files, that images of one chunk have beside them
 _LONGEST_NAME = 255  # bytes of a part of a path
+_LONGEST_IN_TAR = 98  # of a path in the field of a tar's header, "./" left out
 _MOST_SHOWN = 20
 
 
@@ -44,11 +46,13 @@ class SourceFile:
         name: in its set.
         open: gives it, open; raises InputError.
         size: bytes.
+        header: of a tar's member, the bytes before it; None of others.
     """
 
     name: str
     open: Callable[[], BinaryIO]
     size: int
+    header: bytes | None = None
 
     def read(self) -> bytes:
         """Its bytes.
@@ -199,23 +203,38 @@ class _Sorted:
         """The other files at an image, with a mark between those before it and those after."""
         last = number == len(self.images) - 1
         before, after = self.others[number], self.others[number + 1] if last else []
-        if not before and not after:
+        own = _header(self.images[number].entry)
+        if not before and not after and not own:
             return []
-        return [*map(_packed, before), (sidecar.IMAGE, b""), *map(_packed, after)]
+        mark = (sidecar.IMAGE, b"")
+        return [*_packed(before), *own, mark, *_packed(after)]
 
 
-def _packed(entry: SourceFile) -> Record:
-    return sidecar.pack_file(entry.name, entry.read())
+def _header(entry: SourceFile) -> list[Record]:
+    return [] if entry.header is None else [(sidecar.TAR, entry.header)]
+
+
+def _packed(entries: Iterable[SourceFile]) -> Iterator[Record]:
+    for entry in entries:
+        yield from _header(entry)
+        if entry.name:
+            yield sidecar.pack_file(entry.name, entry.read())
 
 
 def _packed_files(entries: Sequence[SourceFile]) -> bytes:
-    return sidecar.pack(map(_packed, entries))
+    return sidecar.pack(_packed(entries))
 
 
 def read_entries(
-    kind: Kind, entries: Iterable[SourceFile], policy: Policy = rule.DEFAULT
+    kind: Kind,
+    entries: Iterable[SourceFile],
+    policy: Policy = rule.DEFAULT,
+    ending: bytes | None = None,
 ) -> ImageSet:
     """Files as a set: the pixels of those that come back from them, and the others as they are.
+
+    Args:
+        ending: of a tar, the bytes after its last member.
 
     Raises:
         InputError: files cannot be read; the sentence names them all. Names are unsafe, or one is
@@ -244,6 +263,8 @@ def read_entries(
         carried.append(Carried(entry.name, reason))
         files.add_other(entry)
     refuse(problems)
+    if ending is not None:
+        files.add_other(SourceFile("", io.BytesIO, len(ending), ending))
     files.end()
     return _set_of(kind, files, the_rule, tuple(carried))
 
@@ -272,8 +293,10 @@ def _facts(entry: SourceFile, the_rule: Rule, taken: set[str]) -> _Facts:
     data = entry.read()
     coded = the_rule.examine(data)
     target = entry.name
-    if coded.outcome is Outcome.RECODED:
-        target = _free_name(entry.name, taken)
+    if coded.outcome is Outcome.RECODED and not the_rule.policy.pixels_only:
+        if entry.header is not None and any(entry.header[-512:-412]):
+            raise NotKept("has a name that cannot change in its tar")
+        target = _free_name(entry.name, taken, entry.header is not None)
         _check_recoded(coded)
     taken.add(target.casefold())
     height, width, channels = coded.levels.shape
@@ -325,8 +348,12 @@ def _set_of(kind: Kind, files: _Sorted, the_rule: Rule, carried: tuple[Carried, 
         tuple(each.mode for each in every),
         tuple(each.shape for each in every),
     )
-    is_new = bool(files.blocks) or any(each.outcome is not Outcome.RECODED for each in every)
-    has_sidecars = any(files.others) or any(each.has_sidecar for each in every)
+    is_new = bool(files.blocks) or any(
+        each.outcome is not Outcome.RECODED or each.entry.header is not None for each in every
+    )
+    has_sidecars = any(files.others) or any(
+        each.has_sidecar or each.entry.header is not None for each in every
+    )
     return ImageSet(
         images,
         binary,
@@ -352,7 +379,7 @@ def _checked_names(kind: Kind, names: Sequence[str]) -> set[str]:
     return {name.casefold() for name in names}
 
 
-def _free_name(name: str, taken: set[str]) -> str:
+def _free_name(name: str, taken: set[str], in_tar: bool) -> str:
     """A name that ends in .png and is not yet taken.
 
     Raises:
@@ -362,6 +389,7 @@ def _free_name(name: str, taken: set[str]) -> str:
     tries = [path.with_suffix(".png"), path.with_name(f"{path.name}.png")]
     tries += [path.with_name(f"{path.name}.{i}.png") for i in range(1, len(taken) + 1)]
     free = next(path for path in tries if str(path).casefold() not in taken)
-    if len(os.fsencode(free.name)) > _LONGEST_NAME:
+    longest = _LONGEST_IN_TAR if in_tar else _LONGEST_NAME
+    if len(os.fsencode(str(free) if in_tar else free.name)) > longest:
         raise NotKept("has a name that cannot end in .png, too")
     return f"./{free}" if name.startswith("./") else str(free)

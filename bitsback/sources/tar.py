@@ -1,12 +1,12 @@
-"""Tar archives of images, such as shards of WebDataset: where members lie, and writing them anew.
+"""Tar archives, such as shards of WebDataset: where their members lie.
 
-Written members have no owner and no time: the same content gives the same bytes.
+What lies between the members' contents travels along (see `tar_headers`), so that the same contents
+make the same tar.
 """
 
 import io
 import tarfile
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO
@@ -16,52 +16,53 @@ from bitsback.images.image_set import ImageSet
 from bitsback.keeping import rule
 from bitsback.keeping.rule import Policy
 
+from . import tar_headers
 from .folders import SourceFile, read_entries
-
-
-@dataclass(frozen=True)
-class Member:
-    """A file in a tar: its name, and where its bytes lie."""
-
-    name: str
-    offset: int
-    size: int
 
 
 def read_tar(path: Path, policy: Policy = rule.DEFAULT) -> ImageSet:
     """The files in a tar, in order.
 
     Raises:
-        InputError: damaged or compressed.
+        InputError: damaged or compressed, without files, several in one, or with members that are
+            no files, folders or links inside it.
     """
-    entries = [
-        SourceFile(member.name, partial(read, path, member), member.size)
-        for member in members(path)
-    ]
-    return read_entries("tar", entries, policy)
-
-
-def members(path: Path) -> list[Member]:
-    """The files in a tar, in order; nothing of their content is read.
-
-    Raises:
-        InputError: it is damaged or compressed, is several in one, or has members that are neither
-            files nor folders.
-    """
-    files = []
+    entries: list[SourceFile] = []
+    gap, position = b"", 0
     try:
-        with tarfile.open(path, "r:") as file:
+        with tarfile.open(path, "r:") as file, path.open("rb") as raw:
             for info in file:
-                if info.isdir():
+                if info.issparse() or not (info.isreg() or info.isdir() or _is_link(info)):
+                    raise InputError(f"{path}: {info.name} is a special file")
+                if not info.isreg() and not tar_headers.is_inside(info):
+                    raise InputError(f"{path}: {info.name} leads out of it")
+                raw.seek(position)
+                header = raw.read(info.offset_data - position)
+                gap += header if policy.times else tar_headers.without_times(info)
+                position = info.offset_data
+                if not info.isreg():
                     continue
-                if not info.isreg() or info.issparse():
-                    raise InputError(f"{path}: {info.name} is a link or a special file")
-                files.append(Member(info.name, info.offset_data, info.size))
+                thin = tar_headers.thinned(tar_headers.Gap(gap, info.name, info.size))
+                opened = partial(read, path, info.name, info.offset_data, info.size)
+                entries.append(SourceFile(info.name, opened, info.size, thin))
+                raw.seek(position + info.size)
+                spare = tar_headers.padding(info.size)
+                if raw.read(spare).strip(b"\0"):
+                    raise InputError(f"{path}: {info.name} has bytes behind its end")
+                gap, position = b"", position + info.size + spare
             end = file.offset
+            raw.seek(position)
+            gap += raw.read()
     except (tarfile.TarError, ValueError, EOFError) as error:
         raise InputError(f"{path} cannot be read as a tar without compression: {error}") from error
     _check_end(path, end)
-    return files
+    if not entries:
+        raise InputError(f"{path} holds no files")
+    return read_entries("tar", entries, policy, ending=gap)
+
+
+def _is_link(info: tarfile.TarInfo) -> bool:
+    return info.issym() or info.islnk()
 
 
 def _check_end(path: Path, end: int) -> None:
@@ -79,24 +80,36 @@ def _check_end(path: Path, end: int) -> None:
                 )
 
 
-def read(path: Path, member: Member) -> io.BytesIO:
+def read(path: Path, name: str, offset: int, size: int) -> io.BytesIO:
     """The bytes of a member.
 
     Raises:
         InputError: the file ends within it.
     """
     with path.open("rb") as file:
-        file.seek(member.offset)
-        data = file.read(member.size)
-    if len(data) != member.size:
-        raise InputError(f"{path} is cut short in {member.name}")
+        file.seek(offset)
+        data = file.read(size)
+    if len(data) != size:
+        raise InputError(f"{path} is cut short in {name}")
     return io.BytesIO(data)
 
 
-def write(file: BinaryIO, members: Iterable[tuple[str, bytes]]) -> None:
-    """A tar of members, as they come."""
-    with tarfile.open(fileobj=file, mode="w") as out:
-        for name, content in members:
-            info = tarfile.TarInfo(name)
-            info.size = len(content)
-            out.addfile(info, io.BytesIO(content))
+def write(file: BinaryIO, members: Iterable[tuple[str, bytes, bytes | None]]) -> None:
+    """A tar of members, as they come.
+
+    Args:
+        members: name, content and header of each; no header in files of versions before 5, no
+            name of what follows the last member.
+    """
+    ended = False
+    for name, content, header in members:
+        if not name:
+            file.write(tar_headers.tail(header or b""))
+            ended = True
+            continue
+        whole = None if header is None else tar_headers.restored(header, name, len(content))
+        file.write(tar_headers.plain(name, len(content)) if whole is None else whole)
+        file.write(content)
+        file.write(bytes(tar_headers.padding(len(content))))
+    if not ended:
+        file.write(bytes(tarfile.RECORDSIZE - file.tell() % tarfile.RECORDSIZE))

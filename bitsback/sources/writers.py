@@ -35,6 +35,8 @@ from bitsback.keeping.coded import Levels
 from . import npy, tar
 from .atomic_files import atomic_folder, atomic_write
 
+Member = tuple[str, bytes, bytes | None]
+"""A file's name, its content, and its header in a tar."""
 Tell = Callable[[str], object]
 """Takes a sentence about a file that comes back in other bytes."""
 
@@ -114,7 +116,10 @@ def _write_file(manifest: FilesManifest, images: ImageSet, output: Path, tell: T
         raise InputError(f"{output} is a folder; the file holds one image, name it *.png")
     check_manifest(images)
     if not manifest.names:
-        ((name, content),) = _bare_files(images)
+        members = _bare_files(images)
+        if len(members) != 1:
+            raise FormatError("its files are damaged: there should be one")
+        name, content, _ = members[0]
         _check_suffix(output, PurePosixPath(name).suffix, f"{name} as it was")
         atomic_write(output, content)
         return
@@ -142,32 +147,49 @@ def _write_file(manifest: FilesManifest, images: ImageSet, output: Path, tell: T
     )
 
 
-def _bare_files(images: ImageSet) -> list[tuple[str, bytes]]:
-    """Names and contents of the files of a set without images.
+def _bare_files(images: ImageSet) -> list[Member]:
+    """The files of a set without images.
 
     Raises:
         FormatError: it holds anything else.
     """
     records = [each for data in images.sidecars or () for each in sidecar.unpack(data)]
-    if any(kind != sidecar.FILE for kind, _ in records):
+    if any(kind not in (sidecar.FILE, sidecar.TAR, sidecar.TREE) for kind, _ in records):
         raise FormatError("its files are damaged: they are not files alone")
-    found = list(_others(records))
-    if images.manifest.kind == "file" and len(found) != 1:
-        raise FormatError("its files are damaged: there should be one")
-    return found
+    return list(_in_order(records, None))
+
+
+def _in_order(
+    records: Iterable[sidecar.Record], image: tuple[str, bytes] | None
+) -> Iterator[Member]:
+    """The files of a sidecar, and the image's where its mark is, each with its header."""
+    header: bytes | None = None
+    for kind, data in records:
+        if kind == sidecar.TAR:
+            header = data
+        elif kind == sidecar.FILE:
+            name, content = sidecar.unpack_file(data)
+            _safe_parts(name.removeprefix("./"))
+            yield name, content, header
+            header = None
+        elif kind == sidecar.IMAGE and image is not None:
+            yield *image, header
+            header, image = None, None
+    if header is not None:
+        yield "", b"", header
 
 
 def _write_folder(parts: Iterable[Part], output: Path, tell: Tell) -> None:
     with atomic_folder(output) as folder:
-        for name, content in _members(parts, "folder", tell):
+        for name, content, _ in _members(parts, "folder", tell):
             target = folder.joinpath(*_safe_parts(name))
             target.parent.mkdir(parents=True, exist_ok=True)
             with target.open("xb") as file:
                 file.write(content)
 
 
-def _members(parts: Iterable[Part], kind: str, tell: Tell) -> Iterator[tuple[str, bytes]]:
-    """Names and contents of the files that a folder or a tar held, in order."""
+def _members(parts: Iterable[Part], kind: str, tell: Tell) -> Iterator[Member]:
+    """The files that a folder or a tar held, in order."""
     for part in parts:
         if isinstance(part, Lost):
             continue
@@ -180,12 +202,10 @@ def _members(parts: Iterable[Part], kind: str, tell: Tell) -> Iterator[tuple[str
             continue
         for name, mode, pixels, data in _files(manifest, part):
             records = sidecar.unpack(data)
-            kinds = [record[0] for record in records]
-            place = kinds.index(sidecar.IMAGE) if sidecar.IMAGE in kinds else 0
-            yield from _others(records[:place])
+            if (sidecar.IMAGE, b"") not in records:
+                records.insert(0, (sidecar.IMAGE, b""))
             _safe_parts(name.removeprefix("./"))
-            yield name, _content(name, pixels, mode, data, tell)
-            yield from _others(records[place:])
+            yield from _in_order(records, (name, _content(name, pixels, mode, data, tell)))
 
 
 def _content(name: str, pixels: ImageArray, mode: str, data: bytes, tell: Tell) -> bytes:
@@ -212,15 +232,6 @@ def _files(
 ) -> Iterator[tuple[str, str, ImageArray, bytes]]:
     """Name, mode, pixels and sidecar of every file."""
     return zip(manifest.names, manifest.modes, images.pixels, images.each_sidecar, strict=True)
-
-
-def _others(records: Iterable[sidecar.Record]) -> Iterator[tuple[str, bytes]]:
-    """Names and contents of files that are no images."""
-    for kind, data in records:
-        if kind == sidecar.FILE:
-            name, content = sidecar.unpack_file(data)
-            _safe_parts(name.removeprefix("./"))
-            yield name, content
 
 
 def _safe_parts(name: str) -> tuple[str, ...]:
