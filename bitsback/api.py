@@ -67,6 +67,7 @@ def compress(
     chunk: int | None = None,
     keep: str = "auto",
     recode_lossy: bool = False,
+    times: bool = True,
     progress: "Progress | None" = None,
 ) -> bytes:
     """Compress images losslessly.
@@ -83,6 +84,7 @@ def compress(
         keep: of files, "auto": byte for byte where that costs next to nothing, or the same samples
             and metadata; "samples": these are enough; "files": byte for byte.
         recode_lossy: whether JPEG, GIF and lossy WebP files become PNGs of what they decode to.
+        times: whether the times of files, folders and members are kept.
         progress: called with (images done, images in all).
 
     Returns:
@@ -106,7 +108,7 @@ def compress(
     from bitsback.sources.read import read
 
     return writer.compress_set(
-        read(images, way(keep, recode_lossy)),
+        read(images, way(keep, recode_lossy, times)),
         as_model(model),
         payload=payload,
         batch=batch,

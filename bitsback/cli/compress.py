@@ -20,6 +20,7 @@ from .options import (
     Keep,
     MicroBatch,
     Model,
+    NoTimes,
     OwnModel,
     RecodeLossy,
     Seed,
@@ -46,6 +47,7 @@ def compress(
     seed: Seed = 0,
     keep: Keep = "auto",
     recode_lossy: RecodeLossy = False,
+    no_times: NoTimes = False,
     jobs: Jobs = None,
     address: Address = None,
     dry_run: Annotated[
@@ -60,7 +62,7 @@ def compress(
     from bitsback.keeping.rule import way
     from bitsback.sources import atomic_files, read
 
-    images = read.read_images(inputs, way(keep, recode_lossy))
+    images = read.read_images(inputs, way(keep, recode_lossy, not no_times))
     for line in images.kept.lines():
         console.print(f"bitsback: travels as it is: {line}")
     extra = b"" if payload is None else atomic_files.read_bytes(payload)

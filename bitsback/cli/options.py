@@ -45,6 +45,9 @@ RecodeLossy = Annotated[
     bool,
     typer.Option("--recode-lossy", help="code the pixels of JPEG, GIF and lossy WebP, as PNG"),
 ]
+NoTimes = Annotated[
+    bool, typer.Option("--no-times", help="do not keep the times of files, folders and members")
+]
 Limit = Annotated[int | None, typer.Option(min=1, help="use the first N images")]
 File = Annotated[Path, typer.Argument(help="a file written by compress")]
 OwnModel = Annotated[

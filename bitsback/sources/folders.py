@@ -10,9 +10,7 @@ their own.
 import hashlib
 import io
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from functools import partial
+from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
@@ -20,51 +18,22 @@ import numpy as np
 
 from bitsback.errors import InputError
 from bitsback.format import sidecar
-from bitsback.format.sidecar import Record
 from bitsback.images import outcomes
 from bitsback.images.image_file import SUFFIXES, check_metadata
-from bitsback.images.image_set import Block, ImageArray, ImageSet
+from bitsback.images.image_set import ImageArray, ImageSet
 from bitsback.images.lazy import Lazy
-from bitsback.images.manifest import FilesManifest, ImageShape, Kind
+from bitsback.images.manifest import FilesManifest, Kind
 from bitsback.images.outcomes import Carried, Outcome
 from bitsback.images.safe_names import is_safe
 from bitsback.keeping import rule
 from bitsback.keeping.coded import Coded, NotKept
 from bitsback.keeping.rule import Policy, Rule
 
-_BLOCK_BYTES = 1 << 23  # of files, that images of one chunk have beside them
+from . import tree
+from .entries import Facts, Sorted, SourceFile, refuse
+
 _LONGEST_NAME = 255  # bytes of a part of a path
 _LONGEST_IN_TAR = 98  # of a path in the field of a tar's header, "./" left out
-_MOST_SHOWN = 20
-
-
-@dataclass(frozen=True)
-class SourceFile:
-    """A file in a folder or a tar.
-
-    Args:
-        name: in its set.
-        open: gives it, open; raises InputError.
-        size: bytes.
-        header: of a tar's member, the bytes before it; None of others.
-    """
-
-    name: str
-    open: Callable[[], BinaryIO]
-    size: int
-    header: bytes | None = None
-
-    def read(self) -> bytes:
-        """Its bytes.
-
-        Raises:
-            InputError: it cannot be read.
-        """
-        try:
-            with self.open() as file:
-                return file.read()
-        except OSError as error:
-            raise InputError(f"{self.name} cannot be read: {error.strerror}") from error
 
 
 def read_file(path: Path, policy: Policy = rule.DEFAULT) -> ImageSet:
@@ -94,37 +63,36 @@ def read_folder(folder: Path, policy: Policy = rule.DEFAULT) -> ImageSet:
     Raises:
         InputError: there are none, or some cannot be read.
     """
-    paths = _files_below(folder)
-    if not paths:
+    paths, folders = _all_below(folder)
+    links = [path for path in paths if tree.is_kept_link(path, folder)]
+    named = sorted((path.relative_to(folder).as_posix(), path) for path in set(paths) - set(links))
+    if not paths and not folders:
         raise InputError(f"{folder} is empty")
-    for path in paths:
-        if not path.is_file():
-            raise InputError(f"{path} is neither a file nor a folder, or a link to a folder")
-    named = sorted((path.relative_to(folder).as_posix(), path) for path in paths)
-    return read_entries("folder", [_file_of(*each) for each in named], policy)
+    odd = [path for _, path in named if not path.is_file()]
+    refuse([f"{path} is neither a file nor a folder, or a link to a folder" for path in odd])
+    below = [(path.relative_to(folder).as_posix(), path) for path in folders]
+    _checked_names("folder", [name for name, _ in below])
+    beside = tree.read([path for _, path in named], below, links, folder, policy.times)
+    entries = [_file_of(*each) for each in named]
+    return read_entries("folder", entries, policy, beside=beside)
 
 
-def _files_below(folder: Path) -> list[Path]:
-    """All files below a folder, and links.
+def _all_below(folder: Path) -> tuple[list[Path], list[Path]]:
+    """All files below a folder, with links, and all folders.
 
     Raises:
         InputError: folders cannot be read.
     """
     errors: list[OSError] = []
     paths: list[Path] = []
+    below: list[Path] = []
     for parent, folders, names in os.walk(folder, onerror=errors.append):
-        links = [name for name in folders if Path(parent, name).is_symlink()]
-        paths += [Path(parent, name) for name in [*names, *links]]
+        every = [Path(parent, name) for name in folders]
+        links = [path for path in every if path.is_symlink()]
+        paths += [*(Path(parent, name) for name in names), *links]
+        below += [path for path in every if path not in links]
     refuse(sorted(f"{error.filename} cannot be read: {error.strerror}" for error in errors))
-    return paths
-
-
-def refuse(problems: Sequence[str]) -> None:
-    """Raise one InputError that tells of all problems, if there are any."""
-    if problems:
-        more = len(problems) - _MOST_SHOWN
-        rest = [f"and {more} more"] if more > 0 else []
-        raise InputError("; ".join([*problems[:_MOST_SHOWN], *rest]))
+    return paths, below
 
 
 def _file_of(name: str, path: Path) -> SourceFile:
@@ -141,100 +109,18 @@ def _file_of(name: str, path: Path) -> SourceFile:
     return SourceFile(name, opened, size)
 
 
-@dataclass(frozen=True)
-class _Facts:
-    """What is known of a file whose pixels are coded, before they are.
-
-    Args:
-        target: the name to write it under.
-        binary: whether its pixels are 0 and 1.
-        sha256: of the file.
-    """
-
-    entry: SourceFile
-    target: str
-    mode: str
-    shape: ImageShape
-    binary: bool
-    outcome: Outcome
-    hint: tuple[int, ...]
-    sha256: bytes
-    has_sidecar: bool
-
-
-@dataclass
-class _Sorted:
-    """Files sorted into those whose pixels are coded and others.
-
-    Args:
-        others: those before each image, and those after the last.
-        blocks: of others that are too many to lie beside an image.
-    """
-
-    images: list[_Facts] = field(default_factory=list)
-    others: list[list[SourceFile]] = field(default_factory=lambda: [[]])
-    blocks: list[Block] = field(default_factory=list)
-    _beside: int = 0
-
-    def add_image(self, facts: _Facts) -> None:
-        self.images.append(facts)
-        self.others.append([])
-
-    def add_other(self, entry: SourceFile) -> None:
-        run = self.others[-1]
-        run.append(entry)
-        self._beside += entry.size
-        if self._beside >= _BLOCK_BYTES:
-            self._cut()
-
-    def end(self) -> None:
-        """Without images, what is left is a block, too."""
-        if not self.images and self.others[-1]:
-            self._cut()
-
-    def _cut(self) -> None:
-        run = self.others[-1]
-        size = sum(entry.size for entry in run)
-        self.blocks.append(Block(len(self.images), size, partial(_packed_files, tuple(run))))
-        self.others[-1] = []
-        self._beside = 0
-
-    def neighbours(self, number: int) -> list[Record]:
-        """The other files at an image, with a mark between those before it and those after."""
-        last = number == len(self.images) - 1
-        before, after = self.others[number], self.others[number + 1] if last else []
-        own = _header(self.images[number].entry)
-        if not before and not after and not own:
-            return []
-        mark = (sidecar.IMAGE, b"")
-        return [*_packed(before), *own, mark, *_packed(after)]
-
-
-def _header(entry: SourceFile) -> list[Record]:
-    return [] if entry.header is None else [(sidecar.TAR, entry.header)]
-
-
-def _packed(entries: Iterable[SourceFile]) -> Iterator[Record]:
-    for entry in entries:
-        yield from _header(entry)
-        if entry.name:
-            yield sidecar.pack_file(entry.name, entry.read())
-
-
-def _packed_files(entries: Sequence[SourceFile]) -> bytes:
-    return sidecar.pack(_packed(entries))
-
-
 def read_entries(
     kind: Kind,
     entries: Iterable[SourceFile],
     policy: Policy = rule.DEFAULT,
     ending: bytes | None = None,
+    beside: tree.Tree | None = None,
 ) -> ImageSet:
     """Files as a set: the pixels of those that come back from them, and the others as they are.
 
     Args:
         ending: of a tar, the bytes after its last member.
+        beside: of a folder, what it has beside its files' contents.
 
     Raises:
         InputError: files cannot be read; the sentence names them all. Names are unsafe, or one is
@@ -242,8 +128,11 @@ def read_entries(
     """
     every = list(entries)
     taken = _checked_names(kind, [entry.name for entry in every])
-    the_rule, files = Rule(policy), _Sorted()
+    the_rule, files = Rule(policy), Sorted()
     carried, problems = list[Carried](), list[str]()
+    if beside is not None:
+        packed = tree.pack(beside)
+        files.add_other(SourceFile("", io.BytesIO, len(packed), packed, sidecar.TREE))
     for entry in every:
         try:
             reason = ""
@@ -283,7 +172,7 @@ def looks_like_image(head: bytes, name: str) -> bool:
     return suffix in SUFFIXES or head.startswith(_BEGINNINGS) or is_webp or is_pnm
 
 
-def _facts(entry: SourceFile, the_rule: Rule, taken: set[str]) -> _Facts:
+def _facts(entry: SourceFile, the_rule: Rule, taken: set[str]) -> Facts:
     """The facts of an image; its target is added to the names that are `taken`.
 
     Raises:
@@ -301,7 +190,7 @@ def _facts(entry: SourceFile, the_rule: Rule, taken: set[str]) -> _Facts:
     taken.add(target.casefold())
     height, width, channels = coded.levels.shape
     binary = coded.mode == "1" or (coded.mode == "L" and bool(coded.levels.max() <= 1))
-    return _Facts(
+    return Facts(
         entry,
         target,
         coded.mode,
@@ -321,7 +210,7 @@ def _check_recoded(coded: Coded) -> None:
         raise NotKept(str(error)) from error
 
 
-def _set_of(kind: Kind, files: _Sorted, the_rule: Rule, carried: tuple[Carried, ...]) -> ImageSet:
+def _set_of(kind: Kind, files: Sorted, the_rule: Rule, carried: tuple[Carried, ...]) -> ImageSet:
     """A set of files, each of which is read again when it is coded."""
     every = files.images
     binary = all(each.binary for each in every)
@@ -348,7 +237,8 @@ def _set_of(kind: Kind, files: _Sorted, the_rule: Rule, carried: tuple[Carried, 
         tuple(each.mode for each in every),
         tuple(each.shape for each in every),
     )
-    is_new = bool(files.blocks) or any(
+    marks = [entry for run in files.others for entry in run if not entry.name]
+    is_new = bool(marks or files.blocks) or any(
         each.outcome is not Outcome.RECODED or each.entry.header is not None for each in every
     )
     has_sidecars = any(files.others) or any(

@@ -17,7 +17,8 @@ from bitsback.keeping import rule
 from bitsback.keeping.rule import Policy
 
 from . import tar_headers
-from .folders import SourceFile, read_entries
+from .entries import SourceFile
+from .folders import read_entries
 
 
 def read_tar(path: Path, policy: Policy = rule.DEFAULT) -> ImageSet:

@@ -32,7 +32,7 @@ from bitsback.images.safe_names import is_safe
 from bitsback.keeping import rule
 from bitsback.keeping.coded import Levels
 
-from . import npy, tar
+from . import npy, tar, tree
 from .atomic_files import atomic_folder, atomic_write
 
 Member = tuple[str, bytes, bytes | None]
@@ -181,11 +181,28 @@ def _in_order(
 
 def _write_folder(parts: Iterable[Part], output: Path, tell: Tell) -> None:
     with atomic_folder(output) as folder:
-        for name, content, _ in _members(parts, "folder", tell):
-            target = folder.joinpath(*_safe_parts(name))
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with target.open("xb") as file:
-                file.write(content)
+        written: list[Path] = []
+        beside, is_whole, is_first = None, True, True
+        for part in parts:
+            if is_first and isinstance(part, ImageSet):
+                beside = _tree_of(part)
+            is_first, is_whole = False, is_whole and isinstance(part, ImageSet)
+            for name, content, _ in _members([part], "folder", tell):
+                target = folder.joinpath(*_safe_parts(name))
+                target.parent.mkdir(parents=True, exist_ok=True)
+                with target.open("xb") as file:
+                    file.write(content)
+                written.append(target)
+        if beside is not None:
+            tree.write(beside, written if is_whole else None, folder)
+
+
+def _tree_of(images: ImageSet) -> tree.Tree | None:
+    """What a folder has beside its files, from its first part."""
+    if not images.sidecars:
+        return None
+    data = sidecar.find(sidecar.unpack(images.sidecars[0]), sidecar.TREE)
+    return None if data is None else tree.unpack(data)
 
 
 def _members(parts: Iterable[Part], kind: str, tell: Tell) -> Iterator[Member]:

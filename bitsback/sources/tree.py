@@ -1,0 +1,190 @@
+"""What a folder has beside its files' contents: modes, times, empty folders, links.
+
+It travels in the folder's first sidecar as a JSON object:
+
+    modes    of the files, in the order of the set, as runs [count, mode]; lowest 9 bits
+    times    of modification of the files, ns: the first, then differences; absent if not kept
+    folders  [name, mode, time] of each folder below the root; without the time if not kept
+    links    [name, target] of each link inside the folder
+
+A link to a place outside is no link here: the file that it leads to was read.
+"""
+
+import itertools
+import json
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bitsback.errors import FormatError
+from bitsback.images.safe_names import is_safe, is_safe_link
+
+_PERMISSIONS = 0o777  # no set-user-ID and the like
+_DAMAGED = "what the file says of its folder is damaged"
+_LATEST = 1 << 63  # ns
+_MOST_FILES = 1 << 24
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A folder below the root; its time is None if it is not kept."""
+
+    name: str
+    mode: int
+    time: int | None
+
+
+@dataclass(frozen=True)
+class Tree:
+    """What a folder has beside its files' contents.
+
+    Args:
+        modes: of the files, in order.
+        times: of modification of the files, ns; empty if they are not kept.
+        folders: in the order of their names.
+        links: names and targets.
+    """
+
+    modes: tuple[int, ...]
+    times: tuple[int, ...]
+    folders: tuple[Folder, ...]
+    links: tuple[tuple[str, str], ...]
+
+
+def read(
+    files: Sequence[Path],
+    folders: Sequence[tuple[str, Path]],
+    links: Sequence[Path],
+    root: Path,
+    times: bool,
+) -> Tree:
+    """The tree of a folder.
+
+    Args:
+        files: in the order of the set.
+        folders: below the root, with their names.
+        links: that are kept as links.
+        times: whether times are kept.
+
+    Raises:
+        OSError: one is gone.
+    """
+    stats = [path.stat() for path in files]
+    of_folders = [(name, path.stat()) for name, path in sorted(folders)]
+    return Tree(
+        tuple(stat.st_mode & _PERMISSIONS for stat in stats),
+        tuple(stat.st_mtime_ns for stat in stats) if times else (),
+        tuple(
+            Folder(name, stat.st_mode & _PERMISSIONS, stat.st_mtime_ns if times else None)
+            for name, stat in of_folders
+        ),
+        tuple((path.relative_to(root).as_posix(), os.readlink(path)) for path in sorted(links)),
+    )
+
+
+def is_kept_link(path: Path, root: Path) -> bool:
+    """Whether a path is a link that leads to a place inside its folder."""
+    if not path.is_symlink():
+        return False
+    name = path.relative_to(root).as_posix()
+    inside = Path(os.path.realpath(root))
+    leads_inside = Path(os.path.realpath(path)).is_relative_to(inside)
+    return leads_inside and path.exists() and is_safe_link(name, os.readlink(path))
+
+
+def pack(tree: Tree) -> bytes:
+    """A tree as bytes."""
+    fields: dict[str, Any] = {
+        "modes": [[len(list(run)), mode] for mode, run in itertools.groupby(tree.modes)],
+        "folders": [
+            [each.name, each.mode, *([] if each.time is None else [each.time])]
+            for each in tree.folders
+        ],
+        "links": [list(link) for link in tree.links],
+    }
+    if tree.times:
+        fields["times"] = [b - a for a, b in itertools.pairwise((0, *tree.times))]
+    return json.dumps(fields, separators=(",", ":")).encode("ascii")
+
+
+def unpack(data: bytes) -> Tree:
+    """Inverse of `pack`.
+
+    Raises:
+        FormatError: damaged, or with names or links that lead out of the folder.
+    """
+    try:
+        fields = json.loads(data.decode("ascii"))
+        runs = [(_number(count), _number(mode)) for count, mode in fields["modes"]]
+        if sum(count for count, _ in runs) > _MOST_FILES or any(count < 1 for count, _ in runs):
+            raise FormatError(_DAMAGED)
+        modes = tuple(mode & _PERMISSIONS for count, mode in runs for _ in range(count))
+        times = tuple(itertools.accumulate(map(_number, fields.get("times", []))))
+        folders = tuple(
+            Folder(_name(name), _number(mode) & _PERMISSIONS, _number(*time) if time else None)
+            for name, mode, *time in fields["folders"]
+        )
+        links = tuple((_name(name), str(target)) for name, target in fields["links"])
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise FormatError(_DAMAGED) from error
+    every = (*times, *(each.time or 0 for each in folders))
+    if any(not -_LATEST < time < _LATEST for time in every):
+        raise FormatError(_DAMAGED)
+    if any(not is_safe_link(*link) for link in links):
+        raise FormatError("the file stores a link that leads out of its folder")
+    return Tree(modes, times, folders, links)
+
+
+def _number(value: object) -> int:
+    if type(value) is not int:
+        raise FormatError(_DAMAGED)
+    return value
+
+
+def _name(value: object) -> str:
+    if not isinstance(value, str) or not is_safe(value):
+        raise FormatError(f"the file stores an unsafe name, {value!r}; nothing was written")
+    return value
+
+
+def write(tree: Tree, files: Sequence[Path] | None, root: Path) -> None:
+    """Make a tree of a folder into which all files were written.
+
+    Links come last but for times, so that nothing is written through one.
+
+    Args:
+        files: in the order of the set, all or the first of them; None where some are lost.
+
+    Raises:
+        FormatError: it is of other files, or its names are those of files.
+    """
+    if files is not None and len(files) > len(tree.modes):
+        raise FormatError(_DAMAGED)
+    try:
+        for folder in tree.folders:
+            root.joinpath(folder.name).mkdir(parents=True, exist_ok=True)
+        for name, target in tree.links:
+            link = root.joinpath(name)
+            link.parent.mkdir(parents=True, exist_ok=True)
+            if link.parent.resolve() != root.resolve().joinpath(name).parent:
+                raise FormatError("the file stores a link behind a link; nothing was written")
+            link.symlink_to(target)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise FormatError(_DAMAGED) from error
+    for number, path in enumerate(files or ()):
+        path.chmod(tree.modes[number])
+        if number < len(tree.times):
+            _set_time(path, tree.times[number])
+    for folder in sorted(tree.folders, key=lambda each: -each.name.count("/")):
+        path = root.joinpath(folder.name)
+        path.chmod(folder.mode)
+        if folder.time is not None:
+            _set_time(path, folder.time)
+
+
+def _set_time(path: Path, time: int) -> None:
+    with suppress(OverflowError):  # a file system that knows no such times
+        os.utime(path, ns=(time, time), follow_symlinks=False)

@@ -1,0 +1,183 @@
+"""Modes, times, empty folders and links of a folder come back, and nothing leads out of it."""
+
+import io
+import json
+import os
+import stat
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from bitsback.archive.reader import Reader
+from bitsback.archive.writer import compress_set
+from bitsback.errors import FormatError, InputError
+from bitsback.format import sidecar
+from bitsback.images.image_set import ImageSet, bare
+from bitsback.images.manifest import FilesManifest
+from bitsback.images.parts import Lost
+from bitsback.keeping.rule import DEFAULT, Policy
+from bitsback.sources import tree
+from bitsback.sources.read import read_images
+from bitsback.sources.writers import write_images
+
+RNG = np.random.default_rng(8)
+
+
+@pytest.fixture
+def colour(build_model):
+    return build_model(channels=3, likelihood="logistic", mixtures=2)
+
+
+@pytest.fixture
+def source(tmp_path):
+    """A folder with all that a folder may have."""
+    root = tmp_path / "in"
+    for name in ("empty/too", "a/b", "closed"):
+        (root / name).mkdir(parents=True)
+    for number, name in enumerate(("a/1.png", "a/b/2.png", "notes.txt", "run.sh", "closed/x")):
+        if name.endswith("png"):
+            Image.fromarray(RNG.integers(0, 256, (8, 9, 3), np.uint8)).save(root / name)
+        else:
+            (root / name).write_text(name)
+        os.utime(root / name, ns=(0, 1_600_000_000_123_456_789 + number))
+    (root / "run.sh").chmod(0o755)
+    (root / "notes.txt").chmod(0o400)
+    (root / "a/link.png").symlink_to("1.png")
+    (root / "a/b/up.png").symlink_to("../1.png")
+    (root / "to a folder").symlink_to("a/b")
+    (tmp_path / "outside.txt").write_text("outside")
+    (root / "out.txt").symlink_to(tmp_path / "outside.txt")
+    (root / "closed").chmod(0o500)
+    for name in ("empty/too", "empty", "a/b", "a", "closed"):
+        os.utime(root / name, ns=(0, 1_500_000_000_000_000_001))
+    return root
+
+
+def through(path, output, model, policy=DEFAULT, **options) -> ImageSet:
+    images = read_images([path], policy)
+    data = compress_set(images, model, **options).data
+    with Reader(io.BytesIO(data), lambda *_: model) as reader:
+        write_images(reader.restored(), len(reader), output)
+    return images
+
+
+def facts(root: Path, times: bool = True) -> dict[str, tuple]:
+    found = {}
+    for path in root.rglob("*"):
+        name, info = path.relative_to(root).as_posix(), path.lstat()
+        if path.is_symlink():
+            found[name] = ("link", os.readlink(path))
+        else:
+            time = info.st_mtime_ns if times else None
+            found[name] = (path.is_dir(), stat.S_IMODE(info.st_mode), time)
+    return found
+
+
+@pytest.mark.parametrize("chunk", [1, None])
+def test_a_folder_comes_back_with_all_that_it_has(tmp_path, source, colour, chunk):
+    through(source, tmp_path / "out", colour, chunk=chunk)
+    before, after = facts(source), facts(tmp_path / "out")
+    assert before.pop("out.txt")[0] == "link"
+    assert after.pop("out.txt")[0] is False  # what it leads to
+    assert (tmp_path / "out/out.txt").read_text() == "outside"
+    assert before == after
+    assert (tmp_path / "out/to a folder/2.png").is_file()
+
+
+def test_times_are_left_out_if_asked(tmp_path, source, colour):
+    through(source, tmp_path / "out", colour, Policy(times=False))
+    before, after = facts(source, times=False), facts(tmp_path / "out", times=False)
+    before.pop("out.txt"), after.pop("out.txt")
+    assert before == after
+    assert (tmp_path / "out/notes.txt").stat().st_mtime_ns > 1_700_000_000 * 10**9
+
+
+def test_empty_folders_alone_come_back(tmp_path, colour):
+    (tmp_path / "in/a/b").mkdir(parents=True)
+    through(tmp_path / "in", tmp_path / "out", colour)
+    assert facts(tmp_path / "in") == facts(tmp_path / "out")
+
+
+def test_no_program_becomes_one_of_another_user(tmp_path, colour):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/x").write_text("x")
+    (tmp_path / "in/x").chmod(0o4755)
+    through(tmp_path / "in", tmp_path / "out", colour)
+    assert stat.S_IMODE((tmp_path / "out/x").stat().st_mode) == 0o755
+
+
+def test_a_set_that_lost_a_part_keeps_its_links(tmp_path, source):
+    images = read_images([source])
+    block = ImageSet([], False, images.manifest.part(0, 0), sidecars=[images.sidecars[0]])
+    only = [(kind, data) for kind, data in sidecar.unpack(block.sidecars[0]) if kind == b"TREE"]
+    first = ImageSet([], False, block.manifest, sidecars=[sidecar.pack(only)])
+    write_images([first, Lost(2)], 2, tmp_path / "out")
+    assert os.readlink(tmp_path / "out/a/link.png") == "1.png"
+    assert (tmp_path / "out/empty/too").is_dir()
+
+
+def of_tree(tmp_path, **changes) -> None:
+    """Write a forged tree with one file, x/y."""
+    fields = {"modes": [[1, 0o644]], "folders": [], "links": []} | changes
+    records = [(sidecar.TREE, json.dumps(fields).encode()), sidecar.pack_file("x/y", b"z")]
+    manifest = FilesManifest("folder", (), (), ())
+    images = ImageSet([], False, manifest, sidecars=[sidecar.pack(records)])
+    write_images([images], 0, tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"links": [["a", "/etc/passwd"]]},
+        {"links": [["a", "../b"]]},
+        {"links": [["a", "b/../../c"]]},
+        {"links": [["x/a", "../../c"]]},
+        {"links": [["../a", "b"]]},
+        {"links": [["a", ""]]},
+        {"links": [["x/y", "x"]]},
+        {"links": [["a", "x"], ["a/b", "y"]]},
+        {"links": [["x/y/z", "x"]]},
+        {"links": [["p/q", ".."], ["p/q/l", "../../z"]]},
+        {"folders": [["../a", 493]]},
+        {"folders": [["/a", 493]]},
+        {"folders": [["x/y", 493]]},
+        {"folders": [["a", 493, 1, 2]]},
+        {"modes": []},
+        {"modes": [[1 << 60, 420]]},
+        {"modes": [[-1, 420], [2, 420]]},
+        {"modes": "x"},
+        {"times": [1 << 70]},
+        {"times": [True]},
+    ],
+)
+def test_a_forged_tree_writes_nothing(tmp_path, changes):
+    with pytest.raises(FormatError):
+        of_tree(tmp_path, **changes)
+    assert list(tmp_path.iterdir()) == []
+
+
+@given(st.binary(max_size=60) | st.text(alphabet='{}[]":,0123456789modestlinkf', max_size=60))
+def test_junk_is_a_format_error(data):
+    with pytest.raises(FormatError):
+        tree.unpack(data if isinstance(data, bytes) else data.encode())
+
+
+def test_links_that_cannot_be_kept_are_told_of(tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/x").write_text("x")
+    (tmp_path / "in/broken").symlink_to("nowhere")
+    (tmp_path / "in/up").symlink_to(tmp_path)
+    with pytest.raises(InputError, match=r"broken is neither.*; .*up is neither"):
+        read_images([tmp_path / "in"])
+
+
+def test_a_folder_of_text_is_one_block(tmp_path):
+    (tmp_path / "x.txt").write_text("x")
+    images = read_images([tmp_path])
+    (block,) = images.blocks
+    kinds = [kind for kind, _ in sidecar.unpack(bare(images, block).sidecars[0])]
+    assert kinds == [sidecar.TREE, sidecar.FILE]
