@@ -115,6 +115,10 @@ def decompress(
     from bitsback.sources import atomic_files, writers
 
     damage: list[Damage] = []
+
+    def tell(line: str) -> None:
+        console.print(f"bitsback: {line}")
+
     arithmetic = "torch" if engine == "ray" else engine
     opened = open_reader(file, model, device, arithmetic, micro_batch)
     with opened as reader, bar("decompress") as progress:
@@ -123,9 +127,9 @@ def decompress(
         recipe = Recipe(name, sha256, device, arithmetic, micro_batch)
         executor = executor_of(recipe, jobs, engine, address)
         if salvage:
-            writers.write_images(reader.salvaged(damage, progress), len(reader), output)
+            writers.write_images(reader.salvaged(damage, progress), len(reader), output, tell)
         else:
-            writers.write_images(reader.restored(progress, executor), len(reader), output)
+            writers.write_images(reader.restored(progress, executor), len(reader), output, tell)
         if payload is not None:
             atomic_files.atomic_write(payload, extra)
     for chunk in damage:
