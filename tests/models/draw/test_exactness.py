@@ -19,8 +19,9 @@ from bitsback.models.draw.config import DrawConfig
 from bitsback.models.draw.integers import IntegerOps, direct
 from bitsback.models.draw.layers import initials, layers
 from bitsback.models.draw.model import to_network
-from bitsback.models.draw.passes import passes
+from bitsback.models.draw.passes.order import passes
 from bitsback.models.draw.reference import ReferenceOps
+from bitsback.models.draw.state import conv
 from bitsback.models.known_answer import known_answer
 from bitsback.models.training import export
 
@@ -40,6 +41,10 @@ CONFIGS = [
     dataclasses.replace(SMALL, likelihood="logistic", mixtures=3, head_maps=3, stride=4),
     dataclasses.replace(COLOUR, head_maps=5, head_blocks=2, kernel=1),
     dataclasses.replace(COLOUR, passes=4, blocks=1, finer_hidden=1, finer_means=2),
+    dataclasses.replace(COLOUR, passes=4, pass_maps=5, blocks=1, residual=1, finer_hidden=1),
+    dataclasses.replace(
+        SMALL, likelihood="logistic", mixtures=2, passes=7, pass_maps=3, stride=4, residual=1
+    ),
 ]
 
 
@@ -212,8 +217,8 @@ def test_the_prior_is_that_of_the_hidden_maps_after_every_step(config):
         sources = [state.hd2] if group.layer == 2 else [state.hd1]
         if group.layer == 1 and config.layers == 2:
             sources.append(state.up2)
-        assert np.array_equal(p.mean, equations.conv(ops, f"p{group.layer}_mean", sources))
-        assert np.array_equal(p.log_scale, equations.conv(ops, f"p{group.layer}_scale", sources))
+        assert np.array_equal(p.mean, conv(ops, f"p{group.layer}_mean", sources))
+        assert np.array_equal(p.log_scale, conv(ops, f"p{group.layer}_scale", sources))
         z = random.integers(-128, 129, p.mean.shape)
         state = equations.step(ops, config, group, state, z)
 

@@ -12,7 +12,7 @@ from bitsback.models.draw import equations
 from bitsback.models.draw.config import DrawConfig
 from bitsback.models.draw.integers import IntegerOps
 from bitsback.models.draw.model import to_network
-from bitsback.models.draw.passes import passes
+from bitsback.models.draw.passes.order import passes
 from bitsback.models.draw.reference import ReferenceOps
 
 TWO_LEVELS = """
