@@ -55,6 +55,10 @@ CASES = {
         dataclasses.replace(COLOUR, passes=7, pass_maps=8, blocks=2),
         PLAN,
     ),
+    "colour, residual passes": (
+        dataclasses.replace(COLOUR, passes=7, stride=4, pass_maps=8, blocks=1, residual=1),
+        dataclasses.replace(PLAN, free_bits=0.5),
+    ),
     "colour, pixels linear in their block": (
         dataclasses.replace(
             COLOUR, stride=4, head_maps=8, head_blocks=1, finer_hidden=1, finer_means=2
