@@ -18,6 +18,7 @@ import numpy as np
 from bitsback.errors import InputError
 from bitsback.format import sidecar
 from bitsback.format.sidecar import Record
+from bitsback.images.arrays.shapes import ImageShape
 from bitsback.images.image_file import (
     Decoded,
     can_hold,
@@ -28,7 +29,7 @@ from bitsback.images.image_file import (
 )
 from bitsback.images.image_set import ImageArray, ImageSet
 from bitsback.images.lazy import Lazy
-from bitsback.images.manifest import FilesManifest, ImageShape, Kind
+from bitsback.images.manifest import FilesManifest, Kind
 from bitsback.images.safe_names import is_safe
 
 
