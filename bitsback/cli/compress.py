@@ -57,8 +57,8 @@ def compress(
     from bitsback.sources import atomic_files
 
     images = read_limited(inputs, None)
-    for reason in images.carried:
-        console.print(f"bitsback: travels as it is: {reason}")
+    for line in images.kept.lines():
+        console.print(f"bitsback: travels as it is: {line}")
     extra = b"" if payload is None else atomic_files.read_bytes(payload)
     arithmetic = "torch" if engine == "ray" else engine
     loaded = load_model(model, device, arithmetic, micro_batch)

@@ -24,6 +24,7 @@ from .arrays.stored import ArraysManifest
 from .image_file import CHANNELS, DEEP, full_depth
 from .lazy import Lazy
 from .manifest import ArrayManifest, FilesManifest, Manifest, NpzManifest
+from .outcomes import NOTHING, Kept
 
 ImageArray = NDArray[np.uint8]
 Values = NDArray[np.integer[Any] | np.bool_]
@@ -43,8 +44,7 @@ class ImageSet:
         extra: the other arrays of an .npz, serialised; b"" if none.
         sidecars: what each image of files, or of levels of 16 bits, has beside its 8-bit values
             (see `bitsback.format.sidecar`); None if nothing.
-        carried: of files, one sentence for each image that is not among them and travels as it is
-            in a sidecar, since it would not come back exactly.
+        kept: how the files of the set come back.
     """
 
     pixels: Sequence[ImageArray] | ImageArray
@@ -52,7 +52,7 @@ class ImageSet:
     manifest: Manifest
     extra: bytes = b""
     sidecars: Sequence[bytes] | None = None
-    carried: tuple[str, ...] = ()
+    kept: Kept = NOTHING
 
     @property
     def each_sidecar(self) -> Sequence[bytes]:

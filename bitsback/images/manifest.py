@@ -24,7 +24,8 @@ from bitsback.errors import FormatError
 from bitsback.format.payload import JsonValue
 
 from .arrays import stored
-from .arrays.shapes import ImageShape, stack_shape
+from .arrays.shapes import ImageShape as ImageShape
+from .arrays.shapes import stack_shape
 from .arrays.stored import ArraysManifest
 from .image_file import CHANNELS
 
