@@ -17,7 +17,7 @@ import numpy as np
 from bitsback.errors import FormatError, InputError
 from bitsback.format import sidecar
 from bitsback.images.arrays.stored import ArraysManifest, StoredArray
-from bitsback.images.image_file import check_suffix, write_image
+from bitsback.images.image_file import SUFFIXES, check_suffix, write_image
 from bitsback.images.image_set import ImageArray, ImageSet, Values, check_manifest, to_array
 from bitsback.images.manifest import ArrayManifest, FilesManifest, NpzManifest
 from bitsback.images.parts import (
@@ -33,6 +33,9 @@ from bitsback.images.safe_names import is_safe
 
 from . import npy, tar
 from .atomic_files import atomic_folder, atomic_write
+
+#: suffixes of files, which no folder is likely to be meant to have
+_FILES = {*SUFFIXES, ".npy", ".npz", ".tar", ".zip", ".bb"}
 
 
 def write_images(parts: Iterable[Part], count: int, output: Path) -> None:
@@ -170,6 +173,10 @@ def _write_file(manifest: FilesManifest, images: ImageSet, output: Path) -> None
 
 
 def _write_folder(parts: Iterable[Part], output: Path) -> None:
+    if output.suffix.lower() in _FILES:
+        raise InputError(
+            f"the file holds a folder; name the output without {output.suffix}, not {output.name}"
+        )
     with atomic_folder(output) as folder:
         for name, content in _members(parts, "folder"):
             target = folder.joinpath(*_safe_parts(name))
