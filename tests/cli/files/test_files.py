@@ -39,8 +39,9 @@ def words(build_model, tmp_path, monkeypatch):
 
 def save_folder(folder):
     folder.mkdir()
-    Image.fromarray(RNG.integers(0, 256, (9, 8, 3), np.uint8)).save(folder / "[b]a.png")
-    (folder / "labels.csv").write_text("1,2\n")
+    Image.fromarray(RNG.integers(0, 256, (9, 8, 3), np.uint8)).save(folder / "a.png")
+    frames = [Image.fromarray(image) for image in IMAGES]
+    frames[0].save(folder / "[b]moving.gif", save_all=True, append_images=frames[1:])
 
 
 def refused(told):
@@ -154,6 +155,7 @@ def test_the_last_line_and_json_have_the_same_facts(words, tmp_path, monkeypatch
     assert line.startswith(
         f"x.bb: 1 image, {size:,} to {packed:,} bytes ({size / packed:.2f} to 1)"
     )
+    assert "[b]moving.gif" in err
     assert "model model;" in line
     assert "carried as they were" in line
     code, out, err = run(
