@@ -57,8 +57,11 @@ def folder_of(name_or_folder: str, sha256: bytes = b"") -> Path:
                 return folder
         return WEIGHTS / name_or_folder
     path = Path(name_or_folder)
-    if (path / "config.json").is_file() and (path / "model.safetensors").is_file():
-        return path
+    try:
+        if (path / "config.json").is_file() and (path / "model.safetensors").is_file():
+            return path
+    except OSError as error:  # a name that is longer than a file's may be
+        raise ModelError(f"model {name_or_folder[:40]!r}...: {error.strerror}") from error
     raise ModelError(
         f"unknown model {name_or_folder!r}: shipped are {', '.join(names()) or 'none'}; "
         "or give a folder that holds config.json and model.safetensors"

@@ -8,7 +8,7 @@ import io
 import itertools
 from collections.abc import Callable, Collection
 from functools import partial
-from typing import BinaryIO
+from typing import BinaryIO, SupportsIndex
 
 import numpy as np
 from numpy.typing import NDArray
@@ -162,8 +162,10 @@ def chunk_bounds(sizes: NDArray[np.int64], chunk: int | None, most: int) -> list
         chunk: images per chunk; if None, as many as come to `most` values, all chunks alike.
 
     Raises:
-        InputError: chunk is not positive.
+        InputError: chunk is not positive, or no integer.
     """
+    if chunk is not None and not isinstance(chunk, SupportsIndex):
+        raise InputError(f"a chunk must hold a whole number of images, not {chunk!r}")
     if chunk is not None and not 1 <= chunk < 2**32:
         raise InputError("a chunk must hold at least one image and less than 2**32")
     if chunk is not None:

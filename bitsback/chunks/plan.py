@@ -4,6 +4,7 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from functools import cached_property
+from typing import SupportsIndex
 
 from bitsback.ans.message import DEFAULT_HEADS
 from bitsback.coding.chain import Chain
@@ -31,7 +32,7 @@ class Settings:
             measure the model.
 
     Raises:
-        InputError: the batch or the seed is out of range.
+        InputError: the batch or the seed is out of range, or no integer.
     """
 
     batch: int | None = None
@@ -40,6 +41,9 @@ class Settings:
     always_chain: bool = False
 
     def __post_init__(self) -> None:
+        for name, value in (("batch", self.batch), ("seed", self.seed)):
+            if value is not None and not isinstance(value, SupportsIndex):
+                raise InputError(f"the {name} must be an integer, not {value!r}")
         if self.batch is not None and not 1 <= self.batch <= 65535:
             raise InputError("the batch must lie between 1 and 65535")
         if not 0 <= self.seed < 2**64:

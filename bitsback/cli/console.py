@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from bitsback.benchmarks.files import Bench
     from bitsback.coding.rates import RateReport
 
-console = Console(stderr=True, highlight=False, soft_wrap=True)
+console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 
 
 @contextlib.contextmanager

@@ -23,8 +23,7 @@ def comes_back(data: bytes) -> bool:
     """Whether a file is coded, and then comes back."""
     try:
         coded = Rule().examine(data)
-    except NotKept as error:
-        assert "could not be" not in str(error)
+    except NotKept:
         return False
     assert raw.write(coded.levels, coded.mode, coded.records[0][1]) == (data, True)
     return True
