@@ -183,13 +183,15 @@ def parts_of(data: bytes) -> Parts:
     while position + 8 <= len(data):
         size, kind = struct.unpack_from(">I4s", data, position)
         end = position + _EMPTY_CHUNK + size
-        if kind == b"IDAT":
-            start = position if start is None else start
-            contents.append(data[position + 8 : position + 8 + size])
-        elif start is not None:
+        if start is not None and kind != b"IDAT":
             break
         if end > len(data):
             raise NotKept("is a PNG that is cut short")
+        if kind == b"IDAT":
+            start = position if start is None else start
+            contents.append(data[position + 8 : position + 8 + size])
+            if data[end - 4 : end] != struct.pack(">I", zlib.crc32(b"IDAT" + contents[-1])):
+                raise NotKept("is a damaged PNG")
         position = end
     if start is None:
         raise NotKept("is a PNG without pixels")

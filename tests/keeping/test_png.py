@@ -70,6 +70,13 @@ def test_a_png_of_zlib_comes_back(kind, sides, level, memory, strategy, sizes, b
     )
 
 
+def test_pixels_with_a_wrong_checksum_are_not_mended():
+    data = bytearray(odd_kinds.by_no_zlib())
+    data[data.index(b"IEND") - 5] ^= 1  # the last byte of IDAT's
+    with pytest.raises(NotKept, match="damaged"):
+        png.code(bytes(data), deflate.Search())
+
+
 def test_another_zlib_is_noticed(monkeypatch):
     data = odd_kinds.by_zlib(odd_kinds.smooth(20, 20, 3), 2, level=9)
     coded = png.code(data, deflate.Search())
