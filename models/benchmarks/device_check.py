@@ -25,6 +25,8 @@ from bitsback.models.draw.config import DrawConfig
 from bitsback.models.draw.exactness import Tensors
 from bitsback.models.draw.integers import IntegerOps
 from bitsback.models.draw.model import DrawModel
+from bitsback.models.exact.convolution import Kernel, in_its_dtype
+from bitsback.models.exact.settings import exact_settings
 from bitsback.models.known_answer import known_answer
 
 IMAGES = 2
@@ -38,9 +40,11 @@ class HalfOps(IntegerOps):
     float16 counts to 2048: no shipped model is exact in it, which the known answer shows.
     """
 
-    def convolve(self, sources: list[Tensor], weight: Tensor, bias: Tensor | None) -> Tensor:
-        halves = [source.half() for source in sources]
-        outputs = super().convolve(halves, weight.half(), None if bias is None else bias.half())
+    def convolve(self, sources: list[Tensor], kernel: Kernel) -> Tensor:
+        bias = None if kernel.bias is None else kernel.bias.half()
+        halves = torch.cat(sources, 1).half()
+        with exact_settings(self.device.type):
+            outputs = in_its_dtype(halves, Kernel(kernel.weight.half(), bias, kernel.unit))
         # What overflowed must still be an index into the tables.
         return outputs.float().nan_to_num()
 
