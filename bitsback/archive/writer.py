@@ -6,12 +6,13 @@ The writer holds one chunk of images at a time, beside those that an executor's 
 import dataclasses
 import io
 import itertools
+from numbers import Integral
 from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bitsback.chunks.plan import Settings
+from bitsback.chunks.plan import Check, Settings
 from bitsback.coding import rates
 from bitsback.coding.model import LoadedModel
 from bitsback.coding.rates import RateReport
@@ -60,7 +61,11 @@ def compress_to(
 
     Raises:
         InputError: the model cannot code such images, or chunk is out of range.
+        ModelError: what was coded does not decode.
     """
+    if not isinstance(payload, bytes | bytearray | memoryview):
+        raise InputError(f"the payload must be bytes, not {type(payload).__name__}")
+    payload = bytes(payload)
     bounds = bounds_of(images, chunk)
     header = Header(
         model=loaded.name,
@@ -98,11 +103,12 @@ def compress_set(
     seed: int = 0,
     heads: int | None = None,
     always_chain: bool = False,
+    check: Check = "last",
     chunk: int | None = None,
     progress: Progress | None = None,
 ) -> Compressed:
-    """`compress_to` in memory; for batch, seed, heads and always_chain see `Settings`."""
-    file, settings = io.BytesIO(), Settings(batch, seed, heads, always_chain)
+    """`compress_to` in memory; for batch, seed, heads, always_chain and check see `Settings`."""
+    file, settings = io.BytesIO(), Settings(batch, seed, heads, always_chain, check)
     report = compress_to(
         file, images, loaded, settings, payload=payload, chunk=chunk, progress=progress
     )
@@ -125,8 +131,8 @@ def chunk_bounds(sizes: NDArray[np.int64], chunk: int | None, most: int) -> list
     Raises:
         InputError: chunk is not positive.
     """
-    if chunk is not None and not 1 <= chunk < 2**32:
-        raise InputError("a chunk must hold at least one image and less than 2**32")
+    if chunk is not None and not (isinstance(chunk, Integral) and 1 <= chunk < 2**32):
+        raise InputError("a chunk must hold a whole number of images, at least one and below 2**32")
     if chunk is not None:
         starts = np.arange(0, len(sizes), chunk)
     else:

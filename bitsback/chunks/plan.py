@@ -4,6 +4,8 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from functools import cached_property
+from numbers import Integral
+from typing import Literal, get_args
 
 from bitsback.ans.message import DEFAULT_HEADS
 from bitsback.coding.chain import Chain
@@ -14,6 +16,9 @@ from bitsback.format.payload import pack_payload
 from bitsback.images.image_set import ImageSet
 from bitsback.tiles import channels, segments, tiles
 from bitsback.tiles.segments import Segment, SegmentTiles
+
+Check = Literal["none", "last", "all"]
+"""What of a chunk is decoded again before it is written."""
 
 # A chain needs many tiles to earn back its initial bits, if its model has any latents.
 _LEAST_TILES = 48
@@ -29,21 +34,28 @@ class Settings:
         heads: of the stack; 8 to 512 by the length of the chain if None.
         always_chain: code through the model even where a classical code is smaller, to
             measure the model.
+        check: what is decoded again before a chunk is written: nothing, the last batch that was
+            coded, or all.
 
     Raises:
-        InputError: the batch or the seed is out of range.
+        InputError: the batch or the seed is out of range, or no such check is known.
     """
 
     batch: int | None = None
     seed: int = 0
     heads: int | None = None
     always_chain: bool = False
+    check: Check = "last"
 
     def __post_init__(self) -> None:
-        if self.batch is not None and not 1 <= self.batch <= 65535:
-            raise InputError("the batch must lie between 1 and 65535")
-        if not 0 <= self.seed < 2**64:
-            raise InputError("the seed must lie between 0 and 2**64 - 1")
+        if self.check not in get_args(Check):
+            raise InputError(f"unknown check {self.check!r}: {', '.join(get_args(Check))}")
+        if self.batch is not None and not (
+            isinstance(self.batch, Integral) and 1 <= self.batch <= 65535
+        ):
+            raise InputError("the batch must be a whole number between 1 and 65535")
+        if not isinstance(self.seed, Integral) or not 0 <= self.seed < 2**64:
+            raise InputError("the seed must be a whole number between 0 and 2**64 - 1")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """`bitsback compress` and `bitsback decompress`."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from bitsback.archive.executor import Executor
     from bitsback.archive.reader import Damage
     from bitsback.archive.workers import Recipe
+    from bitsback.chunks.plan import Check
 
 
 def compress(
@@ -43,6 +44,10 @@ def compress(
     chunk: ImagesPerChunk = None,
     payload: Annotated[Path | None, typer.Option(help="a file that travels inside")] = None,
     seed: Seed = 0,
+    check: Annotated[
+        str, typer.Option(help="decode again before writing: last (batch of each chunk) or all")
+    ] = "last",
+    no_check: Annotated[bool, typer.Option("--no-check", help="decode nothing again")] = False,
     jobs: Jobs = None,
     address: Address = None,
     dry_run: Annotated[
@@ -56,13 +61,14 @@ def compress(
     from bitsback.chunks.plan import Settings
     from bitsback.sources import atomic_files
 
+    _check_apart(output, payload)
     images = read_limited(inputs, None)
     for reason in images.carried:
         console.print(f"bitsback: travels as it is: {reason}")
     extra = b"" if payload is None else atomic_files.read_bytes(payload)
     arithmetic = "torch" if engine == "ray" else engine
     loaded = load_model(model, device, arithmetic, micro_batch)
-    settings = Settings(batch, seed)
+    settings = Settings(batch, seed, check="none" if no_check else cast("Check", check))
     recipe = Recipe(model, loaded.sha256, device, arithmetic, micro_batch)
     executor = executor_of(recipe, jobs, engine, address)
     if dry_run:
@@ -108,6 +114,7 @@ def decompress(
     from bitsback.archive.workers import Recipe
     from bitsback.sources import atomic_files, writers
 
+    _check_apart(output, payload)
     damage: list[Damage] = []
     arithmetic = "torch" if engine == "ray" else engine
     opened = open_reader(file, model, device, arithmetic, micro_batch)
@@ -126,6 +133,12 @@ def decompress(
         console.print(f"bitsback: lost {chunk}")
     if damage:
         raise typer.Exit(1)
+
+
+def _check_apart(output: Path, payload: Path | None) -> None:
+    """Raise InputError where one file would take the other's place."""
+    if payload is not None and payload.resolve() == output.resolve():
+        raise InputError(f"{output} cannot be the output and the payload")
 
 
 def executor_of(
