@@ -92,7 +92,8 @@ def compress(
     """Compress images losslessly.
 
     Args:
-        images: (N, H, W) or (N, H, W, C) with 1 to 4 channels, uint8 or bool; or one image; or
+        images: an array of bool or of integers at most 16 bits apart, such as (N, H, W),
+            (N, H, W, C), (N, C, H, W) or one image (see `bitsback.images.arrays.shapes`); or
             anything that `bitsback.data.read` takes: paths, Zarr arrays, data sets.
         model: name, folder, or what `load_model` gave.
         payload: bytes that lie at the bottom of the stack and come back from `payload_of`.
@@ -121,12 +122,15 @@ def compress(
         True
     """
     from bitsback.archive import writer
+    from bitsback.errors import InputError
     from bitsback.sources.read import read
 
+    if not isinstance(payload, bytes | bytearray | memoryview):
+        raise InputError(f"the payload must be bytes, not {type(payload).__name__}")
     return writer.compress_set(
         read(images),
         as_model(model),
-        payload=payload,
+        payload=bytes(payload),
         batch=batch,
         seed=seed,
         check=check,

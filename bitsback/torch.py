@@ -23,6 +23,7 @@ import torch
 from torch.utils.data import Dataset, Sampler
 
 from bitsback.archive.reader import Reader
+from bitsback.images.arrays.stored import ArraysManifest
 from bitsback.images.image_set import ImageSet, part, to_stack
 
 from . import api
@@ -30,9 +31,18 @@ from .errors import InputError
 
 Transform = Callable[[torch.Tensor], Any]
 
+# torch computes little with unsigned integers of more than 8 bits.
+_KINDS: dict[str, np.dtype[Any]] = {
+    "bool": np.dtype(np.uint8),
+    "uint16": np.dtype(np.int32),
+    "uint32": np.dtype(np.int64),
+}
+
 
 class ImageDataset(Dataset[Any]):
     """The images of a file, map-style: `dataset[i]` is a uint8 tensor (C, H, W), int32 of 16 bits.
+
+    Of arrays of other integers it has their dtype, int64 of uint32.
 
     Args:
         path: of a file written by `bitsback.compress`.
@@ -103,10 +113,16 @@ class ImageDataset(Dataset[Any]):
             self._kept[chunk] = images
             if len(self._kept) > self.chunks:
                 self._kept.popitem(last=False)
-        pixels = to_stack(part(images, place, place + 1))[0]
-        planes = pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
-        kind = np.int32 if planes.dtype == np.uint16 else np.uint8
-        return torch.from_numpy(np.ascontiguousarray(planes).astype(kind, copy=False))
+        image = part(images, place, place + 1)
+        pixels, manifest = to_stack(image)[0], image.manifest
+        first = isinstance(manifest, ArraysManifest) and next(manifest.runs())[0].axes == "chw"
+        if pixels.ndim == 2:
+            pixels = pixels[None]
+        elif not first:
+            pixels = pixels.transpose(2, 0, 1)
+        native = pixels.dtype.newbyteorder("=")
+        kind = _KINDS.get(native.name, native)
+        return torch.from_numpy(np.ascontiguousarray(pixels).astype(kind, copy=False))
 
     def _decode(self, chunk: int) -> ImageSet:
         # A file that was open before a fork would share its place with the other process.

@@ -79,7 +79,7 @@ def encode(chunk: NDArray[Any], model: "LoadedModel") -> bytes:
     """A chunk of images as one bitsback file with a single chain.
 
     Args:
-        chunk: uint8 or bool, of a shape that `bitsback.compress` takes.
+        chunk: of a dtype and shape that `bitsback.compress` takes.
 
     Raises:
         InputError: it is not of images: see `bitsback.compress`.
@@ -88,7 +88,8 @@ def encode(chunk: NDArray[Any], model: "LoadedModel") -> bytes:
         if chunk.flags.f_contiguous and chunk.ndim > 1:
             raise InputError("arrays of images must have order 'C'")
         chunk = np.ascontiguousarray(chunk)
-    return compress(chunk, model, chunk=max(1, len(chunk)))
+    # No chunk of a file has more images than values.
+    return compress(chunk, model, chunk=min(max(1, chunk.size), 2**32 - 1))
 
 
 class BitsbackCodec(ArrayBytesCodec):
@@ -134,12 +135,14 @@ class BitsbackCodec(ArrayBytesCodec):
         """Refuse arrays that hold no images.
 
         Raises:
-            InputError: their dtype is not uint8 or bool, or they have too few dimensions.
+            InputError: their dtype is not bool or an integer of at most 16 bits, of which every
+                value can be coded, or they have too few dimensions.
         """
-        if dtype.to_native_dtype() not in (np.uint8, np.bool_) or not 2 <= len(shape) <= 4:
+        native = dtype.to_native_dtype()
+        if native.kind not in "biu" or native.itemsize > 2 or len(shape) < 2:
             raise InputError(
-                "codec 'bitsback' takes arrays of uint8 or bool: (N, H, W), or (N, H, W, C) with "
-                "1 to 4 channels, with chunks along N"
+                f"codec 'bitsback' takes bool and integers of 8 or 16 bits, of two axes or more, "
+                f"not {native} of shape {tuple(shape)}: store a.view(np.uint8), the bytes, instead"
             )
 
     async def _encode_single(self, chunk_array: "NDBuffer", chunk_spec: "ArraySpec") -> "Buffer":

@@ -5,9 +5,9 @@ import hashlib
 import numpy as np
 
 from bitsback.models.draw.config import DrawConfig
-from bitsback.models.draw.equations import Array
 from bitsback.models.draw.model import IntegerArithmetic, to_network
-from bitsback.models.draw.passes import passes
+from bitsback.models.draw.passes.order import passes
+from bitsback.models.draw.state import Array
 
 from .draw import equations
 

@@ -66,6 +66,17 @@ def test_images_of_16_bits_and_alpha_are_tensors(build_model, tmp_path):
     assert np.array_equal(rgba.numpy(), clear.transpose(2, 0, 1))
 
 
+@pytest.mark.parametrize("dtype", ["|i1", ">i2", "<u4"])
+def test_integers_with_channels_first_are_tensors(build_model, tmp_path, dtype):
+    model = build_model(channels=3, likelihood="logistic", mixtures=2)
+    array = np.random.default_rng(0).integers(0, 100, (4, 3, 6, 7)).astype(dtype)
+    (tmp_path / "x.bb").write_bytes(bitsback.compress(array, model))
+    image = dataset(tmp_path / "x.bb")[2]
+    assert image.shape == (3, 6, 7)
+    assert np.array_equal(image.numpy(), array[2])
+    assert image.dtype == {"|i1": torch.int8, ">i2": torch.int16, "<u4": torch.int64}[dtype]
+
+
 def test_the_last_chunks_are_kept(path, monkeypatch):
     decoded = collections.Counter()
     real = reader.DecodeTask.run

@@ -119,7 +119,10 @@ class Reader:
             stacks.append(to_stack(part(images, low, high)))
         if len({stack.shape[1:] for stack in stacks}) > 1:
             raise InputError("images of different sizes make no single array; take them one by one")
-        return np.concatenate(stacks)
+        if len({stack.dtype for stack in stacks}) > 1:
+            raise InputError("images of several dtypes make no single array; take them one by one")
+        # Without a dtype NumPy would change the byte order.
+        return np.concatenate(stacks, dtype=stacks[0].dtype)
 
     def restored(
         self, progress: Progress | None = None, executor: Executor | None = None

@@ -6,8 +6,7 @@ The writer holds one chunk of images at a time, beside those that an executor's 
 import dataclasses
 import io
 import itertools
-from numbers import Integral
-from typing import BinaryIO
+from typing import BinaryIO, SupportsIndex
 
 import numpy as np
 from numpy.typing import NDArray
@@ -129,10 +128,12 @@ def chunk_bounds(sizes: NDArray[np.int64], chunk: int | None, most: int) -> list
         chunk: images per chunk; if None, as many as come to `most` values, all chunks alike.
 
     Raises:
-        InputError: chunk is not positive.
+        InputError: chunk is not positive, or no integer.
     """
-    if chunk is not None and not (isinstance(chunk, Integral) and 1 <= chunk < 2**32):
-        raise InputError("a chunk must hold a whole number of images, at least one and below 2**32")
+    if chunk is not None and not isinstance(chunk, SupportsIndex):
+        raise InputError(f"a chunk must hold a whole number of images, not {chunk!r}")
+    if chunk is not None and not 1 <= chunk < 2**32:
+        raise InputError("a chunk must hold at least one image and less than 2**32")
     if chunk is not None:
         starts = np.arange(0, len(sizes), chunk)
     else:

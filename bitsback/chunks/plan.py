@@ -4,8 +4,7 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from functools import cached_property
-from numbers import Integral
-from typing import Literal, get_args
+from typing import Literal, SupportsIndex, get_args
 
 from bitsback.ans.message import DEFAULT_HEADS
 from bitsback.coding.chain import Chain
@@ -38,7 +37,7 @@ class Settings:
             coded, or all.
 
     Raises:
-        InputError: the batch or the seed is out of range, or no such check is known.
+        InputError: the batch or the seed is out of range, or no integer, or no such check is known.
     """
 
     batch: int | None = None
@@ -50,12 +49,13 @@ class Settings:
     def __post_init__(self) -> None:
         if self.check not in get_args(Check):
             raise InputError(f"unknown check {self.check!r}: {', '.join(get_args(Check))}")
-        if self.batch is not None and not (
-            isinstance(self.batch, Integral) and 1 <= self.batch <= 65535
-        ):
-            raise InputError("the batch must be a whole number between 1 and 65535")
-        if not isinstance(self.seed, Integral) or not 0 <= self.seed < 2**64:
-            raise InputError("the seed must be a whole number between 0 and 2**64 - 1")
+        for name, value in (("batch", self.batch), ("seed", self.seed)):
+            if value is not None and not isinstance(value, SupportsIndex):
+                raise InputError(f"the {name} must be an integer, not {value!r}")
+        if self.batch is not None and not 1 <= self.batch <= 65535:
+            raise InputError("the batch must lie between 1 and 65535")
+        if not 0 <= self.seed < 2**64:
+            raise InputError("the seed must lie between 0 and 2**64 - 1")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,5 +1,8 @@
 """`bitsback compress` and `bitsback decompress`."""
 
+import dataclasses
+import json
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -9,6 +12,16 @@ from bitsback.api import DEFAULT_MODEL
 from bitsback.errors import InputError
 
 from .console import bar, console
+from .files.outputs import Force, claim
+from .files.streams import (
+    STANDARD,
+    archive_from,
+    archive_to,
+    check_standard_output,
+    images_from,
+    write_images,
+)
+from .files.summary import Compressed, Decompressed, files_of, size_on_disk, to_json
 from .options import (
     Address,
     Batch,
@@ -17,6 +30,7 @@ from .options import (
     ImagesPerChunk,
     Inputs,
     Jobs,
+    Json,
     MicroBatch,
     Model,
     OwnModel,
@@ -35,7 +49,9 @@ if TYPE_CHECKING:
 
 def compress(
     inputs: Inputs,
-    output: Annotated[Path, typer.Option("-o", "--output", help="the file to write")],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="the file to write; -: standard output")
+    ],
     model: Model = DEFAULT_MODEL,
     device: Device = "auto",
     engine: Spread = "torch",
@@ -53,6 +69,8 @@ def compress(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="predict size and time from a sample; write nothing")
     ] = False,
+    force: Force = False,
+    as_json: Json = False,
 ) -> None:
     """Compress images losslessly into one file."""
     from bitsback.api import load_model
@@ -61,44 +79,64 @@ def compress(
     from bitsback.chunks.plan import Settings
     from bitsback.sources import atomic_files
 
-    _check_apart(output, payload)
-    images = read_limited(inputs, None)
-    for reason in images.carried:
-        console.print(f"bitsback: travels as it is: {reason}")
-    extra = b"" if payload is None else atomic_files.read_bytes(payload)
-    arithmetic = "torch" if engine == "ray" else engine
-    loaded = load_model(model, device, arithmetic, micro_batch)
-    settings = Settings(batch, seed, check="none" if no_check else cast("Check", check))
-    recipe = Recipe(model, loaded.sha256, device, arithmetic, micro_batch)
-    executor = executor_of(recipe, jobs, engine, address)
-    if dry_run:
-        from bitsback.archive.estimate import estimate, spell
+    if not dry_run:
+        check_standard(output, as_json)
+        claim(output, [*inputs, *([] if payload is None else [payload])], force=force)
+    began = time.perf_counter()
+    with images_from(inputs) as paths:
+        images = read_limited(paths, None)
+        for line in images.kept.lines():
+            console.print(f"bitsback: travels as it is: {line}")
+        extra = b"" if payload is None else atomic_files.read_bytes(payload)
+        arithmetic = "torch" if engine == "ray" else engine
+        loaded = load_model(model, device, arithmetic, micro_batch)
+        settings = Settings(batch, seed, check="none" if no_check else cast("Check", check))
+        recipe = Recipe(model, loaded.sha256, device, arithmetic, micro_batch)
+        executor = executor_of(recipe, jobs, engine, address)
+        if dry_run:
+            from bitsback.archive.estimate import estimate, spell
 
-        with bar("dry run") as progress:
-            expected = estimate(images, loaded, settings, chunk=chunk, progress=progress)
-        shared = "" if jobs is None else f"; at best {spell(expected.seconds / jobs)} by {jobs}"
-        print(f"{expected}{shared}")
-        return
-    with bar("compress") as progress, atomic_files.atomic_file(output) as file:
-        report = writer.compress_to(
-            file,
-            images,
-            loaded,
-            settings,
-            payload=extra,
-            chunk=chunk,
-            progress=progress,
-            executor=executor,
-        )
-    console.print(
-        f"{report.images} images, {report.file_bits / 8:.0f} bytes, "
-        f"{report.file_bits / report.dims:.4f} bits/dim"
+            with bar("dry run") as progress:
+                expected = estimate(images, loaded, settings, chunk=chunk, progress=progress)
+            if as_json:
+                print(json.dumps(dataclasses.asdict(expected)))
+                return
+            shared = "" if jobs is None else f"; at best {spell(expected.seconds / jobs)} by {jobs}"
+            print(f"{expected}{shared}")
+            return
+        with bar("compress") as progress, archive_to(output) as file:
+            report = writer.compress_to(
+                file,
+                images,
+                loaded,
+                settings,
+                payload=extra,
+                chunk=chunk,
+                progress=progress,
+                executor=executor,
+            )
+        before, after = size_on_disk(paths), int(report.file_bits) // 8
+    tell(
+        Compressed(
+            output=str(output),
+            images=report.images,
+            input_bytes=before,
+            output_bytes=after,
+            ratio=before / after,
+            bits_per_dim=report.file_bits / report.dims,
+            seconds=time.perf_counter() - began,
+            model=loaded.name,
+            files=files_of(images.kept),
+        ),
+        as_json,
     )
 
 
 def decompress(
     file: File,
-    output: Annotated[Path, typer.Option("-o", "--output", help="what to write")],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="what to write; -: standard output")
+    ],
     model: OwnModel = None,
     device: Device = "auto",
     engine: Spread = "torch",
@@ -109,36 +147,71 @@ def decompress(
     ] = False,
     jobs: Jobs = None,
     address: Address = None,
+    force: Force = False,
+    as_json: Json = False,
 ) -> None:
     """Give back the very images that were compressed."""
     from bitsback.archive.workers import Recipe
-    from bitsback.sources import atomic_files, writers
+    from bitsback.sources import atomic_files
 
-    _check_apart(output, payload)
+    check_standard(output, as_json)
+    claim(output, [file], force=force)
+    if payload is not None:
+        if atomic_files.is_same(payload, output):
+            raise InputError(f"{payload} is to hold the payload and the images: give two names")
+        claim(payload, [file], force=force)
     damage: list[Damage] = []
     arithmetic = "torch" if engine == "ray" else engine
-    opened = open_reader(file, model, device, arithmetic, micro_batch)
-    with opened as reader, bar("decompress") as progress:
-        extra = b"" if payload is None else reader.payload
-        name, sha256 = model or reader.header.model, reader.header.model_sha256
-        recipe = Recipe(name, sha256, device, arithmetic, micro_batch)
-        executor = executor_of(recipe, jobs, engine, address)
-        if salvage:
-            writers.write_images(reader.salvaged(damage, progress), len(reader), output)
-        else:
-            writers.write_images(reader.restored(progress, executor), len(reader), output)
-        if payload is not None:
-            atomic_files.atomic_write(payload, extra)
+    began = time.perf_counter()
+    with archive_from(file) as path:
+        before = size_on_disk([path]) if path.exists() else 0
+        opened = open_reader(path, model, device, arithmetic, micro_batch)
+        with opened as reader, bar("decompress") as progress:
+            extra = b"" if payload is None else reader.payload
+            name, sha256 = model or reader.header.model, reader.header.model_sha256
+            recipe = Recipe(name, sha256, device, arithmetic, micro_batch)
+            executor = executor_of(recipe, jobs, engine, address)
+            if salvage:
+                after = write_images(reader.salvaged(damage, progress), len(reader), output)
+            else:
+                after = write_images(reader.restored(progress, executor), len(reader), output)
+            if payload is not None:
+                atomic_files.atomic_write(payload, extra)
     for chunk in damage:
         console.print(f"bitsback: lost {chunk}")
+    tell(
+        Decompressed(
+            output=str(output),
+            images=len(reader),
+            input_bytes=before,
+            output_bytes=after,
+            ratio=after / before,
+            seconds=time.perf_counter() - began,
+            model=reader.header.model,
+            lost_images=sum(each.last - each.first + 1 for each in damage),
+            damage=tuple(map(str, damage)),
+        ),
+        as_json,
+    )
     if damage:
         raise typer.Exit(1)
 
 
-def _check_apart(output: Path, payload: Path | None) -> None:
-    """Raise InputError where one file would take the other's place."""
-    if payload is not None and payload.resolve() == output.resolve():
-        raise InputError(f"{output} cannot be the output and the payload")
+def check_standard(output: Path, as_json: bool) -> None:
+    """Raise InputError if standard output cannot take the output, or would take JSON, too."""
+    if output != STANDARD:
+        return
+    if as_json:
+        raise InputError("standard output cannot hold the file and JSON: name an output")
+    check_standard_output()
+
+
+def tell(summary: Compressed | Decompressed, as_json: bool) -> None:
+    """Print the last line on standard error, or one JSON object on standard output."""
+    if as_json:
+        print(to_json(summary))
+    else:
+        console.print(str(summary))
 
 
 def executor_of(

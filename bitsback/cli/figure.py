@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .files.outputs import Force, claim
 from .options import Device, read_limited
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ def figure(
     rate: Annotated[list[float] | None, typer.Option(help="bits/dim, for 4 and 12")] = None,
     seed: Annotated[int, typer.Option(min=0, help="of what is drawn")] = 0,
     device: Device = "auto",
+    force: Force = False,
 ) -> None:
     """Draw one of the paper's figures from models that ship."""
     from bitsback.errors import InputError
@@ -57,6 +59,7 @@ def figure(
         raise InputError(f"figure {name} is drawn from images: give them with --data")
     if output.suffix not in (".png", ".svg", ".pdf"):
         raise InputError(f"cannot write {output}: a figure is a .png, .svg or .pdf")
+    claim(output, data or [], force=force)
     try:
         from bitsback.figures import paper
     except ImportError as error:

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from .console import console
+from .files.outputs import Force, claim
 from .options import Device, Engine, Inputs, Json, Limit, OwnModel, read_limited
 
 RATES = (0.05, 0.1, 0.15, 0.2, 0.4, 0.8)
@@ -28,6 +29,7 @@ def encode(
     bare: Annotated[bool, typer.Option("--bare", help="a set under one header")] = False,
     device: Device = "auto",
     engine: Engine = "torch",
+    force: Force = False,
 ) -> None:
     """Write a small file that holds what an image is about; decoding generates the rest."""
     from bitsback.api import load_model
@@ -35,6 +37,7 @@ def encode(
     from bitsback.lossy import regions
     from bitsback.sources import atomic_files
 
+    claim(output, inputs, force=force)
     images = lossy.stacked(read_limited(inputs, None), bare)
     loaded = load_model(model or lossy.default_model(bits_per_dim, images.shape[3]), device, engine)
     encoded = lossy.encode(images, loaded, steps, bits_per_dim, layers == 2, bare)
@@ -94,12 +97,14 @@ def decode(
     model: OwnModel = None,
     device: Device = "auto",
     engine: Engine = "torch",
+    force: Force = False,
 ) -> None:
     """Give back an image, with the latents that were not stored drawn from their priors."""
     from bitsback.lossy import coder
     from bitsback.lossy import files as lossy
     from bitsback.sources import atomic_files
 
+    claim(output, [file], force=force)
     data = atomic_files.read_bytes(file)
     loaded = lossy.model_of(data, model, device, engine)
     lossy.write(coder.decode(data, loaded, variance, seed), output)

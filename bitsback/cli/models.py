@@ -12,6 +12,7 @@ from rich.table import Table
 from bitsback.api import DEFAULT_MODEL
 
 from .console import bar
+from .files.outputs import Force, claim
 from .options import Device, Engine, Json, Model
 
 
@@ -73,6 +74,7 @@ def sample(
     seed: Annotated[int, typer.Option(min=0, help="of the samples")] = 0,
     device: Device = "auto",
     engine: Engine = "torch",
+    force: Force = False,
 ) -> None:
     """Draw images from a model, by decoding random bits, into one image."""
     from bitsback.api import load_model
@@ -80,6 +82,7 @@ def sample(
     from bitsback.images import image_file
     from bitsback.sources import atomic_files
 
+    claim(output, force=force)
     loaded = load_model(model, device, engine)
     mode = "RGB" if loaded.channels == 3 else "L"
     image_file.check_suffix(output.suffix, mode)

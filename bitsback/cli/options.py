@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from bitsback.images.image_set import ImageSet
 
 Inputs = Annotated[
-    list[Path], typer.Argument(help="a .npy, .npz, .tar, Zarr array, image files, or a folder")
+    list[Path],
+    typer.Argument(help="a .npy, .npz, .tar, Zarr array, images, a folder; -: a pipe"),
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda")]
 Model = Annotated[str, typer.Option(help="a shipped model's name, or a model folder")]

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from .console import console, progress_bar
+from .files.outputs import Force, claim
 from .options import Device
 
 
@@ -16,10 +17,13 @@ def train(
     device: Device = "auto",
     seconds: Annotated[float | None, typer.Option(help="stop after this long")] = None,
     start: Annotated[Path | None, typer.Option(help="a model folder to start from")] = None,
+    force: Force = False,
 ) -> None:
     """Train a model, or continue from the checkpoint in the output folder."""
-    from bitsback.models.training import run
+    from bitsback.models.training import checkpoint, run
 
+    if not checkpoint.exists(output / "checkpoint"):
+        claim(output / "model.safetensors", data, force=force)
     with progress_bar() as progress:
         task = progress.add_task("train", total=None)
         for report in run.run(config, data, output, device, seconds, start):
@@ -34,10 +38,12 @@ def download(
     name: Annotated[str, typer.Argument(help="mnist, cifar10 or omniglot")],
     output: Annotated[Path, typer.Option("-o", "--output", help="the .npz to write")],
     cache: Annotated[Path | None, typer.Option(help="where fetched files are kept")] = None,
+    force: Force = False,
 ) -> None:
     """Fetch a public data set from its publisher, check it, and write it as an .npz."""
     from bitsback.sources import download as downloads
 
+    claim(output, force=force)
     arrays = downloads.download(name, output, cache)
     for key, array in arrays.items():
         console.print(f"{key}: {array.dtype} {array.shape}")

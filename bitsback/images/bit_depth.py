@@ -1,4 +1,4 @@
-"""Gray levels of 16 bits as an image of 8 bits and the low bits.
+"""Levels of 16 bits as an image of 8 bits and the low bits.
 
 A level x is ((high << width) | low) << zeros. The lowest `zeros` bits are 0 in the whole image. Of
 the other bits that are used, the 8 highest make an image like any other. The low bits of
@@ -10,6 +10,8 @@ and the bits, `width` of each level, row by row, the highest first; or a classic
 an image.
 """
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,25 +21,29 @@ from . import classical
 
 
 def high(levels: NDArray[np.uint16]) -> NDArray[np.uint8]:
-    """The high bits of an image (H, W) as one of 8 bits, (H, W)."""
+    """The high bits of an image (H, W) or (H, W, C) as one of 8 bits of this shape."""
     zeros, width = _layout(levels)
     return (levels >> np.uint16(zeros + width)).astype(np.uint8)
 
 
 def low(levels: NDArray[np.uint16]) -> bytes:
-    """The bytes of the low bits of an image (H, W); slow, since several codecs are tried."""
+    """The bytes of the low bits of an image (H, W) or (H, W, C).
+
+    Slow, since several codecs are tried.
+    """
     zeros, width = _layout(levels)
+    levels = levels.reshape(*levels.shape[:2], -1)
     values = levels >> np.uint16(zeros)
     below = (values & np.uint16((1 << width) - 1)).astype(np.uint8)
-    bits = np.unpackbits(below[:, :, None], axis=2)[:, :, 8 - width :]
+    bits = np.unpackbits(below[..., None], axis=3)[..., 8 - width :]
     packed = np.packbits(bits).tobytes()
-    coded = classical.encode(below[None, :, :, None], False) if width else b""
+    coded = classical.encode(below[None], False) if width else b""
     smaller = len(coded) < len(packed)
     return bytes((zeros, width, int(smaller))) + (coded if smaller else packed)
 
 
 def _layout(levels: NDArray[np.uint16]) -> tuple[int, int]:
-    """`zeros` and `width` of an image (H, W)."""
+    """`zeros` and `width` of an image."""
     used = int(np.bitwise_or.reduce(levels, axis=None))
     zeros = (used & -used).bit_length() - 1 if used else 0
     return zeros, max(0, used.bit_length() - zeros - 8)
@@ -47,11 +53,11 @@ def join(above: NDArray[np.uint8], data: bytes) -> NDArray[np.uint16]:
     """Inverse of `high` and `low`.
 
     Args:
-        above: what `high` gave, (H, W).
+        above: what `high` gave.
         data: what `low` gave.
 
     Returns:
-        The levels, (H, W).
+        The levels, in the shape of `above`.
 
     Raises:
         FormatError: the low bits are damaged, or another image's.
@@ -62,9 +68,11 @@ def join(above: NDArray[np.uint8], data: bytes) -> NDArray[np.uint16]:
     if width > 8 or zeros + width > 15 or coded > 1:
         raise FormatError("the low bits of an image are damaged")
     if coded:
-        below = classical.decode(data[3:], (1, *above.shape, 1), False)[0, :, :, 0]
+        rows, columns, channels = (*above.shape, 1)[:3]
+        below = classical.decode(data[3:], (1, rows, columns, channels), False)
     else:
         below = _unpacked(data[3:], above.shape, width)
+    below = below.reshape(above.shape)
     levels = (above.astype(np.uint32) << width | below) << zeros
     if int(below.max()) >> width or int(levels.max()) >> 16:
         raise FormatError("the low bits of an image are damaged")
@@ -72,9 +80,9 @@ def join(above: NDArray[np.uint8], data: bytes) -> NDArray[np.uint16]:
 
 
 def _unpacked(data: bytes, shape: tuple[int, ...], width: int) -> NDArray[np.uint8]:
-    count = shape[0] * shape[1] * width
+    count = math.prod(shape) * width
     if len(data) != -(-count // 8):
         raise FormatError("the low bits of an image are cut short")
     bits = np.unpackbits(np.frombuffer(data, np.uint8), count=count).reshape(*shape, width)
-    padded = np.concatenate([np.zeros((*shape, 8 - width), np.uint8), bits], 2)
-    return np.packbits(padded, axis=2)[:, :, 0]
+    padded = np.concatenate([np.zeros((*shape, 8 - width), np.uint8), bits], -1)
+    return np.packbits(padded, axis=-1)[..., 0]

@@ -7,7 +7,7 @@ of 16 bits the high bits are an image, and the low bits are its sidecar.
 
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,15 +15,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bitsback.errors import FormatError, InputError
+from bitsback.format import varint
 from bitsback.format.sidecar import pack_all, unpack_all
 
-from .arrays import check_images, stack_shape
+from .arrays import shapes, sources
+from .arrays.sources import Source
+from .arrays.stored import ArraysManifest
 from .image_file import CHANNELS, DEEP, full_depth
 from .lazy import Lazy
 from .manifest import ArrayManifest, FilesManifest, Manifest, NpzManifest
+from .outcomes import NOTHING, Kept
 
 ImageArray = NDArray[np.uint8]
-Values = NDArray[np.uint8 | np.uint16 | np.bool_]
+Values = NDArray[np.integer[Any] | np.bool_]
 """Values as a source has them."""
 _SCAN_VALUES = 1 << 24  # held at once while a lazy array is searched for values above 1
 
@@ -38,10 +42,9 @@ class ImageSet:
         binary: whether all have one channel that holds only 0 and 1.
         manifest: how to rebuild the source.
         extra: the other arrays of an .npz, serialised; b"" if none.
-        sidecars: of files, what each image has beside its 8-bit values (see
-            `bitsback.format.sidecar`); None if nothing.
-        carried: of files, one sentence for each image that is not among them and travels as it is
-            in a sidecar, since it would not come back exactly.
+        sidecars: what each image of files, or of levels of 16 bits, has beside its 8-bit values
+            (see `bitsback.format.sidecar`); None if nothing.
+        kept: how the files of the set come back.
     """
 
     pixels: Sequence[ImageArray] | ImageArray
@@ -49,7 +52,7 @@ class ImageSet:
     manifest: Manifest
     extra: bytes = b""
     sidecars: Sequence[bytes] | None = None
-    carried: tuple[str, ...] = ()
+    kept: Kept = NOTHING
 
     @property
     def each_sidecar(self) -> Sequence[bytes]:
@@ -58,8 +61,14 @@ class ImageSet:
 
     @property
     def packed(self) -> bytes:
-        """What the payload holds beside the manifest: `extra`, or the images' sidecars."""
-        return self.extra if self.sidecars is None else pack_all(self.sidecars)
+        """What the payload holds beside the manifest: `extra`, or the images' sidecars.
+
+        Of several arrays, or of levels of 16 bits, it is the length of `extra`, and both.
+        """
+        beside = b"" if self.sidecars is None else pack_all(self.sidecars)
+        if isinstance(self.manifest, ArraysManifest):
+            return varint.pack(len(self.extra)) + self.extra + beside
+        return self.extra if self.sidecars is None else beside
 
 
 def from_payload(
@@ -76,6 +85,12 @@ def from_payload(
     if isinstance(manifest, FilesManifest):
         sidecars = unpack_all(packed, len(pixels))
         images = ImageSet(pixels, binary, manifest, sidecars=sidecars)
+    elif isinstance(manifest, ArraysManifest):
+        size, start = varint.unpack(packed, 0, "its payload")
+        if start + size > len(packed):
+            raise FormatError("its payload is cut short")
+        sidecars = unpack_all(packed[start + size :], len(pixels))
+        images = ImageSet(pixels, binary, manifest, packed[start : start + size], sidecars)
     else:
         images = ImageSet(pixels, binary, manifest, packed)
     check_manifest(images)
@@ -86,54 +101,74 @@ def from_array(array: NDArray[Any], title: str = "the array") -> ImageSet:
     """Take an array as images.
 
     Args:
-        array: uint8 or bool; (N, H, W), (N, H, W, C) with C 1 to 4, or one image as (H, W) or
-            (H, W, 3).
+        array: integers or bool, of two axes or more (see `bitsback.images.arrays.shapes`).
         title: what an error calls the array.
 
     Returns:
         The set; `to_array` reverses it.
 
     Raises:
-        InputError: another dtype or shape, or no pixels.
+        InputError: another dtype, too few axes, no pixels, or values more than 16 bits apart.
     """
     if np.ma.is_masked(array):
         raise InputError(f"{title} has a mask; give array.data and array.mask, each by itself")
     array = np.asarray(array)
-    check_images(array, title)
-    stack = array.astype(np.uint8, copy=False).reshape(stack_shape(array.shape))
+    shapes.check(array.dtype, array.shape, title)
+    if not shapes.is_plain(array.dtype, array.shape):
+        # How an array lies in memory is not part of its value, unlike the order in a file.
+        source = dataclasses.replace(sources.source_of(array, title), fortran=False)
+        return from_sources([source], ArraysManifest("npy", (), 0, 0))
+    stack = array.astype(np.uint8, copy=False).reshape(shapes.stack_shape(array.shape))
     binary = stack.shape[3] == 1 and bool(stack.max() <= 1)
     return ImageSet(stack, binary, ArrayManifest(array.dtype.name, array.shape))
 
 
-def from_ranges(
-    read: Callable[[int, int], NDArray[np.uint8 | np.bool_]],
-    dtype: np.dtype[Any],
-    shape: tuple[int, ...],
-    title: str,
-) -> ImageSet:
+def from_ranges(source: Source) -> ImageSet:
     """Take an array as images that are read each time they are asked for.
 
-    Args:
-        read: gives images begin..end - 1, whose values in C order are those of the array.
-        dtype: of the array.
-        shape: (N, H, W) or (N, H, W, C), as for `from_array`.
-        title: what an error calls the array.
-
     Raises:
-        InputError: another dtype or shape, or no pixels.
+        InputError: as `from_array`.
     """
-    # An array of this shape that takes no memory.
-    check_images(np.broadcast_to(np.zeros((), dtype), shape), title)
-    n, *sides = stack_shape(shape)
+    shapes.check(source.dtype, source.shape, source.title)
+    if source.fortran or not shapes.is_plain(source.dtype, source.shape):
+        return from_sources([source], ArraysManifest("npy", (), 0, 0))
+    n, *sides = shapes.stack_shape(source.shape)
 
-    def stack(begin: int, end: int) -> list[ImageArray]:
-        return list(read(begin, end).astype(np.uint8, copy=False).reshape(-1, *sides))
+    def stack(begin: int, end: int) -> NDArray[np.uint8]:
+        # NumPy takes any byte but 0 of a bool for true.
+        read = source.read(begin, end)
+        values = read.view(np.uint8) != 0 if read.dtype == np.bool_ else read
+        return values.astype(np.uint8, copy=False).reshape(-1, *sides)
 
     block = max(1, _SCAN_VALUES // math.prod(sides))
     binary = sides[2] == 1 and all(
-        bool(read(begin, min(begin + block, n)).max() <= 1) for begin in range(0, n, block)
+        bool(stack(begin, min(begin + block, n)).max() <= 1) for begin in range(0, n, block)
     )
-    return ImageSet(Lazy(n, stack), binary, ArrayManifest(dtype.name, shape))
+
+    def checked(begin: int, end: int) -> list[ImageArray]:
+        images = stack(begin, end)
+        if binary and bool((images > 1).any()):
+            raise InputError(f"{source.title} changed while it was read")
+        return list(images)
+
+    return ImageSet(Lazy(n, checked), binary, ArrayManifest(source.dtype.name, source.shape))
+
+
+def from_sources(
+    arrays: Sequence[Source], manifest: ArraysManifest, extra: bytes = b""
+) -> ImageSet:
+    """Take arrays as images, one array after another.
+
+    Args:
+        manifest: what they come back as; its arrays and their images are filled in.
+        extra: the other arrays of an .npz, serialised.
+
+    Raises:
+        InputError: as `from_array`.
+    """
+    coded = sources.code(arrays)
+    manifest = dataclasses.replace(manifest, arrays=coded.arrays, count=len(coded.pixels))
+    return ImageSet(coded.pixels, coded.binary, manifest, extra, coded.sidecars)
 
 
 def to_array(images: ImageSet) -> Values:
@@ -157,6 +192,10 @@ def to_array(images: ImageSet) -> Values:
                 "folder, or take them one by one from bitsback.open"
             )
         return np.stack(levels)
+    if isinstance(manifest, ArraysManifest):
+        stack = to_stack(images)
+        whole = manifest.count == manifest.total and len(manifest.arrays) == 1
+        return stack.reshape(manifest.arrays[0].shape) if whole else stack
     stack = pixels if isinstance(pixels, np.ndarray) else np.stack(list(pixels))
     return stack.reshape(manifest.shape).astype(manifest.dtype)
 
@@ -166,12 +205,23 @@ def to_stack(images: ImageSet) -> Values:
 
     Returns:
         (N, H, W) or (N, H, W, C) in the source's dtype: with an axis of channels where the array
-        had one; for files (N, H, W, C).
+        had one; for files (N, H, W, C). Of arrays of other axes, each image in these.
 
     Raises:
         InputError, FormatError: as `to_array`.
     """
-    array, manifest = to_array(images), images.manifest
+    manifest = images.manifest
+    if isinstance(manifest, ArraysManifest):
+        check_manifest(images)
+        values = [each for _, each in manifest.values(images.pixels, images.each_sidecar)]
+        if len({(each.shape[1:], each.dtype) for each in values}) != 1:
+            raise InputError(
+                "images of several arrays make no single array; decompress to an .npz, or take "
+                "them one by one from bitsback.open"
+            )
+        # Without a dtype NumPy would change the byte order.
+        return np.concatenate(values, dtype=values[0].dtype)
+    array = to_array(images)
     if isinstance(manifest, FilesManifest):
         return array
     n, height, width, channels = manifest.stack_shape
@@ -213,7 +263,9 @@ def check_manifest(images: ImageSet) -> None:
     manifest, pixels = images.manifest, images.pixels
     if manifest.image_shapes(len(pixels)) != [image.shape for image in pixels]:
         raise FormatError("its manifest does not describe its images")
-    if isinstance(manifest, FilesManifest):
+    if isinstance(manifest, ArraysManifest):
+        fits = images.sidecars is not None or not manifest.is_deep_here
+    elif isinstance(manifest, FilesManifest):
         modes = zip(manifest.modes, pixels, strict=True)
         fits = all(_fits(mode, image, images.binary) for mode, image in modes)
     else:
@@ -229,8 +281,10 @@ def check_plain(images: ImageSet, taker: str) -> None:
         taker: what takes no others, for the error.
     """
     manifest = images.manifest
-    deep = isinstance(manifest, FilesManifest) and DEEP in manifest.modes
-    if deep or any(image.shape[2] not in (1, 3) for image in images.pixels):
+    other = isinstance(manifest, FilesManifest) and DEEP in manifest.modes
+    # Such a taker keeps neither dtypes nor the order of axes.
+    other |= isinstance(manifest, ArraysManifest) and not manifest.is_pixels
+    if other or any(image.shape[2] not in (1, 3) for image in images.pixels):
         raise InputError(f"{taker} takes gray and RGB images of 8 bits, without alpha")
 
 

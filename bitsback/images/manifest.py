@@ -5,6 +5,7 @@ A chunk's payload holds a manifest as a JSON object with its "kind" and the fiel
     array   dtype ("uint8" or "bool"), shape
     npz     the same, and name (of the array of images), names (of all arrays, in order), packed
             (whether the .npz is compressed)
+    arrays  several arrays, or one of other dtypes and axes: see `arrays.stored.ArraysManifest`
     file    names, modes (see `image_file.CHANNELS`) and shapes (H, W, C), lists of length one
     folder  the same for every image file; names are relative, with forward slashes
     tar     the same for every image among its members
@@ -22,11 +23,12 @@ from numpy.typing import NDArray
 from bitsback.errors import FormatError
 from bitsback.format.payload import JsonValue
 
-from .arrays import stack_shape
+from .arrays import stored
+from .arrays.shapes import ImageShape as ImageShape
+from .arrays.shapes import stack_shape
+from .arrays.stored import ArraysManifest
 from .image_file import CHANNELS
 
-ImageShape = tuple[int, int, int]
-"""(H, W, C)"""
 Kind = Literal["file", "folder", "tar"]
 """Of a source of image files."""
 Fields = Mapping[str, JsonValue]
@@ -42,7 +44,7 @@ class ArrayManifest:
 
     Args:
         dtype: "uint8" or "bool".
-        shape: as `arrays.check_images` takes it.
+        shape: as `arrays.shapes.is_plain` takes it.
     """
 
     kind: ClassVar[str] = "array"
@@ -164,7 +166,7 @@ class FilesManifest:
         }
 
 
-Manifest = ArrayManifest | FilesManifest
+Manifest = ArrayManifest | ArraysManifest | FilesManifest
 """Of a set of images; an `NpzManifest` is an `ArrayManifest`."""
 
 
@@ -186,6 +188,8 @@ def from_json(fields: Fields) -> Manifest:
                 raise FormatError(_NOT_ITS_IMAGES)
             names = _texts(fields["names"])
             return NpzManifest(_dtype(fields), _array_shape(fields), name, names, packed)
+        case "arrays":
+            return stored.from_json(fields)
         case "file" | "folder" | "tar":
             _check_names(fields, FilesManifest)
             return _files(kind, fields)

@@ -9,6 +9,7 @@ import numpy as np
 
 from bitsback.errors import FormatError, InputError
 
+from .arrays.stored import ArraysManifest, StoredArray
 from .image_set import ImageSet, Values, check_manifest, to_array
 from .manifest import ArrayManifest, Manifest
 
@@ -72,6 +73,38 @@ def _array_of(manifest: Manifest) -> tuple[str, str, tuple[int, ...]] | None:
     return None
 
 
+def values_of(
+    manifest: ArraysManifest, parts: Iterable[Part], count: int
+) -> Iterator[tuple[StoredArray, Values]]:
+    """The arrays whose parts these are, in order, a few images of one at a time.
+
+    Args:
+        manifest: of one of the parts.
+        count: images in all parts.
+
+    Returns:
+        Pairs of an array and some of its images, (n, ...), zero where a part is lost.
+
+    Raises:
+        FormatError: the parts do not belong together.
+    """
+    whole, first = manifest.whole, 0
+    if whole.total != count:
+        raise FormatError(STRANGERS)
+    for part in parts:
+        images = image_count(part)
+        if isinstance(part, Lost):
+            for array, numbers in whole.runs(first, first + images):
+                for _ in numbers:
+                    yield array, np.zeros((1, *array.image_shape), array.dtype)
+        else:
+            check_manifest(part)
+            if part.manifest != whole.part(first, first + images):
+                raise FormatError(STRANGERS)
+            yield from whole.part(first, first + images).values(part.pixels, part.each_sidecar)
+        first += images
+
+
 def join(parts: Iterable[Part], count: int) -> Values:
     """The array whose parts these are; for files, their images stacked.
 
@@ -86,6 +119,8 @@ def join(parts: Iterable[Part], count: int) -> Values:
         FormatError: a manifest does not describe its images.
     """
     first, parts = with_first(parts)
+    if isinstance(first.manifest, ArraysManifest):
+        return _join_values(first.manifest, parts, count)
     manifest, start = first.manifest, to_array(first)
     is_array = isinstance(manifest, ArrayManifest)
     shape = (count, *start.shape[1:])
@@ -114,3 +149,16 @@ def join(parts: Iterable[Part], count: int) -> Values:
     if flat.size != math.prod(shape):
         raise FormatError(STRANGERS)
     return flat.reshape(shape)
+
+
+def _join_values(manifest: ArraysManifest, parts: Iterable[Part], count: int) -> Values:
+    if len(manifest.arrays) > 1:
+        names = ", ".join(array.name for array in manifest.arrays)
+        raise InputError(
+            f"the file holds several arrays of images ({names}); decompress to an .npz, or take "
+            "the images one by one from bitsback.open"
+        )
+    (array,) = manifest.arrays
+    pieces = [values for _, values in values_of(manifest, parts, count)]
+    # Without a dtype NumPy would change the byte order.
+    return np.concatenate(pieces, dtype=array.dtype).reshape(array.shape)

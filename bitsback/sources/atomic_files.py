@@ -9,7 +9,7 @@ import os
 import secrets
 import shutil
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -32,6 +32,24 @@ def read_bytes(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise InputError(f"{path} cannot be read: {(error.strerror or 'error').lower()}") from error
+
+
+def check_apart(output: Path, inputs: Sequence[Path]) -> None:
+    """Raise InputError if an output is one of the inputs, or would lie in one that is a folder."""
+    real = Path(os.path.realpath(output))
+    for path in inputs:
+        if is_same(output, path):
+            raise InputError(f"{output} is an input, which it would replace: choose another name")
+        if path.is_dir() and Path(os.path.realpath(path)) in real.parents:
+            raise InputError(f"{output} lies in the input {path}: choose a place outside it")
+
+
+def is_same(one: Path, other: Path) -> bool:
+    """Whether two paths name the same file or folder, which need not exist."""
+    try:
+        return os.path.samefile(one, other)
+    except OSError:
+        return os.path.realpath(one) == os.path.realpath(other)
 
 
 @contextmanager

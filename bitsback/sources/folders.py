@@ -29,6 +29,7 @@ from bitsback.images.image_file import (
 from bitsback.images.image_set import ImageArray, ImageSet
 from bitsback.images.lazy import Lazy
 from bitsback.images.manifest import FilesManifest, ImageShape, Kind
+from bitsback.images.outcomes import Carried, Kept
 from bitsback.images.safe_names import is_safe
 
 
@@ -130,7 +131,7 @@ def read_entries(kind: Kind, entries: Iterable[SourceFile], title: str) -> Image
     """The images among files, and the other files with them.
 
     An image that would not come back exactly travels as it is, like a file that is no image; the
-    set's `carried` says which, and why.
+    set's `kept` says which, and why.
 
     Args:
         kind: "folder" or "tar".
@@ -141,7 +142,7 @@ def read_entries(kind: Kind, entries: Iterable[SourceFile], title: str) -> Image
     """
     every = list(entries)
     taken = _checked_names(kind, [entry.name for entry in every])
-    files, facts, carried = _Sorted(), [], []
+    files, facts, carried = _Sorted(), list[_Facts](), list[Carried]()
     for entry in every:
         with entry.open() as file:
             if not is_image(file, entry.name):
@@ -151,15 +152,19 @@ def read_entries(kind: Kind, entries: Iterable[SourceFile], title: str) -> Image
             facts.append(_facts(entry.name, _decoded(entry), taken))
             files.add(entry, is_image=True)
         except InputError as error:
-            carried.append(str(error))
+            carried.append(Carried(entry.name, str(error)))
             files.add(entry, is_image=False)
     if not facts:
-        raise InputError("; ".join([f"{title} holds no images that can be coded", *carried]))
+        raise InputError(
+            "; ".join(
+                [f"{title} holds no images that can be coded", *(each.reason for each in carried)]
+            )
+        )
     has_others = len(facts) < len(every)
     images = _set_of(
         kind, facts, lambda number: _decoded(files.images[number]), files.neighbours, has_others
     )
-    return dataclasses.replace(images, carried=tuple(carried))
+    return dataclasses.replace(images, kept=Kept(samples=len(facts), carried=tuple(carried)))
 
 
 def _decoded(entry: SourceFile) -> Decoded:

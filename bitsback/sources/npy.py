@@ -5,6 +5,7 @@ import io
 import math
 import zipfile
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -13,43 +14,66 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bitsback.errors import FormatError, InputError
-from bitsback.images.arrays import is_images, stack_shape
-from bitsback.images.image_set import ImageSet, from_array, from_ranges
+from bitsback.images.arrays import shapes
+from bitsback.images.arrays.sources import Source, source_of
+from bitsback.images.arrays.stored import ArraysManifest
+from bitsback.images.image_set import ImageSet, from_array, from_ranges, from_sources
 from bitsback.images.manifest import NpzManifest
 
 Array = NDArray[Any]
 
 _NAMES = ("x", "images", "image", "imgs", "pictures", "test", "test_images", "x_test", "data")
+_LEVELS = (np.dtype(np.uint8), np.dtype(np.bool_), np.dtype("<u2"), np.dtype(">u2"))
 # NumPy takes time for every item, also for one of no bytes, and a file can claim many.
 _MOST_EMPTY = 1 << 20
 
 
+@dataclass(frozen=True)
+class NpyLayout:
+    """Where the values of a .npy file lie.
+
+    Args:
+        dtype, shape: of the array.
+        fortran: whether the values are in Fortran order.
+        header: the bytes before the values.
+    """
+
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    fortran: bool
+    header: bytes
+
+
 def read_npy(path: Path) -> ImageSet:
-    """The images of a .npy file, each read when it is asked for.
+    """The images of a .npy file, each read when it is asked for; in Fortran order all at once.
 
     Raises:
         InputError: missing, damaged, or not an array of images.
     """
-    dtype, shape, offset = npy_layout(path)
-    if offset is None:
-        return from_array(load_npy(path), str(path))
-    # The values of an image; (H, W) and (H, W, 3) are one image. `from_ranges` refuses others.
-    size = math.prod(stack_shape(shape)[1:]) if len(shape) in (2, 3, 4) else 1
-    read = partial(_read_range, path, offset, size)
-    # NumPy takes any byte but 0 of a bool for true.
-    truths = (lambda begin, end: read(begin, end) != 0) if dtype == np.bool_ else read
-    return from_ranges(truths, dtype, shape, str(path))
+    layout = npy_layout(path)
+    shapes.check(layout.dtype, layout.shape, str(path))
+    if layout.fortran:
+        source = dataclasses.replace(source_of(load_npy(path), str(path)), fortran=True)
+    else:
+        image = layout.shape[len(layout.shape) - len(shapes.axes_of(layout.shape)) :]
+        read = partial(_read_range, path, layout, math.prod(image))
+        source = Source(read, layout.dtype, layout.shape, str(path))
+    plain = io.BytesIO()
+    write_npy_header(plain, layout.dtype, layout.shape, source.fortran)
+    if plain.getvalue() == layout.header:
+        return from_ranges(source)
+    return from_sources([source], ArraysManifest("npy", (), 0, 0, header=layout.header))
 
 
-def _read_range(path: Path, offset: int, size: int, begin: int, end: int) -> NDArray[np.uint8]:
-    """The values of images begin..end - 1, `size` each, of a .npy whose values begin at `offset`.
+def _read_range(path: Path, layout: NpyLayout, size: int, begin: int, end: int) -> Array:
+    """The values of images begin..end - 1, `size` each, of a .npy in C order.
 
     They are read, not mapped into memory: a mapping of the whole file takes address space, and if
     the file becomes shorter the process is killed.
     """
-    count = (end - begin) * size
+    count, place = (end - begin) * size, begin * size * layout.dtype.itemsize
     try:
-        values = np.fromfile(path, np.uint8, count, offset=offset + begin * size)
+        values = np.fromfile(path, layout.dtype, count, offset=len(layout.header) + place)
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from error
     if len(values) != count:
@@ -58,18 +82,22 @@ def _read_range(path: Path, offset: int, size: int, begin: int, end: int) -> NDA
 
 
 def read_npz(path: Path) -> ImageSet:
-    """The images of an .npz file, and its other arrays; all is held in memory.
+    """The images of all arrays of images in an .npz file, and its other arrays; all in memory.
 
     Raises:
         InputError: missing, damaged, or without an array of images.
     """
     arrays, packed = load_npz(path)
-    name = find_images(arrays, str(path))
-    images = from_array(arrays[name], f"{path}: array {name!r}")
-    others = {other: array for other, array in arrays.items() if other != name}
-    array = arrays[name]
-    manifest = NpzManifest(array.dtype.name, array.shape, name, tuple(arrays), packed)
-    return dataclasses.replace(images, manifest=manifest, extra=pack_arrays(others))
+    names = find_images(arrays, str(path))
+    others = pack_arrays({name: array for name, array in arrays.items() if name not in names})
+    found = [source_of(arrays[name], f"{path}: array {name!r}", name) for name in names]
+    (name, *more), array = names, arrays[names[0]]
+    if more or found[0].fortran or not shapes.is_plain(array.dtype, array.shape):
+        manifest = ArraysManifest("npz", (), 0, 0, tuple(arrays), packed)
+        return from_sources(found, manifest, others)
+    images = from_array(array, found[0].title)
+    plain = NpzManifest(array.dtype.name, array.shape, name, tuple(arrays), packed)
+    return dataclasses.replace(images, manifest=plain, extra=others)
 
 
 def load_npy(path: Path) -> Array:
@@ -97,15 +125,11 @@ def _check_end(path: Path, behind: int) -> None:
         )
 
 
-def npy_layout(path: Path) -> tuple[np.dtype[Any], tuple[int, ...], int | None]:
+def npy_layout(path: Path) -> NpyLayout:
     """Where the values of a .npy file lie.
 
-    Returns:
-        dtype, shape, and the offset of the first value in bytes; None where the values are not in
-        C order or of more than a byte each, so that the file must be read whole.
-
     Raises:
-        InputError: missing, damaged, or shorter than its header says.
+        InputError: missing, damaged, holding Python objects, or not as long as its header says.
     """
     try:
         with path.open("rb") as file:
@@ -114,21 +138,28 @@ def npy_layout(path: Path) -> tuple[np.dtype[Any], tuple[int, ...], int | None]:
                 (1, 0): np.lib.format.read_array_header_1_0,
                 (2, 0): np.lib.format.read_array_header_2_0,
             }.get(version)
-            if read is None:
+            if read is None:  # version 3.0: of names of fields beyond Latin-1
                 array = load_npy(path)
-                return array.dtype, array.shape, None
+                return NpyLayout(array.dtype, array.shape, False, b"")
             shape, fortran, dtype = read(file)
             offset = file.tell()
+            file.seek(0)
+            header = file.read(offset)
             size = path.stat().st_size - offset
+    except InputError:
+        raise
     except Exception as error:  # parsers of damaged files raise many kinds
         raise _unreadable(path, error) from error
-    if dtype.itemsize != 1 or fortran:
-        return dtype, shape, None
-    if size < math.prod(shape):
-        lack = f"{math.prod(shape)} values expected, {size} found"
+    if min(shape, default=0) < 0:
+        raise InputError(f"{path} cannot be read as arrays: its shape is {shape}")
+    layout = NpyLayout(dtype, shape, fortran, header)
+    if dtype.hasobject or dtype.itemsize == 0:
+        return layout  # which no array of images is
+    if size < math.prod(shape) * dtype.itemsize:
+        lack = f"{math.prod(shape) * dtype.itemsize} bytes expected, {size} found"
         raise InputError(f"{path} cannot be read as arrays: {lack}")
-    _check_end(path, size - math.prod(shape))
-    return dtype, shape, offset
+    _check_end(path, size - math.prod(shape) * dtype.itemsize)
+    return layout
 
 
 def load_npz(path: Path) -> tuple[dict[str, Array], bool]:
@@ -149,12 +180,43 @@ def load_npz(path: Path) -> tuple[dict[str, Array], bool]:
     return arrays, packed
 
 
-def write_npy_header(file: BinaryIO, dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:
-    """Write the part of a .npy file before its values, which follow in C order."""
+def write_npy_header(
+    file: BinaryIO,
+    dtype: np.dtype[Any],
+    shape: tuple[int, ...],
+    fortran: bool = False,
+    header: bytes = b"",
+) -> None:
+    """Write the part of a .npy file before its values.
+
+    Args:
+        fortran: whether the values follow in Fortran order.
+        header: the bytes to write, if NumPy would write others.
+
+    Raises:
+        FormatError: the bytes are of another array.
+    """
+    if header:
+        _check_header(header, (shape, fortran, dtype))
+        file.write(header)
+        return
     descr = np.lib.format.dtype_to_descr(dtype)
     np.lib.format.write_array_header_1_0(
-        file, {"descr": descr, "fortran_order": False, "shape": shape}
+        file, {"descr": descr, "fortran_order": fortran, "shape": shape}
     )
+
+
+def _check_header(header: bytes, wanted: tuple[tuple[int, ...], bool, np.dtype[Any]]) -> None:
+    """Raise FormatError unless the bytes before a .npy's values are those of such an array."""
+    file = io.BytesIO(header)
+    try:
+        version = np.lib.format.read_magic(file)
+        read = np.lib.format.read_array_header_1_0
+        found = (read if version == (1, 0) else np.lib.format.read_array_header_2_0)(file)
+    except Exception as error:  # parsers of damaged files raise many kinds
+        raise FormatError("its .npy header is damaged") from error
+    if found != wanted or file.tell() != len(header):
+        raise FormatError("its .npy header is of another array")
 
 
 def save_npz(
@@ -211,28 +273,44 @@ def unpack_arrays(data: bytes) -> dict[str, Array]:
         raise FormatError("the extra arrays are damaged") from error
 
 
-def find_images(arrays: Mapping[str, Array], title: str) -> str:
-    """Name of the array that holds the images: by its name, else the largest that could.
+def find_images(arrays: Mapping[str, Array], title: str) -> list[str]:
+    """Names of the arrays that hold images.
+
+    These are all arrays of uint8, bool or uint16 of three axes or more. Without any it is the
+    first that is named as images are, else the largest of two axes.
 
     Args:
         arrays: at least one.
         title: what an error calls them.
 
     Returns:
-        The name; the array under it has 2 to 4 dimensions.
+        One name or more, in the order of `arrays`.
 
     Raises:
         InputError: no array looks like images.
     """
+    images = [name for name, array in arrays.items() if _is_stack(array)]
+    if images:
+        return images
     for name in _NAMES:
-        # `check_images` reports a wrong dtype under such a name: it is the user's mistake.
-        if name in arrays and arrays[name].ndim in (2, 3, 4):
-            return name
-    able = [name for name, array in arrays.items() if is_images(array)]
+        # `check` reports a wrong dtype under such a name: it is the user's mistake.
+        if name in arrays and arrays[name].ndim >= 2:
+            return [name]
+    able = [
+        name
+        for name, array in arrays.items()
+        if array.dtype in _LEVELS and array.ndim == 2 and array.size
+    ]
     if not able:
         listed = ", ".join(f"{name} {a.dtype}{list(a.shape)}" for name, a in arrays.items())
-        raise InputError(f"{title} holds no uint8 or bool array of images, only: {listed[:300]}")
-    return max(able, key=lambda name: arrays[name].nbytes)
+        raise InputError(
+            f"{title} holds no uint8, bool or uint16 array of images, only: {listed[:300]}"
+        )
+    return [max(able, key=lambda name: arrays[name].nbytes)]
+
+
+def _is_stack(array: Array) -> bool:
+    return array.dtype in _LEVELS and array.ndim >= 3 and array.size > 0
 
 
 def _read_npz(data: bytes, bombs: bool = True) -> tuple[dict[str, Array], bool]:

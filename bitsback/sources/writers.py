@@ -7,7 +7,7 @@ lost to damage: its images are zero in an array and missing from a folder.
 import io
 import itertools
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
@@ -16,14 +16,16 @@ import numpy as np
 
 from bitsback.errors import FormatError, InputError
 from bitsback.format import sidecar
-from bitsback.images.image_file import check_suffix, write_image
-from bitsback.images.image_set import ImageArray, ImageSet, check_manifest, to_array
+from bitsback.images.arrays.stored import ArraysManifest, StoredArray
+from bitsback.images.image_file import SUFFIXES, check_suffix, write_image
+from bitsback.images.image_set import ImageArray, ImageSet, Values, check_manifest, to_array
 from bitsback.images.manifest import ArrayManifest, FilesManifest, NpzManifest
 from bitsback.images.parts import (
     STRANGERS,
     Lost,
     Part,
     check_same_array,
+    values_of,
     whole_shape,
     with_first,
 )
@@ -31,6 +33,9 @@ from bitsback.images.safe_names import is_safe
 
 from . import npy, tar
 from .atomic_files import atomic_folder, atomic_write
+
+#: suffixes of files, which no folder is likely to be meant to have
+_FILES = {*SUFFIXES, ".npy", ".npz", ".tar", ".zip", ".bb"}
 
 
 def write_images(parts: Iterable[Part], count: int, output: Path) -> None:
@@ -51,6 +56,14 @@ def write_images(parts: Iterable[Part], count: int, output: Path) -> None:
             _check_suffix(output, ".npz", "several arrays")
             write = partial(_write_npz, manifest=manifest, parts=parts, count=count)
             atomic_write(output, write)
+        case ArraysManifest(file="npz") as manifest:
+            _check_suffix(output, ".npz", "several arrays")
+            write = partial(_write_arrays, manifest=manifest, parts=parts, count=count)
+            atomic_write(output, write)
+        case ArraysManifest() as manifest:
+            _check_suffix(output, ".npy", "an array")
+            pieces = values_of(manifest, parts, count)
+            atomic_write(output, partial(_write_array, manifest=manifest, pieces=pieces))
         case ArrayManifest() as manifest:
             _check_suffix(output, ".npy", "an array")
             stack = partial(_write_stack, manifest=manifest, parts=parts, count=count)
@@ -82,12 +95,7 @@ def _write_stack(
 
 def _write_npz(file: BinaryIO, manifest: NpzManifest, parts: Iterator[Part], count: int) -> None:
     start = next(parts)
-    others = npy.unpack_arrays(start.extra) if isinstance(start, ImageSet) else {}
-    is_whole = sorted([*others, manifest.name]) == sorted(manifest.names)
-    if isinstance(start, ImageSet) and not is_whole:
-        raise FormatError("its manifest does not name the arrays that the file holds")
-    if not all(map(npy.is_member_name, manifest.names)):
-        raise FormatError("its manifest names an array as no .npz can")
+    others = _other_arrays(start, [manifest.name], manifest.names)
 
     def stack(out: BinaryIO) -> None:
         _write_stack(out, manifest, itertools.chain([start], parts), count)
@@ -100,6 +108,62 @@ def _write_npz(file: BinaryIO, manifest: NpzManifest, parts: Iterator[Part], cou
     npy.save_npz(file, members, manifest.packed)
 
 
+def _other_arrays(start: Part, own: Sequence[str], names: Sequence[str]) -> dict[str, npy.Array]:
+    """The arrays of an .npz that are no images; none if the first part is lost.
+
+    Args:
+        own: names of the arrays of images.
+        names: of all arrays.
+
+    Raises:
+        FormatError: there are others than these, or a name is none of an .npz.
+    """
+    others = npy.unpack_arrays(start.extra) if isinstance(start, ImageSet) else {}
+    if isinstance(start, ImageSet) and sorted([*others, *own]) != sorted(names):
+        raise FormatError("its manifest does not name the arrays that the file holds")
+    if not all(map(npy.is_member_name, names)):
+        raise FormatError("its manifest names an array as no .npz can")
+    return others
+
+
+def _write_arrays(
+    file: BinaryIO, manifest: ArraysManifest, parts: Iterator[Part], count: int
+) -> None:
+    """Write an .npz of several arrays of images, and its other arrays."""
+    start = next(parts)
+    own = [array.name for array in manifest.arrays]
+    others = _other_arrays(start, own, manifest.names)
+    pieces = values_of(manifest, itertools.chain([start], parts), count)
+    by_array = itertools.groupby(pieces, key=lambda piece: piece[0])
+
+    def images(out: BinaryIO) -> None:
+        _, own = next(by_array)
+        _write_array(out, manifest, own)
+
+    members = {
+        name: images if name in own else others[name]
+        for name in manifest.names
+        if name in own or name in others
+    }
+    npy.save_npz(file, members, manifest.packed)
+
+
+def _write_array(
+    file: BinaryIO, manifest: ArraysManifest, pieces: Iterable[tuple[StoredArray, Values]]
+) -> None:
+    """Write a .npy as it was read: of an array in Fortran order from memory, else as it comes."""
+    pieces = iter(pieces)
+    array, first = next(pieces)
+    dtype = np.dtype(array.dtype)
+    npy.write_npy_header(file, dtype, array.shape, array.fortran, manifest.header)
+    rest: Iterable[Values] = itertools.chain([first], (values for _, values in pieces))
+    if array.fortran:
+        whole = np.concatenate(list(rest), dtype=dtype).reshape(array.shape)
+        rest = [whole.T]
+    for values in rest:
+        file.write(np.ascontiguousarray(values).data)
+
+
 def _write_file(manifest: FilesManifest, images: ImageSet, output: Path) -> None:
     if output.is_dir():
         raise InputError(f"{output} is a folder; the file holds one image, name it *.png")
@@ -109,6 +173,10 @@ def _write_file(manifest: FilesManifest, images: ImageSet, output: Path) -> None
 
 
 def _write_folder(parts: Iterable[Part], output: Path) -> None:
+    if output.suffix.lower() in _FILES:
+        raise InputError(
+            f"the file holds a folder; name the output without {output.suffix}, not {output.name}"
+        )
     with atomic_folder(output) as folder:
         for name, content in _members(parts, "folder"):
             target = folder.joinpath(*_safe_parts(name))

@@ -1,6 +1,7 @@
 """Zarr arrays of images, and other arrays of which ranges can be read."""
 
 import importlib
+import math
 from pathlib import Path
 from types import EllipsisType
 from typing import Any, Protocol
@@ -9,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bitsback.errors import InputError
+from bitsback.images.arrays import shapes
+from bitsback.images.arrays.sources import Source
 from bitsback.images.image_set import ImageSet, from_array, from_ranges
 
 _MARKERS = ("zarr.json", ".zarray", ".zgroup")
@@ -59,18 +62,22 @@ def from_chunked(array: ChunkedArray, title: str) -> ImageSet:
     """The images of an array stored in chunks, read when they are asked for.
 
     Args:
-        array: uint8 or bool, of a shape that `from_array` takes.
+        array: of a dtype and shape that `from_array` takes.
         title: what an error calls the array.
 
     Raises:
         InputError: another dtype or shape, or no pixels.
     """
     shape, dtype = tuple(int(side) for side in array.shape), np.dtype(array.dtype)
-    is_one_image = len(shape) < 3 or (len(shape) == 3 and shape[2] in (1, 3))
-    if is_one_image:
+    shapes.check(dtype, shape, title)
+    counted = shape[: len(shape) - len(shapes.axes_of(shape))]
+    if not counted:
         return from_array(np.asarray(array[...]), title)
+    each = math.prod(counted[1:])  # images at an index of the first axis
 
-    def read(begin: int, end: int) -> NDArray[np.uint8 | np.bool_]:
-        return np.asarray(array[begin:end])
+    def read(begin: int, end: int) -> NDArray[Any]:
+        first, last = begin // each, -(-end // each)
+        images = np.asarray(array[first:last]).reshape(-1, *shape[len(counted) :])
+        return images[begin - first * each : end - first * each]
 
-    return from_ranges(read, dtype, shape, title)
+    return from_ranges(Source(read, dtype, shape, title))

@@ -26,9 +26,9 @@ from bitsback.errors import BitsbackError, refuse
 from bitsback.models import store
 from bitsback.models.draw import equations
 from bitsback.models.draw.config import DrawConfig
-from bitsback.models.draw.equations import Array
 from bitsback.models.draw.floats import FloatOps, parameters
 from bitsback.models.draw.model import DrawModel
+from bitsback.models.draw.state import Array
 from bitsback.models.training import data, export, losses, validation
 
 # What the methods of an arithmetic spend their own time on.

@@ -15,7 +15,7 @@ import dataclasses
 from collections.abc import Iterator
 
 from .config import DrawConfig
-from .passes import PHASES
+from .passes.order import PHASES
 
 PIXELS = len(PHASES)
 

@@ -11,7 +11,15 @@ Likelihood = Literal["bernoulli", "gaussian", "logistic"]
 Posterior = Literal["gaussian", "constant"]
 
 # Fields that earlier models lack: their SHA-256, which every file names, must stay as it was.
-_LATER = ("pass_maps", "blocks", "head_maps", "head_blocks", "finer_hidden", "finer_means")
+_LATER = (
+    "pass_maps",
+    "blocks",
+    "head_maps",
+    "head_blocks",
+    "finer_hidden",
+    "finer_means",
+    "residual",
+)
 # Levels of 2x2 blocks by the number of passes.
 _LEVELS = {1: 0, 4: 1, 7: 2, 10: 3}
 
@@ -41,10 +49,14 @@ class DrawConfig:
             faster, until what they fill no longer fits the processor's caches.
         passes: 1, or 4: the pixels of every 2x2 block are coded one after another, each given
             those before it in all blocks; 7 or 10: the first pixels are coded so themselves, on
-            one or two coarser levels (see `passes`; our departure from the paper; needs stride 2).
-        pass_maps: feature maps of the passes' LSTMs; 0: as many as `maps`, and each level of passes
+            one or two coarser levels (see `passes`; our departure from the paper; needs a stride
+            of 2, or what `residual` says).
+        pass_maps: feature maps of the passes; 0: as many as `maps`, and each level of passes
             begins with the decoder's own maps.
-        blocks: residual blocks after each pass's LSTM.
+        blocks: residual blocks of each pass, after its LSTM if it has one.
+        residual: 1: passes are residual networks (see `passes.residual`), which need `pass_maps`, a
+            logistic likelihood, and a stride of one position for each of the coarsest blocks; 0:
+            they are LSTMs (see `passes.lstm`).
         head_maps: feature maps of the head, which after the last step makes the parameters of a
             mixture whose means are linear in the earlier pixels of their 2x2 block (see `block`);
             0: the canvas holds the likelihood's parameters. Needs a logistic likelihood, one pass
@@ -80,6 +92,7 @@ class DrawConfig:
     head_blocks: int = 0
     finer_hidden: int = 0
     finer_means: int = 0
+    residual: int = 0
 
     def __post_init__(self) -> None:
         problems = {
@@ -101,10 +114,11 @@ class DrawConfig:
             or self.multiple < 1
             or self.tile % self.multiple != 0,
             "batch": not 1 <= self.batch <= 65535,
-            "passes": self.passes not in _LEVELS or (self.passes > 1 and self.stride != 2),
+            "passes": self.passes not in _LEVELS
+            or (self.passes > 1 and self.stride != (1 << self.levels if self.residual else 2)),
             "pass_maps": not 0 <= self.pass_maps <= 1024
             or (self.pass_maps > 0 and self.passes == 1)
-            or self.pass_maps % (1 << 2 * max(0, self.levels - 1)) != 0,
+            or (not self.residual and self.pass_maps % (1 << 2 * max(0, self.levels - 1)) != 0),
             "blocks": not 0 <= self.blocks <= 16 or (self.blocks > 0 and self.passes == 1),
             "doublings": not 0 <= self.doublings <= 3,
             "head_maps": not 0 <= self.head_maps <= 1024
@@ -114,6 +128,8 @@ class DrawConfig:
             ),
             "head_blocks": not 0 <= self.head_blocks <= 16
             or (self.head_blocks > 0 and self.head_maps == 0),
+            "residual": self.residual not in (0, 1)
+            or (self.residual == 1 and (not self.pass_maps or self.likelihood != "logistic")),
             "finer_hidden": not 0 <= self.finer_hidden <= 4,
             "finer_means": not 0 <= self.finer_means <= 4
             or (self.finer_means > 0 and self.likelihood == "bernoulli"),

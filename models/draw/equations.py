@@ -1,121 +1,23 @@
 """The equations of convolutional DRAW, written once for every arithmetic that runs them.
 
-`ops` is one of `floats.FloatOps`, `integers.IntegerOps`, `reference.ReferenceOps`: it knows how
-numbers are held and rounded; this module knows what is computed. Arrays are (B, C, h, w).
+`ops` knows how numbers are held and rounded (see `state`); this module knows what is computed.
+Arrays are (B, C, h, w).
 
 Source: eq. 1-11 (one layer) and 12-22 (two layers) of Towards Conceptual Compression.
 """
 
 import dataclasses
-from typing import Generic, Protocol, Self, TypeVar
 
 from .config import DrawConfig
-from .passes import PHASES, passes
-
-
-class Values(Protocol):
-    """What the equations themselves ask of an array: its shape, its slices, and sums."""
-
-    @property
-    def shape(self) -> tuple[int, ...]: ...
-    def __getitem__(self, where: tuple[slice, ...], /) -> Self: ...
-    def __add__(self, other: Self, /) -> Self: ...
-
-
-Array = TypeVar("Array", bound=Values)
-
-
-class Ops(Protocol[Array]):
-    """An arithmetic: values on the grids of `grids.py`, as reals or as integers."""
-
-    def initial(self, name: str, batch: int, height: int, width: int) -> Array: ...
-    def zeros(self, channels: int, batch: int, height: int, width: int) -> Array: ...
-    def partial(self, layer: str, part: str, sources: list[Array]) -> Array: ...
-    def finish(self, layer: str, accumulated: Array) -> Array: ...
-    def several(self, layers: tuple[str, ...], sources: list[Array]) -> list[Array]: ...
-    def lstm(self, gates: Array, cell: Array) -> tuple[Array, Array]: ...
-    def means(self, canvas: Array) -> Array: ...
-    def error(self, x: Array, means: Array) -> Array: ...
-    def add_canvas(self, canvas: Array, update: Array) -> Array: ...
-    def add_hidden(self, hidden: Array, update: Array) -> Array: ...
-    def down(self, x: Array, factor: int) -> Array: ...
-    def up(self, x: Array, factor: int) -> Array: ...
-    def join(self, channels: list[Array]) -> Array: ...
-
-
-@dataclasses.dataclass(frozen=True)
-class LatentGroup:
-    """Latents that are coded together: step t (from 1) and layer (1 or 2)."""
-
-    step: int
-    layer: int
-
-
-@dataclasses.dataclass(frozen=True)
-class Gaussians(Generic[Array]):
-    """Means and log-scales of a group, on the grids of the arithmetic that made them."""
-
-    mean: Array
-    log_scale: Array
-
-
-@dataclasses.dataclass(frozen=True)
-class State(Generic[Array]):
-    """What both sides know: decoders, their cells and the canvas r with its pixel means.
-
-    p is the prior of the next step's first group: it depends on the same hidden maps as what its
-    decoder gives the canvas (of two layers: the first one), and is computed together with that.
-    """
-
-    hd1: Array
-    cd1: Array
-    r: Array
-    means: Array  # of the canvas, (B, channels * stride**2, h, w)
-    p: Gaussians[Array]
-    hd2: Array | None = None
-    cd2: Array | None = None
-    up2: Array | None = None
-    done: int = 0  # passes whose pixels are known
-    seen: tuple[Array, ...] = ()  # of this level's passes: errors and pixels, on the pixel grid
-    shown: Array | None = None  # the canvas of the next pass's pixels; what a head gives
-    hp: Array | None = None  # the decoder of this level's passes, and its cell
-    cp: Array | None = None
-
-
-@dataclasses.dataclass(frozen=True)
-class Memory(Generic[Array]):
-    """Encoder-side state, never available to the decoder.
-
-    It holds the encoders, their cells, and q1 while layer 2 is coded.
-
-    q1 is what the posterior's convolutions give: the mean and, if its width is not constant, the
-    log-scale.
-    """
-
-    x: Array  # (B, channels * stride**2, h, w)
-    from_x: Array  # the part of enc1 that depends on x alone
-    he1: Array
-    ce1: Array
-    he2: Array | None = None
-    ce2: Array | None = None
-    q1: tuple[Array, ...] = ()
+from .passes import lstm, residual
+from .passes.order import passes
+from .state import Array, Gaussians, LatentGroup, Memory, Ops, State, conv, given
 
 
 def groups(config: DrawConfig) -> tuple[LatentGroup, ...]:
     """The latents in the order of decoding: within a step, layer 2 before layer 1."""
     order = (2, 1) if config.layers == 2 else (1,)
     return tuple(LatentGroup(t, layer) for t in range(1, config.steps + 1) for layer in order)
-
-
-def given(value: Array | None) -> Array:
-    """A field that the second layer or the passes need, and that the others leave at None."""
-    assert value is not None
-    return value
-
-
-def conv(ops: Ops[Array], layer: str, sources: list[Array]) -> Array:
-    """A convolution all of whose inputs are in its part `h`."""
-    return ops.finish(layer, ops.partial(layer, "h", sources))
 
 
 def start(ops: Ops[Array], config: DrawConfig, batch: int, height: int, width: int) -> State[Array]:
@@ -229,68 +131,26 @@ def pixels(ops: Ops[Array], config: DrawConfig, state: State[Array]) -> Array:
 
     Of a model with a head: the parameters of all pixels, those of a block together.
     """
-    return _shown(config, state) if state.shown is None else state.shown
+    return state.r[:, :, *passes(config)[state.done].where] if state.shown is None else state.shown
 
 
 def reveal(ops: Ops[Array], config: DrawConfig, state: State[Array], x: Array) -> State[Array]:
     """The state once the pixels of a pass are known.
 
-    The decoder takes one more step, which sees them and how far they lie from their means, and
-    residual blocks follow, if the model has any; what they give the canvas is for the pixels of the
-    next pass alone. Each level begins with the decoder of the latents; all pixels of a coarser
-    level are the first ones of the next.
+    The network of the next pass sees them; what it gives the canvas is for the pixels of that pass
+    alone. All pixels of a coarser level are the first ones of the next.
 
     With a head no network follows: the next pixels' means are linear in those that are seen.
 
     Args:
         x: (B, channels, H', W') on the pixel grid.
 
-    Source: the order of the pixels, Reed et al. (2017); residual blocks, He et al. (2016); the rest
-    is ours.
+    Source: the order of the pixels, Reed et al. (2017); the networks, see `passes`.
     """
     if config.head_maps:
         return dataclasses.replace(state, done=state.done + 1, seen=(*state.seen, x))
-    error = ops.error(x, ops.means(pixels(ops, config, state)))
-    last, following = passes(config)[state.done : state.done + 2]
-    seen = (*state.seen, error, x)
-    if following.level < last.level:
-        seen = tuple(_joined(ops, seen[i::2]) for i in range(2))
-    hp, cp = state.hp, state.cp
-    if following.index == 1:
-        hp, cp = _enter(ops, config, state, following.level)
-    state = dataclasses.replace(state, done=state.done + 1, seen=seen)
-    hp, cp = ops.lstm(conv(ops, f"seen{following.number}", [*seen, given(hp)]), given(cp))
-    for block in range(config.blocks):
-        name = f"{following.number}_{block + 1}"
-        update = conv(ops, f"outer{name}", [conv(ops, f"inner{name}", [hp])])
-        hp = ops.add_hidden(hp, update)
-    update = conv(ops, f"pass{following.number}", [*seen, hp])
-    shown = ops.add_canvas(_shown(config, state), update)
-    return dataclasses.replace(state, hp=hp, cp=cp, shown=shown)
-
-
-def _enter(
-    ops: Ops[Array], config: DrawConfig, state: State[Array], level: int
-) -> tuple[Array, Array]:
-    """The hidden maps and cells with which a level of passes begins."""
-    side = 1 << (level - 1)
-    hidden = conv(ops, f"enter{level}", [state.hd1]) if config.pass_maps else state.hd1
-    hp = ops.down(hidden, side)
-    if side == 1 and not config.pass_maps:
-        return hp, state.cd1
-    return hp, ops.zeros(config.pass_maps or config.maps, *hp.shape[:1], *hp.shape[2:])
-
-
-def _shown(config: DrawConfig, state: State[Array]) -> Array:
-    """What the latents alone say of the next pass's pixels."""
-    return state.r[:, :, *passes(config)[state.done].where]
-
-
-def _joined(ops: Ops[Array], phases: tuple[Array, ...]) -> Array:
-    """The image (B, C, 2h, 2w) of its four phases (B, C, h, w), in the order of `PHASES`."""
-    channels = range(phases[0].shape[1])
-    order = [phases[PHASES.index(i)] for i in range(len(PHASES))]
-    return ops.up(ops.join([x[:, c : c + 1] for c in channels for x in order]), 2)
+    network = residual if config.residual else lstm
+    return network.reveal(ops, config, state, x)
 
 
 def _heads(ops: Ops[Array], config: DrawConfig, layer: int, hidden: Array) -> tuple[Array, ...]:

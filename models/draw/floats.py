@@ -36,6 +36,8 @@ def parameters(config: DrawConfig, generator: torch.Generator) -> dict[str, Tens
         if name.startswith("inner"):
             gain = 1.4
         if name.startswith("outer"):
+            gain = 0.0 if config.residual else 0.3
+        if config.residual and name.startswith(("seen", "hear", "rise")):
             gain = 0.3
         if config.head_maps and name in ("q1_mean", "q2_mean"):
             gain *= POSTERIOR_GAIN
@@ -45,10 +47,13 @@ def parameters(config: DrawConfig, generator: torch.Generator) -> dict[str, Tens
                 torch.randn(shape, generator=generator) * gain / math.sqrt(fan_in)
             )
         bias = torch.zeros(layer.out)
-        if name[:4] in ("enc1", "enc2", "dec1", "dec2", "seen"):
+        lstm = ("enc", "dec") if config.residual else ("enc", "dec", "seen")
+        if name.startswith(lstm):
             bias[layer.out // 4 : layer.out // 2] = 1.0
         if config.head_maps and name in ("q1_scale", "q2_scale"):
             bias[:] = POSTERIOR
+        if name.startswith("pass") and config.residual:
+            bias[:] = fresh_pass(config)
         if name == "head":
             bias = torch.tensor(block.initial_bias(config, CANVAS_GAIN))
         fresh[f"{name}/bias"] = bias
@@ -71,6 +76,19 @@ def parameters(config: DrawConfig, generator: torch.Generator) -> dict[str, Tens
     return fresh
 
 
+def fresh_pass(config: DrawConfig) -> Tensor:
+    """What a residual pass gives the canvas before anything is learned, (channels of r,)."""
+    c, m = config.channels, config.mixtures
+    bias = torch.zeros(config.canvas)
+    scales = c + m + m * c
+    bias[scales : scales + m * c] = PASS_SCALE / CANVAS_GAIN
+    spread = torch.linspace(-0.1, 0.1, m) if m > 1 else torch.zeros(1)
+    bias[c + m : scales] = spread.repeat_interleave(c)
+    if c == 3:  # a channel's error is that of the one before it
+        bias[scales + m * c :] = torch.tensor([0.9, 0.0, 0.9]).repeat(m)
+    return bias
+
+
 def exponents(layer: Layer, weights: dict[str, Tensor], bias: Tensor) -> Tensor:
     """Per output channel the largest E whose integers obey the exactness bound.
 
@@ -85,7 +103,7 @@ def exponents(layer: Layer, weights: dict[str, Tensor], bias: Tensor) -> Tensor:
     for part, sources in layer.parts.items():
         for weight, source in _by_source(weights[part], sources):
             flat = weight.detach().abs().double().flatten(1)
-            total = total + flat.sum(1) * source.limit
+            total = total + reach(weight.detach().double(), source)
             per_source = torch.floor(torch.log2(WEIGHT_LIMIT / flat.amax(1).clamp_min(1e-12)))
             finest = torch.minimum(finest, per_source + source.bits)
     fan_in = sum(
@@ -104,6 +122,14 @@ def _by_source(weight: Tensor, sources: tuple[Source, ...]) -> list[tuple[Tensor
     return list(zip(pieces, sources, strict=True))
 
 
+def reach(weight: Tensor, source: Source) -> Tensor:
+    """The largest magnitude of sum(w * a) for one source, (out,)."""
+    flat = weight.flatten(1)
+    if source.positive:
+        return torch.maximum(flat.clamp_min(0).sum(1), (-flat).clamp_min(0).sum(1)) * source.limit
+    return flat.abs().sum(1) * source.limit
+
+
 def integer_weight(weight: Tensor, sources: tuple[Source, ...], exponent: Tensor) -> Tensor:
     """round(w * 2**(E - bits)), (out, in, k, k), as float64 integers."""
     pieces = []
@@ -113,6 +139,8 @@ def integer_weight(weight: Tensor, sources: tuple[Source, ...], exponent: Tensor
     return torch.cat(pieces, 1)
 
 
+# log2 of a pixel's scale, in levels, before a residual pass has learned.
+PASS_SCALE = 3.0
 # log2 sigma of posteriors at the start: constant ones, and the Gaussian ones of models with a head.
 WIDTH, POSTERIOR = -3.0, -2.0
 # Of the means of the latter: they begin larger, so that the noise does not drown them.
@@ -266,6 +294,13 @@ class FloatOps:
 
     def add_hidden(self, hidden: Tensor, update: Tensor) -> Tensor:
         return functional.hardtanh(hidden + update)
+
+    def positive(self, hidden: Tensor) -> Tensor:
+        return hidden.relu()
+
+    def on_canvas(self, x: Tensor) -> Tensor:
+        others = self.config.canvas - self.config.channels
+        return functional.pad(x, (0, 0, 0, 0, 0, others))
 
     def down(self, x: Tensor, factor: int) -> Tensor:
         return functional.pixel_unshuffle(x, factor) if factor > 1 else x

@@ -166,6 +166,13 @@ class IntegerOps:
         limit = 2**self.config.hidden_bits
         return (hidden + update).clamp_(-limit, limit)
 
+    def positive(self, hidden: Tensor) -> Tensor:
+        return hidden.clamp_min(0)
+
+    def on_canvas(self, x: Tensor) -> Tensor:
+        others = self.config.canvas - self.config.channels
+        return functional.pad(x * 2.0 ** (CANVAS_BITS - PIXEL_BITS), (0, 0, 0, 0, 0, others))
+
     def down(self, x: Tensor, factor: int) -> Tensor:
         return functional.pixel_unshuffle(x, factor) if factor > 1 else x
 

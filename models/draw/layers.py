@@ -23,16 +23,22 @@ from .grids import (
     Z_BITS,
     Z_LIMIT,
 )
-from .passes import passes
+from .passes.order import passes
 
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """A group of input channels: how many, their fractional bits, their largest magnitude."""
+    """A group of input channels: how many, their fractional bits, their largest magnitude.
+
+    Args:
+        positive: whether none of its values is below nil, so that the accumulator's positive and
+            negative terms bound it apart.
+    """
 
     channels: int
     bits: int
     limit: float
+    positive: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,7 +97,9 @@ def layers(config: DrawConfig) -> dict[str, Layer]:
     if config.head_maps:
         means = Source(pixels.channels, config.means_bits, 1.0)
         by_name |= _head(config, hidden, means)
-    for step in passes(config)[1:] if config.passes > 1 else ():
+    if config.residual:
+        by_name |= _residual(config, hidden, Source(pixels.channels, config.means_bits, 1.0))
+    for step in passes(config)[1:] if config.passes > 1 and not config.residual else ():
         seen, before = one_seen * step.index, of_pass
         side = 1 << (step.level - 1)
         if step.index == 1 and config.pass_maps:
@@ -144,6 +152,40 @@ def _head(config: DrawConfig, hidden: Source, means: Source) -> dict[str, Layer]
         by_name[f"outer_head{number}"] = Layer({"h": (inner,)}, maps, config.hidden_bits, -1.0, 1.0)
     out = sum(block.sizes(config))
     by_name["head"] = Layer({"h": (state,)}, out, CANVAS_BITS, -CANVAS_LIMIT, CANVAS_LIMIT)
+    return by_name
+
+
+def _residual(config: DrawConfig, decoder: Source, means: Source) -> dict[str, Layer]:
+    """The convolutions of residual passes, on the grid of their pixels but for two.
+
+    What a level hears is convolved on the grid of latents, and what rises from the coarser level on
+    that level's.
+    """
+    maps, bits = config.pass_maps, config.hidden_bits
+    hidden, positive = Source(maps, bits, 1.0), Source(maps, bits, 1.0, positive=True)
+    inner = Source(maps, INNER_BITS, 1.0, positive=True)
+    first = Source(config.channels, PIXEL_BITS, 1.0)
+    difference = Source(config.channels, PIXEL_BITS, 2.0)
+
+    def update(out: int, *sources: Source) -> Layer:
+        return Layer({"h": sources}, out, bits, -1.0, 1.0)
+
+    by_name = {}
+    for step in passes(config)[1:]:
+        level, known = step.level, (first, *(difference,) * (step.index - 1))
+        if step.index == 1:
+            by_name[f"enter{level}"] = update(maps, first)
+            by_name[f"hear{level}"] = update(maps << 2 * (config.levels - level), decoder, means)
+            if level < config.levels:
+                by_name[f"rise{level}"] = update(4 * maps, positive)
+        by_name[f"seen{step.number}"] = update(maps, *known, hidden)
+        for number in range(1, config.blocks + 1):
+            name = f"{step.number}_{number}"
+            by_name[f"inner{name}"] = Layer({"h": (positive,)}, maps, INNER_BITS, 0.0, 1.0)
+            by_name[f"outer{name}"] = update(maps, inner)
+        by_name[f"pass{step.number}"] = Layer(
+            {"h": (*known, positive)}, config.canvas, CANVAS_BITS, -CANVAS_LIMIT, CANVAS_LIMIT
+        )
     return by_name
 
 

@@ -13,13 +13,13 @@ from bitsback.tiles.padding import Pixels
 
 from . import block, equations
 from .config import DrawConfig
-from .equations import Array, Memory, State
 from .grids import CANVAS_BITS, CANVAS_GAIN, PIXEL_BITS
-from .passes import passes
+from .passes.order import passes
 from .reference import shift_right
+from .state import Array, Gaussians, Memory, Ops, State
 
 
-class IntegerArithmetic(equations.Ops[Array], Protocol[Array]):
+class IntegerArithmetic(Ops[Array], Protocol[Array]):
     """`IntegerOps` or `ReferenceOps`: they also turn int arrays into theirs and back."""
 
     def tensor(self, values: Ints) -> Array: ...
@@ -94,7 +94,7 @@ class DrawModel(Generic[Array]):
         known = self.ops.tensor(to_network(self.config, x))
         return equations.reveal(self.ops, self.config, state, known)
 
-    def _gaussian(self, gaussians: equations.Gaussians[Array]) -> latent_grid.Gaussian:
+    def _gaussian(self, gaussians: Gaussians[Array]) -> latent_grid.Gaussian:
         return latent_grid.Gaussian(
             self.ops.array(gaussians.mean), self.ops.array(gaussians.log_scale)
         )
@@ -131,6 +131,8 @@ def likelihood(config: DrawConfig, canvas: NDArray[np.int64], gray: bool) -> mod
         means = base + offsets.reshape(batch, m, c, height, width)
         scales = scales.reshape(batch, m, c, height, width)
         coefficients = coefficients.reshape(batch, m, pairs, height, width)
+        if config.residual and c == 3:
+            means = means - _own(coefficients, canvas[:, None, :c])
     return pixels.Mixture(
         kind=config.likelihood,
         weights=np.clip(shift_right(weights * gain, logits), -512, 512),
@@ -139,6 +141,20 @@ def likelihood(config: DrawConfig, canvas: NDArray[np.int64], gray: bool) -> mod
         coeffs=coefficients,
         gray=gray,
     )
+
+
+def _own(k: NDArray[np.int64], means: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The codec's terms of earlier channels at their means, (B, M, 3, H, W), in 1/16 level.
+
+    Less those, the terms count from the means, not from level 128.
+
+    Args:
+        k: (B, M, 3, H, W) coefficients.
+        means: (B, 1, 3, H, W).
+    """
+    red, green = means[:, :, 0], means[:, :, 1]
+    second, third = k[:, :, 0] * red, k[:, :, 1] * red + k[:, :, 2] * green
+    return shift_right(np.stack([np.zeros_like(second), second, third], 2), CANVAS_BITS)
 
 
 def block_likelihood(

@@ -95,6 +95,13 @@ class ReferenceOps:
         limit = 1 << self.config.hidden_bits
         return np.clip(hidden + update, -limit, limit)
 
+    def positive(self, hidden: Int64) -> Int64:
+        return np.maximum(hidden, 0)
+
+    def on_canvas(self, x: Int64) -> Int64:
+        others = self.config.canvas - self.config.channels
+        return np.pad(x << (CANVAS_BITS - PIXEL_BITS), ((0, 0), (0, others), (0, 0), (0, 0)))
+
     def down(self, x: Int64, factor: int) -> Int64:
         b, c, h, w = x.shape
         blocks = x.reshape(b, c, h // factor, factor, w // factor, factor)

@@ -9,9 +9,10 @@ from bitsback.ans.message import Message
 from bitsback.coding.batch import Batch
 from bitsback.coding.bits_back import encode
 from bitsback.models.draw.config import DrawConfig
-from bitsback.models.draw.equations import Array, Memory, State, groups
+from bitsback.models.draw.equations import groups
 from bitsback.models.draw.grids import LOG_SCALE_BITS
 from bitsback.models.draw.model import DrawModel, IntegerArithmetic
+from bitsback.models.draw.state import Array, Memory, State
 from bitsback.tables import latent_grid
 
 from .data import TrainingImages

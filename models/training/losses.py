@@ -11,12 +11,10 @@ from bitsback.models.draw import block, equations
 from bitsback.models.draw.config import DrawConfig
 from bitsback.models.draw.floats import FloatOps, Part, Round
 from bitsback.models.draw.grids import CANVAS_GAIN
-from bitsback.models.draw.passes import passes
+from bitsback.models.draw.passes.order import passes
+from bitsback.models.draw.state import Gaussians, State
 
 from .network import DrawNetwork
-
-Gaussians = equations.Gaussians[Tensor]
-State = equations.State[Tensor]
 
 LN2 = math.log(2.0)
 LOG2_UNIFORM = 0.5 * math.log2(12.0)  # of a uniform distribution's width over its sigma
@@ -52,14 +50,14 @@ class Losses:
         return torch.stack([maps.mean(0).clamp_min(free).sum() for maps in self.kl_maps]).sum()
 
 
-def gaussian_kl(q: Gaussians, p: Gaussians) -> Tensor:
+def gaussian_kl(q: Gaussians[Tensor], p: Gaussians[Tensor]) -> Tensor:
     """KL(q || p) of diagonal Gaussians from log2 sigma, in nats, elementwise (eq. 7)."""
     log_ratio = (q.log_scale - p.log_scale) * LN2
     distance = (q.mean - p.mean) * torch.exp2(-p.log_scale)
     return 0.5 * (torch.exp(2 * log_ratio) + distance * distance - 1) - log_ratio
 
 
-def dithered(q: Gaussians, p: Gaussians, part: Part) -> tuple[Tensor, Tensor]:
+def dithered(q: Gaussians[Tensor], p: Gaussians[Tensor], part: Part) -> tuple[Tensor, Tensor]:
     """Latents as the shared dithered grid leaves them, and what they cost: (z, nats), elementwise.
 
     The grid is as wide as gives it the variance of q, which is a constant; the noise is uniform
@@ -68,7 +66,7 @@ def dithered(q: Gaussians, p: Gaussians, part: Part) -> tuple[Tensor, Tensor]:
 
     Source: the paper's section 3, first scheme; Ziv (1985) for the dither.
     """
-    q, p = (equations.Gaussians(g.mean.float(), g.log_scale.float()) for g in (q, p))
+    q, p = (Gaussians(g.mean.float(), g.log_scale.float()) for g in (q, p))
     log_width = Round.apply(q.log_scale + LOG2_UNIFORM, 2.0**WIDTH_BITS)  # type: ignore[no-untyped-call]
     width = torch.exp2(log_width)
     z = q.mean + width * (part.drawn(torch.rand_like, q.mean) - 0.5)
@@ -125,7 +123,7 @@ class Objective(nn.Module):
         return losses(ops, self.network.config, levels)
 
 
-def canvas(ops: FloatOps, config: DrawConfig, state: State, x: Tensor) -> Tensor:
+def canvas(ops: FloatOps, config: DrawConfig, state: State[Tensor], x: Tensor) -> Tensor:
     """The canvas of all pixels, (B, channels of r, H, W), each pass given the pixels before it.
 
     Of a model with a head: what the head gives, (B, sum of `block.sizes`, H / 2, W / 2).
@@ -258,19 +256,21 @@ def mixture_parameters(
         means = base + 128.0 * offsets.view(batch, m, c, height, width)
         scales = scales.view(batch, m, c, height, width)
         coefficients = coefficients.view(batch, m, pairs, height, width)
+        if config.residual and c == 3:  # they count from the means, not from level 128
+            k, own = ops.round(coefficients, 11), 128.0 * ops.round(r[:, None, :c], 11)
+            means = means - _moves(k, own)
     weights = ops.round((weights * CANVAS_GAIN).clamp(-16, 16), 5)
     log_scales = ops.round(scales * CANVAS_GAIN, 3).clamp(-3.0, 6.0)
     means = ops.round(means, 4)
     if coefficients is not None and c == 3:
         k = ops.round(coefficients, 11)
         x = (levels - 128.0)[:, None]
-        shift = torch.stack(
-            [
-                torch.zeros_like(means[:, :, 0]),
-                k[:, :, 0] * x[:, :, 0],
-                k[:, :, 1] * x[:, :, 0] + k[:, :, 2] * x[:, :, 1],
-            ],
-            2,
-        )
-        means = ops.round(means + shift, 4)
+        means = ops.round(means + _moves(k, x), 4)
     return weights, means.clamp(0.0, 255.0), log_scales
+
+
+def _moves(k: Tensor, x: Tensor) -> Tensor:
+    """The terms of earlier channels x (B, 1, 3, H, W), with coefficients k (B, M, 3, H, W)."""
+    red, green = x[:, :, 0], x[:, :, 1]
+    second, third = k[:, :, 0] * red, k[:, :, 1] * red + k[:, :, 2] * green
+    return torch.stack([torch.zeros_like(second), second, third], 2)

@@ -278,6 +278,7 @@ def test_chunks_and_micro_batches_change_no_image(model_folder, tmp_path, monkey
         )
         back = tmp_path / "back.npy"
         code, _, err = run(monkeypatch, capsys, "decompress", packed, "-o", back, *words, *micro)
+        back = back.rename(tmp_path / "found.npy")
         assert code == 0, err
         assert np.array_equal(np.load(back), images)
 

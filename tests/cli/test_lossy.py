@@ -47,7 +47,7 @@ def test_an_image_is_stored_and_shown(folder, tmp_path, monkeypatch, capsys):
     shown = []
     for words in (("--variance", 0), ("--variance", 1, "--seed", 3), ()):
         code, _, _ = run(
-            monkeypatch, capsys, "decode", packed, "-o", out, "--model", folder, *words
+            monkeypatch, capsys, "decode", packed, "-o", out, "--model", folder, "--force", *words
         )
         assert code == 0
         with Image.open(out) as image:
@@ -67,10 +67,10 @@ def test_a_gray_image_stays_gray_and_layers_can_be_left_away(tmp_path, monkeypat
     for layers in ("1", "2"):
         run(
             monkeypatch, capsys, "encode", tmp_path / "in.png", "-o", packed, *words,
-            "--layers", layers,
+            "--layers", layers, "--force",
         )  # fmt: skip
         sizes.append(packed.stat().st_size)
-        assert run(monkeypatch, capsys, "decode", packed, "-o", out, *words)[0] == 0
+        assert run(monkeypatch, capsys, "decode", packed, "-o", out, *words, "--force")[0] == 0
         with Image.open(out) as image:
             assert (image.mode, image.size) == ("L", (16, 16))
     assert sizes[1] < sizes[0]
@@ -105,7 +105,7 @@ def test_a_set_shares_its_header_and_comes_back_as_an_array_or_a_folder(
 def test_a_rate_is_kept_or_the_exit_code_tells(folder, tmp_path, monkeypatch, capsys):
     Image.fromarray(random_images(1, 32, 32, 3)[0]).save(tmp_path / "in.png")
     packed = tmp_path / "x.bb"
-    words = ("encode", tmp_path / "in.png", "-o", packed, "--model", folder)
+    words = ("encode", tmp_path / "in.png", "-o", packed, "--model", folder, "--force")
     assert run(monkeypatch, capsys, *words, "--bits-per-dim", 5)[0] == 0
     assert 8 * packed.stat().st_size <= 5 * 32 * 32 * 3
     code, _, told = run(monkeypatch, capsys, *words, "--bits-per-dim", 0.001)

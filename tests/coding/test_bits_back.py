@@ -46,6 +46,8 @@ def cases(draw_):
         config = dataclasses.replace(
             config, pass_maps=draw_(st.sampled_from([0, 4, 8])), blocks=draw_(st.integers(0, 2))
         )
+        if likelihood == "logistic" and config.pass_maps and draw_(st.booleans()):
+            config = dataclasses.replace(config, residual=1, stride=1 << config.levels)
     elif likelihood == "logistic" and draw_(st.booleans()):
         stride = draw_(st.sampled_from([2, 4]))
         config = dataclasses.replace(

@@ -25,6 +25,16 @@ TINY = {
     "binary, passes": dataclasses.replace(SMALL, passes=4),
     "binary, passes on levels": dataclasses.replace(SMALL, passes=10),
     "binary, passes with blocks": dataclasses.replace(SMALL, passes=7, pass_maps=4, blocks=1),
+    "colour, residual passes": dataclasses.replace(
+        SMALL,
+        channels=3,
+        likelihood="logistic",
+        mixtures=2,
+        passes=4,
+        pass_maps=4,
+        blocks=1,
+        residual=1,
+    ),
     "colour, pixels linear in their block": dataclasses.replace(
         SMALL, channels=3, likelihood="logistic", mixtures=2, head_maps=4, head_blocks=1
     ),

@@ -110,8 +110,8 @@ def test_npz_comes_back_with_all_arrays_in_order(tmp_path, save):
     assert abs(sizes[0] - sizes[1]) < 0.1 * sizes[0]
 
 
-def test_npz_images_are_found_by_name_before_size(tmp_path):
-    np.savez(tmp_path / "a.npz", masks=pixels(50, 8, 8), images=pixels(2, 8, 8))
+def test_an_image_of_an_npz_is_found_by_name_before_size(tmp_path):
+    np.savez(tmp_path / "a.npz", masks=pixels(50, 8), images=pixels(2, 8))
     assert read_images([tmp_path / "a.npz"]).manifest.name == "images"
 
 
@@ -233,12 +233,11 @@ def two_frames(path):
         ("a.png", sixteen_bit_png, "more than 8 bits"),
         ("a.npy", lambda p: p.write_text("no array"), "cannot be read"),
         ("a.npz", lambda p: p.write_text("no array"), "cannot be read"),
-        ("a.npy", lambda p: np.save(p, np.array([{}], object)), "cannot be read"),
+        ("a.npy", lambda p: np.save(p, np.array([{}], object)), "Python objects"),
         ("a.npy", lambda p: np.save(p, np.zeros((2, 3, 3), np.float32)), "float32"),
-        ("a.npy", lambda p: np.save(p, np.full((2, 3, 3), np.nan)), "NaN"),
-        ("a.npy", lambda p: np.save(p, np.zeros((2, 3, 3), np.int64)), "int64"),
+        ("a.npy", lambda p: np.save(p, np.full((2, 3, 3), np.nan)), "float64"),
+        ("a.npy", lambda p: np.save(p, np.arange(18).reshape(2, 3, 3) << 20), "int64"),
         ("a.npy", lambda p: np.save(p, np.zeros(9, np.uint8)), "shape"),
-        ("a.npy", lambda p: np.save(p, np.zeros((2, 3, 3, 5), np.uint8)), "shape"),
         ("a.npy", lambda p: np.save(p, np.zeros((0, 3, 3), np.uint8)), "empty set"),
         ("a.npy", lambda p: np.save(p, np.zeros((2, 0, 3), np.uint8)), "without pixels"),
         ("a.npz", lambda p: np.savez(p), "no arrays"),

@@ -22,6 +22,7 @@ from bitsback.models.draw.grids import CANVAS_BITS, Z_BITS
 from bitsback.models.draw.integers import IntegerOps
 from bitsback.models.draw.model import DrawModel
 from bitsback.models.draw.model import likelihood as likelihood_codec
+from bitsback.models.draw.state import Gaussians
 from bitsback.models.training import data, export, losses
 from bitsback.models.training.calibrate import calibrate
 from bitsback.models.training.network import DrawNetwork
@@ -53,6 +54,10 @@ CASES = {
     "colour, passes with residual blocks": (
         dataclasses.replace(COLOUR, passes=7, pass_maps=8, blocks=2),
         PLAN,
+    ),
+    "colour, residual passes": (
+        dataclasses.replace(COLOUR, passes=7, stride=4, pass_maps=8, blocks=1, residual=1),
+        dataclasses.replace(PLAN, free_bits=0.5),
     ),
     "colour, pixels linear in their block": (
         dataclasses.replace(
@@ -242,15 +247,10 @@ def test_the_kl_of_gaussians_is_that_of_torch():
     random = torch.Generator().manual_seed(0)
     mean_q, mean_p = torch.randn(2, 1000, generator=random) * 3
     log_q, log_p = torch.randn(2, 1000, generator=random)
-    found = losses.gaussian_kl(
-        equations.Gaussians(mean_q, log_q), equations.Gaussians(mean_p, log_p)
-    )
+    found = losses.gaussian_kl(Gaussians(mean_q, log_q), Gaussians(mean_p, log_p))
     wanted = kl_divergence(Normal(mean_q, 2**log_q), Normal(mean_p, 2**log_p))
     assert torch.allclose(found, wanted, rtol=1e-4, atol=1e-5)
-    assert (
-        losses.gaussian_kl(equations.Gaussians(mean_q, log_q), equations.Gaussians(mean_q, log_q))
-        == 0
-    ).all()
+    assert (losses.gaussian_kl(Gaussians(mean_q, log_q), Gaussians(mean_q, log_q)) == 0).all()
 
 
 def masses(config: DrawConfig, canvas: torch.Tensor, levels: torch.Tensor, quantised: bool):

@@ -89,14 +89,14 @@ def compress(folder, name, output):
     """Words of the command that compresses an input, two chunks of it."""
     model, chunk = ("bits", 25) if name == "in.npy" else ("colour", 2)
     words = ["compress", folder / name, "-o", output, "--model", folder / model]
-    return [*words, "--chunk", chunk, "--engine", "numpy"]
+    return [*words, "--chunk", chunk, "--engine", "numpy", "--force"]
 
 
 def decompress(folder, name, output):
     """Words of the command that gives it back."""
     model = "bits" if name == "in.npy" else "colour"
     words = ["decompress", folder / f"{name}.bb", "-o", output, "--model", folder / model]
-    return [*words, "--engine", "numpy"]
+    return [*words, "--engine", "numpy", "--force"]
 
 
 def start(words, event="none", number=1, act="kill", **options):

@@ -26,8 +26,9 @@ def run(*words):
         cli.main()
     except SystemExit as end:
         return end.code or 0
-assert run("compress", str(tiny / "t.npy"), "-o", str(tiny / "t.bb"), "--model", model) == 0
-assert run("decompress", str(tiny / "t.bb"), "-o", str(tiny / "u.npy"), "--model", model) == 0
+options = ("--model", model, "--force")
+assert run("compress", str(tiny / "t.npy"), "-o", str(tiny / "t.bb"), *options) == 0
+assert run("decompress", str(tiny / "t.bb"), "-o", str(tiny / "u.npy"), *options) == 0
 pages = int(Path("/proc/self/statm").read_text().split()[0])
 limit = pages * resource.getpagesize() + room
 resource.setrlimit(resource.RLIMIT_AS, (limit, limit))

@@ -12,7 +12,7 @@ from test_bits_back import model_of
 from bitsback.ans.message import Message
 from bitsback.coding import bits_back
 from bitsback.coding.batch import Batch
-from bitsback.models.draw.passes import passes
+from bitsback.models.draw.passes.order import passes
 from bitsback.tiles import padding, tiles
 
 SIDES = st.integers(1, 23)

@@ -13,7 +13,7 @@ from bitsback.models.draw import block
 from bitsback.models.draw.floats import FloatOps, parameters
 from bitsback.models.draw.grids import CANVAS_BITS, CANVAS_GAIN
 from bitsback.models.draw.model import block_likelihood
-from bitsback.models.draw.passes import PHASES, passes
+from bitsback.models.draw.passes.order import PHASES, passes
 from bitsback.models.training import losses
 from bitsback.models.training.network import DrawNetwork
 

@@ -16,8 +16,9 @@ from bitsback.models.draw.config import DrawConfig
 from bitsback.models.draw.integers import IntegerOps
 from bitsback.models.draw.layers import initials, layers
 from bitsback.models.draw.model import to_network
-from bitsback.models.draw.passes import passes
+from bitsback.models.draw.passes.order import passes
 from bitsback.models.draw.reference import ReferenceOps
+from bitsback.models.draw.state import conv
 from bitsback.models.exact.convolution import in_float64
 from bitsback.models.known_answer import known_answer
 from bitsback.models.training import export
@@ -38,6 +39,10 @@ CONFIGS = [
     dataclasses.replace(SMALL, likelihood="logistic", mixtures=3, head_maps=3, stride=4),
     dataclasses.replace(COLOUR, head_maps=5, head_blocks=2, kernel=1),
     dataclasses.replace(COLOUR, passes=4, blocks=1, finer_hidden=1, finer_means=2),
+    dataclasses.replace(COLOUR, passes=4, pass_maps=5, blocks=1, residual=1, finer_hidden=1),
+    dataclasses.replace(
+        SMALL, likelihood="logistic", mixtures=2, passes=7, pass_maps=3, stride=4, residual=1
+    ),
 ]
 
 
@@ -47,6 +52,9 @@ def drawn_config(seed):
     likelihood = random.choice(["bernoulli", "gaussian", "logistic"])
     layers, stride, stride2 = (int(random.choice(v)) for v in ((1, 2), (1, 2, 4), (1, 2)))
     passes = int(random.choice([1, 4, 7])) if stride == 2 else 1
+    residual = likelihood == "logistic" and stride > 1 and random.random() < 0.3
+    if residual:
+        passes = {2: 4, 4: 7}[stride]
     head = likelihood == "logistic" and passes == 1 and stride > 1 and random.random() < 0.5
     return DrawConfig(
         channels=int(random.choice([1, 3])),
@@ -64,7 +72,8 @@ def drawn_config(seed):
         posterior=str(random.choice(["gaussian", "constant"])),
         tile=8,
         passes=passes,
-        pass_maps=int(random.choice([0, 4, 8])) if passes > 1 else 0,
+        pass_maps=int(random.choice([4, 8] if residual else [0, 4, 8])) if passes > 1 else 0,
+        residual=int(residual),
         blocks=int(random.integers(0, 3)) if passes > 1 else 0,
         head_maps=int(random.integers(1, 9)) if head else 0,
         head_blocks=int(random.integers(0, 3)) if head else 0,
@@ -211,8 +220,8 @@ def test_the_prior_is_that_of_the_hidden_maps_after_every_step(config):
         sources = [state.hd2] if group.layer == 2 else [state.hd1]
         if group.layer == 1 and config.layers == 2:
             sources.append(state.up2)
-        assert np.array_equal(p.mean, equations.conv(ops, f"p{group.layer}_mean", sources))
-        assert np.array_equal(p.log_scale, equations.conv(ops, f"p{group.layer}_scale", sources))
+        assert np.array_equal(p.mean, conv(ops, f"p{group.layer}_mean", sources))
+        assert np.array_equal(p.log_scale, conv(ops, f"p{group.layer}_scale", sources))
         z = random.integers(-128, 129, p.mean.shape)
         state = equations.step(ops, config, group, state, z)
 
@@ -262,15 +271,23 @@ def test_outputs_do_not_depend_on_the_batch(config):
 
 
 def bound(config, tensors, name, channel):
-    """sum(|w_int|) * max(|a_int|) + |bias| + rounding offset, in Python's own integers."""
+    """The furthest from nil that any accumulator gets with the worst inputs, term by term."""
     layer = layers(config)[name]
     shift = int(tensors[f"{name}/exponent"][channel]) - layer.bits
-    total = abs(int(tensors[f"{name}/bias"][channel])) + (2**shift // 2)
+    high = low = 0
+    signed = abs(int(tensors[f"{name}/bias"][channel])) + (2**shift // 2)
     for part, sources in layer.parts.items():
-        limits = [int(s.limit * 2**s.bits) for s in sources for _ in range(s.channels)]
-        for weights, limit in zip(tensors[f"{name}/{part}"][channel], limits, strict=True):
-            total += sum(abs(int(w)) for w in weights.ravel()) * limit
-    return total
+        each = [s for s in sources for _ in range(s.channels)]
+        for weights, source in zip(tensors[f"{name}/{part}"][channel], each, strict=True):
+            limit = int(source.limit * 2**source.bits)
+            for w in map(int, weights.ravel()):
+                if not source.positive:
+                    signed += abs(w) * limit
+                elif w > 0:
+                    high += w * limit
+                else:
+                    low -= w * limit
+    return signed + max(high, low)
 
 
 SHIPPED = [(name, *store.read(store.folder_of(name))) for name in store.names()]

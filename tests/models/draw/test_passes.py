@@ -12,7 +12,7 @@ from bitsback.models.draw import equations
 from bitsback.models.draw.config import DrawConfig
 from bitsback.models.draw.integers import IntegerOps
 from bitsback.models.draw.model import to_network
-from bitsback.models.draw.passes import passes
+from bitsback.models.draw.passes.order import passes
 from bitsback.models.draw.reference import ReferenceOps
 
 TWO_LEVELS = """
@@ -78,6 +78,11 @@ def test_sides_are_multiples_of_the_coarsest_block(count, sides):
         ("finer_hidden", {"finer_hidden": -1}),
         ("finer_means", {"finer_means": 1}),
         ("finer_means", {"likelihood": "gaussian", "finer_means": 5}),
+        ("residual", {"likelihood": "logistic", "passes": 4, "residual": 1}),
+        ("residual", {"passes": 4, "pass_maps": 4, "residual": 1}),
+        ("residual", {"likelihood": "logistic", "passes": 4, "pass_maps": 4, "residual": 2}),
+        ("passes", {"likelihood": "logistic", "passes": 7, "pass_maps": 4, "residual": 1}),
+        ("pass_maps", {"likelihood": "logistic", "pass_maps": 4, "residual": 1}),
     ],
 )
 def test_impossible_networks_of_passes_are_refused(word, changes):
@@ -87,12 +92,14 @@ def test_impossible_networks_of_passes_are_refused(word, changes):
 
 def test_fields_that_earlier_models_lack_are_told_only_where_they_are_used():
     later = {"pass_maps", "blocks", "head_maps", "head_blocks", "finer_hidden", "finer_means"}
-    assert not later & SMALL.to_dict().keys()
+    assert not (later | {"residual"}) & SMALL.to_dict().keys()
     deep = dataclasses.replace(SMALL, passes=4, pass_maps=8, blocks=2)
     assert deep.to_dict().items() >= {"pass_maps": 8, "blocks": 2}.items()
     head = dataclasses.replace(SMALL, likelihood="logistic", head_maps=4, head_blocks=2)
     assert head.to_dict().items() >= {"head_maps": 4, "head_blocks": 2}.items()
-    for config in (SMALL, deep, head):
+    residual = dataclasses.replace(deep, likelihood="logistic", residual=1)
+    assert residual.to_dict().items() >= {"residual": 1}.items()
+    for config in (SMALL, deep, head, residual):
         assert DrawConfig.from_dict(config.to_dict()) == config
 
 
@@ -103,12 +110,17 @@ def test_other_numbers_of_passes_are_refused(count):
 
 
 @pytest.mark.parametrize("make", [ReferenceOps, lambda *a: IntegerOps(*a, torch.device("cpu"))])
+@pytest.mark.parametrize("residual", [0, 1])
 @pytest.mark.parametrize("count", [4, 7, 10])
-def test_a_pass_depends_on_the_pixels_before_it_and_on_no_others(make, count):
+def test_a_pass_depends_on_the_pixels_before_it_and_on_no_others(make, count, residual):
     """What a pass is shown changes with each earlier pass near it, never with itself or later."""
-    config = dataclasses.replace(
-        SMALL, channels=3, likelihood="logistic", mixtures=2, passes=count, maps=6
-    )
+    colour = dataclasses.replace(SMALL, channels=3, likelihood="logistic", mixtures=2, maps=6)
+    config = dataclasses.replace(colour, passes=count)
+    if residual:
+        stride = 1 << config.levels
+        config = dataclasses.replace(
+            colour, passes=count, stride=stride, pass_maps=6, blocks=1, residual=1
+        )
     ops = make(config, random_model(config, seed=3)[0])
     order = passes(config)
 

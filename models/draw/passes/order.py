@@ -13,7 +13,8 @@ Source: Reed et al. (2017), Parallel Multiscale Autoregressive Density Estimatio
 
 import dataclasses
 
-from .config import DrawConfig
+from bitsback.models.draw.config import DrawConfig
+from bitsback.models.draw.state import Array, Ops
 
 # The pixels of a block in the order of their passes: 2 dy + dx.
 PHASES = (0, 3, 1, 2)
@@ -48,3 +49,10 @@ def passes(config: DrawConfig) -> tuple[Pass, ...]:
     for level in range(config.levels, 0, -1):
         order += [Pass(level, index) for index in range(1, len(PHASES))]
     return tuple(order)
+
+
+def image(ops: Ops[Array], phases: tuple[Array, ...]) -> Array:
+    """The image (B, C, 2h, 2w) of its four phases (B, C, h, w), in the order of `PHASES`."""
+    channels = range(phases[0].shape[1])
+    order = [phases[PHASES.index(i)] for i in range(len(PHASES))]
+    return ops.up(ops.join([x[:, c : c + 1] for c in channels for x in order]), 2)

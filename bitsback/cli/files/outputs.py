@@ -1,0 +1,42 @@
+"""Which outputs a command may write: no input of its own, and nothing that exists without a yes."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bitsback.errors import InputError
+
+from .streams import STANDARD
+
+Force = Annotated[bool, typer.Option("--force", help="replace an output that exists")]
+
+
+def claim(output: Path, inputs: Sequence[Path] = (), *, force: bool) -> None:
+    """Refuse an output before any work is done for it.
+
+    A terminal is asked whether to replace a file; a folder is left to its writer, which fills only
+    an empty one.
+
+    Args:
+        output: "-" is standard output, which is not a file.
+        inputs: files and folders that the command reads.
+        force: whether to replace a file without a question.
+
+    Raises:
+        InputError: the output is an input or lies in one, or exists.
+    """
+    from bitsback.sources import atomic_files
+
+    if output == STANDARD:
+        return
+    atomic_files.check_apart(output, [path for path in inputs if path != STANDARD])
+    if force or output.is_dir() or not (output.exists() or output.is_symlink()):
+        return
+    if sys.stdin.isatty() and sys.stderr.isatty():
+        if typer.confirm(f"bitsback: {output} exists: replace it?", err=True):
+            return
+        raise InputError(f"{output} exists, and was left as it is")
+    raise InputError(f"{output} exists: choose another name, or replace it with --force")

@@ -1,0 +1,1 @@
+"""Arrays of integers as sets of images, and back."""

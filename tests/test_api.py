@@ -1,0 +1,34 @@
+"""The public functions refuse arguments of other types with a named exception."""
+
+import numpy as np
+import pytest
+
+import bitsback
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        {"payload": "text"},
+        {"seed": 1.5},
+        {"seed": "1"},
+        {"batch": 2.0},
+        {"chunk": 1.5},
+        {"chunk": "2"},
+    ],
+)
+def test_options_of_other_types_are_refused(build_model, option):
+    with pytest.raises(bitsback.InputError, match="must"):
+        bitsback.compress(np.zeros((2, 8, 8), np.uint8), build_model(), **option)
+
+
+def test_integers_of_numpy_and_other_bytes_are_taken(build_model):
+    images, model = np.zeros((2, 8, 8), np.uint8), build_model()
+    options = {"seed": np.int64(3), "batch": np.int64(2), "chunk": np.int64(1)}
+    data = bitsback.compress(images, model, bytearray(b"x"), **options)
+    assert data == bitsback.compress(images, model, b"x", seed=3, batch=2, chunk=1)
+
+
+def test_a_name_that_no_file_can_have_is_no_model():
+    with pytest.raises(bitsback.ModelError, match="aaa"):
+        bitsback.load_model("a" * 5000)
