@@ -28,7 +28,8 @@ A file has at most 2**21 pixels, and 512 more for each of its bytes: a short fil
 memory. A stack that was altered or cut short does not end empty, either (but for one in some 16
 million).
 
-Version 1 has 5 in place of 3, 6 in place of 4, and no checksum.
+Version 1 has 5 in place of 3, 6 in place of 4, and no checksum; since its writers knew no limit, it
+may have 2**25 pixels, and 2**14 more for each byte.
 """
 
 import hashlib
@@ -42,7 +43,7 @@ MODEL_BITS = 12
 _SINGLE, _SET = 3, 4
 _SINGLE_1, _SET_1 = 5, 6  # of version 1
 CHECKSUM = 2
-_MOST_PIXELS, _MOST_SHRINKAGE = 1 << 21, 1 << 9
+_MOST_PIXELS, _MOST_SHRINKAGE = (1 << 25, 1 << 21), (1 << 14, 1 << 9)  # of version 1 and 2
 _MOST = 1 << 32  # images
 _BATCH, _BATCH_PIXELS = 64, 1 << 18  # the most of a batch
 _ONE_HEAD = 1 << 16  # pixels that have no byte for their heads are fewer
@@ -134,10 +135,10 @@ def sealed(data: bytes) -> bytes:
     return data + hashlib.blake2b(data, digest_size=CHECKSUM).digest()
 
 
-def check_pixels(header: LossyHeader, size: int) -> None:
+def check_pixels(header: LossyHeader, size: int, version: int = 2) -> None:
     """Raise FormatError where a file of `size` bytes tells more pixels than it may."""
     pixels = header.count * header.height * header.width
-    if pixels > _MOST_PIXELS + _MOST_SHRINKAGE * size:
+    if pixels > _MOST_PIXELS[version - 1] + _MOST_SHRINKAGE[version - 1] * size:
         raise FormatError(f"{_WHOSE} tells {pixels} pixels in {size} bytes, more than it may")
 
 
@@ -179,7 +180,7 @@ def unpack(data: bytes) -> tuple[LossyHeader, bytes]:
         width=width,
         images=images,
     )
-    check_pixels(header, whole)
+    check_pixels(header, whole, 2 if kind in (_SINGLE, _SET) else 1)
     if not header.large:
         return header, data[place:]
     if len(data) == place or data[place] > _MOST_HEADS:
