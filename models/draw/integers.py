@@ -163,7 +163,7 @@ class IntegerOps:
         return (canvas + update).clamp_(-self.canvas_limit, self.canvas_limit)
 
     def add_hidden(self, hidden: Tensor, update: Tensor) -> Tensor:
-        limit = 2**self.config.hidden_bits
+        limit = self.config.residual_limit * 2**self.config.hidden_bits
         return (hidden + update).clamp_(-limit, limit)
 
     def positive(self, hidden: Tensor) -> Tensor:

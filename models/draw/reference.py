@@ -92,7 +92,7 @@ class ReferenceOps:
         return np.clip(canvas + update, -limit, limit)
 
     def add_hidden(self, hidden: Int64, update: Int64) -> Int64:
-        limit = 1 << self.config.hidden_bits
+        limit = int(self.config.residual_limit * 2**self.config.hidden_bits)
         return np.clip(hidden + update, -limit, limit)
 
     def positive(self, hidden: Int64) -> Int64:
