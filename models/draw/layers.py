@@ -163,7 +163,7 @@ def _residual(config: DrawConfig, decoder: Source, means: Source) -> dict[str, L
     """
     maps, bits = config.pass_maps, config.hidden_bits
     limit = config.residual_limit
-    hidden, positive = Source(maps, bits, limit), Source(maps, bits, limit, positive=True)
+    positive = Source(maps, bits, limit, positive=True)
     inner = Source(maps, INNER_BITS, limit, positive=True)
     first = Source(config.channels, PIXEL_BITS, 1.0)
     difference = Source(config.channels, PIXEL_BITS, 2.0)
@@ -179,7 +179,7 @@ def _residual(config: DrawConfig, decoder: Source, means: Source) -> dict[str, L
             by_name[f"hear{level}"] = update(maps << 2 * (config.levels - level), decoder, means)
             if level < config.levels:
                 by_name[f"rise{level}"] = update(4 * maps, positive)
-        by_name[f"seen{step.number}"] = update(maps, *known, hidden)
+        by_name[f"seen{step.number}"] = update(maps, *known, positive)
         for number in range(1, config.blocks + 1):
             name = f"{step.number}_{number}"
             by_name[f"inner{name}"] = Layer({"h": (positive,)}, maps, INNER_BITS, 0.0, limit)
