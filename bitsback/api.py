@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from bitsback.archive.reader import LoadModel, Reader
+    from bitsback.chunks.plan import Check
     from bitsback.coding.model import LoadedModel
     from bitsback.coding.rates import RateReport
 
@@ -52,6 +53,26 @@ def load_model(
     return store.load(str(name_or_folder), device, engine, micro_batch, sha256)
 
 
+def load_named(
+    name: str,
+    sha256: bytes = b"",
+    device: str = "auto",
+    engine: str = "torch",
+    micro_batch: int | None = None,
+) -> "LoadedModel":
+    """A shipped model by the name that a file gives; other arguments as of `load_model`.
+
+    A file is not trusted with paths: a model in a folder comes from the caller.
+
+    Raises:
+        ModelError: no model of this name ships, or as `load_model`.
+    """
+    from bitsback.models import store
+
+    store.check_shipped(name)
+    return store.load(name, device, engine, micro_batch, sha256)
+
+
 def as_model(model: "str | Path | LoadedModel") -> "LoadedModel":
     """The model itself, loaded if it is named."""
     return load_model(model) if isinstance(model, str | Path) else model
@@ -64,6 +85,7 @@ def compress(
     *,
     batch: int | None = None,
     seed: int = 0,
+    check: "Check" = "last",
     chunk: int | None = None,
     keep: str = "auto",
     recode_lossy: bool = False,
@@ -80,6 +102,8 @@ def compress(
         payload: bytes that lie at the bottom of the stack and come back from `payload_of`.
         batch: images per batch of the chain; the model's default if None.
         seed: of the dither.
+        check: what of each chunk is decoded again before it is written: "last", its last batch;
+            "all"; or "none".
         chunk: images per chunk, each decodable alone; if None about 4 MiB of pixels, 16 MiB of
             binary ones.
         keep: of files, "auto": byte for byte where that costs next to nothing, or the same samples
@@ -93,7 +117,7 @@ def compress(
 
     Raises:
         InputError: the images cannot be coded.
-        ModelError: the model cannot be used.
+        ModelError: the model cannot be used, or what it coded does not decode.
 
     Examples:
         >>> images = np.zeros((3, 28, 28), np.uint8)
@@ -117,6 +141,7 @@ def compress(
         payload=bytes(payload),
         batch=batch,
         seed=seed,
+        check=check,
         chunk=chunk,
         progress=progress,
     ).data
@@ -197,7 +222,7 @@ def _reader(data: bytes, model: "str | Path | LoadedModel | None") -> "Reader":
 def _finder(model: "str | Path | LoadedModel | None") -> "LoadModel":
     """How a reader finds its file's model, unless one is given."""
     if model is None:
-        return lambda name, sha256: load_model(name, sha256=sha256)
+        return load_named
     return lambda name, sha256: as_model(model)
 
 
@@ -233,6 +258,7 @@ def rate(
         batch=batch,
         seed=seed,
         always_chain=True,
+        check="none",
         chunk=chunk,
         progress=progress,
     ).report

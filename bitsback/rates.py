@@ -1,7 +1,7 @@
 """Reached rates beside the KL-based ones."""
 
+from bitsback.coding.matching import Check, Part
 from bitsback.coding.rates import (
-    Check,
     GroupRate,
     RateReport,
 )
@@ -9,5 +9,6 @@ from bitsback.coding.rates import (
 __all__ = [
     "Check",
     "GroupRate",
+    "Part",
     "RateReport",
 ]

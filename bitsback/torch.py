@@ -12,6 +12,7 @@ worker chunks of its own.
 
 import bisect
 import os
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -76,7 +77,7 @@ class ImageDataset(Dataset[Any]):
         return self.ranges[-1].stop if self.ranges else 0
 
     def __getitem__(self, number: int) -> Any:
-        index = int(np.arange(len(self))[number])
+        index = range(len(self))[number]
         chunk = bisect.bisect_right(self.ranges, index, key=lambda numbers: numbers.start) - 1
         image = self._decoded(chunk, index - self.ranges[chunk].start)
         return image if self.transform is None else self.transform(image)
@@ -93,7 +94,7 @@ class ImageDataset(Dataset[Any]):
 
     def __getstate__(self) -> dict[str, Any]:
         """What a worker gets: it opens the file, and decodes, by itself."""
-        own = ("_kept", "_reader", "_process")
+        own = ("_kept", "_reader", "_process", "_lock")
         return {name: value for name, value in vars(self).items() if name not in own}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -104,12 +105,14 @@ class ImageDataset(Dataset[Any]):
         self._kept: OrderedDict[int, ImageSet] = OrderedDict()  # the last used one last
         self._reader: Reader | None = None
         self._process = 0
+        self._lock = threading.RLock()  # a thread at a time decodes
 
     def _decoded(self, chunk: int, place: int) -> torch.Tensor:
-        images = self._kept.pop(chunk, None) or self._decode(chunk)
-        self._kept[chunk] = images
-        if len(self._kept) > self.chunks:
-            self._kept.popitem(last=False)
+        with self._lock:
+            images = self._kept.pop(chunk, None) or self._decode(chunk)
+            self._kept[chunk] = images
+            if len(self._kept) > self.chunks:
+                self._kept.popitem(last=False)
         image = part(images, place, place + 1)
         pixels, manifest = to_stack(image)[0], image.manifest
         first = isinstance(manifest, ArraysManifest) and next(manifest.runs())[0].axes == "chw"

@@ -38,6 +38,9 @@ DIGITS = 16  # of the SHA-256, in hex
 _loading = threading.Lock()
 
 
+_given: set[str] = set()  # models that the caller has named in this process
+
+
 @functools.cache
 def _load(model: str, sha256: str) -> "LoadedModel":
     loaded = load_model(model, sha256=bytes.fromhex(sha256))
@@ -53,6 +56,18 @@ def model_of(model: str, sha256: str) -> "LoadedModel":
     """
     with _loading:
         return _load(model, sha256)
+
+
+def check_known(model: Any) -> None:
+    """Raise ModelError unless a model that an array's metadata name ships, or the caller named it.
+
+    Metadata are not trusted with paths: to open an array whose model lies in a folder, make a
+    codec with that folder first.
+    """
+    from bitsback.models import store
+
+    if model not in _given:
+        store.check_shipped(str(model))
 
 
 def digits_of(model: str, sha256: str) -> str:
@@ -92,6 +107,7 @@ class BitsbackCodec(ArrayBytesCodec):
 
     def __init__(self, model: str = "photo", sha256: str = "") -> None:
         self.model, self.sha256 = model, digits_of(model, sha256)
+        _given.add(model)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, BitsbackCodec) and self.to_dict() == other.to_dict()
@@ -108,6 +124,7 @@ class BitsbackCodec(ArrayBytesCodec):
         fields = data.get("configuration", {})
         if data.get("name") != NAME or not {"model", "sha256"} >= fields.keys():
             raise InputError(f"this is not the metadata of codec {NAME!r}")
+        check_known(fields.get("model", "photo"))
         return cls(**fields)
 
     def to_dict(self) -> dict[str, Any]:
@@ -151,6 +168,13 @@ class BitsbackNumcodec(Codec):  # type: ignore[misc]
 
     def __init__(self, model: str = "photo", sha256: str = "") -> None:
         self.model, self.sha256 = model, digits_of(model, sha256)
+        _given.add(model)
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """The codec of an array's metadata."""
+        check_known(config.get("model", "photo"))
+        return cls(**config)
 
     def encode(self, buf: Any) -> bytes:
         """Compress an array of images.

@@ -60,12 +60,23 @@ def folder_of(name_or_folder: str, sha256: bytes = b"") -> Path:
     try:
         if (path / "config.json").is_file() and (path / "model.safetensors").is_file():
             return path
-    except OSError as error:  # a name that is longer than a file's may be
-        raise ModelError(f"model {name_or_folder[:40]!r}...: {error.strerror}") from error
+    except (OSError, ValueError):  # too long for a path, or with a NUL
+        pass
     raise ModelError(
-        f"unknown model {name_or_folder!r}: shipped are {', '.join(names()) or 'none'}; "
+        f"unknown model {name_or_folder[:80]!r}: shipped are {', '.join(names()) or 'none'}; "
         "or give a folder that holds config.json and model.safetensors"
     )
+
+
+def check_shipped(name: str) -> None:
+    """Raise ModelError unless a model of this name ships.
+
+    What a file says of its model may be a path, and is not followed.
+    """
+    if name not in names():
+        raise ModelError(
+            f"no model ships under the name {name[:80]!r}: if it lies in a folder, give that folder"
+        )
 
 
 def shipped() -> list[tuple[str, bytes]]:

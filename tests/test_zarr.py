@@ -243,3 +243,18 @@ def test_dask_writes_and_reads_chunks_side_by_side(codec, tmp_path):
     assert found.numblocks == (4, 1, 1)
     assert int(found.sum().compute()) == images.sum()
     assert np.array_equal(found.compute(), images)
+
+
+def test_metadata_are_not_trusted_with_a_path(build_model, tmp_path, monkeypatch):
+    import bitsback.zarr as codecs
+    from bitsback.errors import ModelError
+
+    build_model()
+    folder = str(tmp_path / "model")
+    fields = codecs.BitsbackCodec(folder).to_dict()
+    assert codecs.BitsbackCodec.from_dict(fields).model == folder  # the caller has named it
+    monkeypatch.setattr(codecs, "_given", set())
+    with pytest.raises(ModelError, match="no model ships under the name"):
+        codecs.BitsbackCodec.from_dict(fields)
+    with pytest.raises(ModelError, match="no model ships under the name"):
+        codecs.BitsbackNumcodec.from_config(fields["configuration"])

@@ -4,6 +4,8 @@ import contextlib
 import dataclasses
 import multiprocessing
 import os
+import signal
+import threading
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -37,7 +39,11 @@ class ProcessExecutor:
     def run(self, tasks: Iterable[Task[R]], progress: Progress | None = None) -> Iterator[R]:
         """The results, in the order of the tasks; see `Executor`."""
         with contextlib.closing(_Processes(self.recipe, self.jobs)) as processes:
-            yield from in_order(processes, tasks)
+            try:
+                yield from in_order(processes, tasks)
+            except BaseException:  # an interruption, or nobody wants the rest
+                processes.end()
+                raise
 
 
 class _Processes:
@@ -64,10 +70,33 @@ class _Processes:
 
     def _started(self) -> ProcessPoolExecutor:
         # Forked processes would share the state of threads that they do not have.
-        return ProcessPoolExecutor(self._jobs, multiprocessing.get_context("spawn"))
+        context = multiprocessing.get_context("spawn")
+        return ProcessPoolExecutor(self._jobs, context, initializer=_follow_parent)
+
+    def end(self) -> None:
+        """End the processes, whatever they are doing."""
+        for process in list((self._pool._processes or {}).values()):
+            process.terminate()
 
     def _submit(self, task: Task[R]) -> "_Promise[R]":
-        return _Promise(self._pool.submit(_run, self._recipe, self._threads, task))
+        # A process that this starts inherits the mask: Ctrl-C is the parent's to handle.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            return _Promise(self._pool.submit(_run, self._recipe, self._threads, task))
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _follow_parent() -> None:
+    """End this process when its parent does, which may be killed and have no time to say so."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def wait() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def _run(recipe: Recipe, threads: int, task: Task[R]) -> R:

@@ -172,6 +172,25 @@ def _port(address: str) -> tuple[str, int] | None:
 
 
 @contextlib.contextmanager
+def _loopback() -> Iterator[None]:
+    """A cluster that starts within it listens on this machine alone: it runs what anyone sends.
+
+    Ray takes 127.0.0.1 only where it believes that clusters of several machines do not work.
+    """
+    constants: Any = importlib.import_module("ray._private.ray_constants")
+    name, before = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", constants.ENABLE_RAY_CLUSTER
+    with_variable = os.environ.get(name)
+    os.environ[name], constants.ENABLE_RAY_CLUSTER = "0", False
+    try:
+        yield
+    finally:
+        constants.ENABLE_RAY_CLUSTER = before
+        del os.environ[name]
+        if with_variable is not None:
+            os.environ[name] = with_variable
+
+
+@contextlib.contextmanager
 def _cluster(ray: Any, address: str | None, jobs: int | None) -> Iterator[None]:
     """A connection to a cluster: the one that is there, the one at the address, or one of ours."""
     if ray.is_initialized():
@@ -186,7 +205,8 @@ def _cluster(ray: Any, address: str | None, jobs: int | None) -> Iterator[None]:
         if (port := _port(where)) is not None:
             # Ray itself tries for minutes, and then ends the process.
             socket.create_connection(port, timeout=_PATIENCE).close()
-        ray.init(where, **options)
+        with _loopback() if where == "local" else contextlib.nullcontext():
+            ray.init(where, **options)
     except (OSError, RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"there is no Ray cluster at {where}: {reason}") from error

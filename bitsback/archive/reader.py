@@ -4,6 +4,8 @@ import bisect
 import dataclasses
 import io
 import itertools
+import os
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
@@ -24,6 +26,9 @@ from bitsback.progress import Progress
 from bitsback.tables import tables
 
 from .executor import DecodeTask, Executor, SerialExecutor, run_chunks
+
+# Values of images that were lost: so many, for each chunk that is whole, and for each byte.
+_MOST_LOST, _MOST_SHRINKAGE = 1 << 28, 1 << 9
 
 LoadModel = Callable[[str, bytes], LoadedModel]
 """A model by its name and the first bytes of its SHA-256."""
@@ -49,7 +54,7 @@ class Reader:
     `reader[i]` is an image and `reader[i:j]` an array of images, as they were compressed: in the
     array's dtype and without the axis of channels where it had none, and (H, W, C) uint8 from
     image files, uint16 of those with 16 bits. Only the chunks that hold these images are decoded;
-    the last one is kept.
+    the last one is kept. Threads and forked processes may share a reader.
 
     Raises:
         FormatError: not a bitsback file, or its header is damaged.
@@ -64,6 +69,8 @@ class Reader:
         self._load_model = load_model
         self._loaded: LoadedModel | None = None
         self._last: tuple[int, Restored] | None = None
+        self._lock = threading.Lock()  # of the file's position
+        self._loading = threading.Lock()
 
     def __enter__(self) -> Self:
         return self
@@ -92,7 +99,7 @@ class Reader:
     def __getitem__(self, where: slice) -> NDArray[Any]: ...
     def __getitem__(self, where: int | slice) -> NDArray[Any]:
         if not isinstance(where, slice):
-            number = int(np.arange(len(self))[where])
+            number = range(len(self))[where]
             return self.images(number, number + 1)[0]
         begin, end, step = where.indices(len(self))
         numbers = range(begin, end, step)
@@ -138,17 +145,17 @@ class Reader:
         bounds = list(itertools.pairwise([*self.header.firsts, len(self)]))
         loaded = self._model()  # the right one, before a task is given out
         # The first chunk may have been decoded for its payload.
-        first = 1 if self._last is not None and self._last[0] == 0 else 0
+        kept = self._last
+        first = 1 if kept is not None and kept[0] == 0 else 0
         tasks = map(self._task, range(first, len(bounds)))
         results = run_chunks(executor or SerialExecutor(loaded), tasks, bounds, progress, first)
         for number in range(len(bounds)):
             try:
-                if number >= first:
-                    self._last = number, next(results)
+                if kept is None or number >= first:
+                    self._last = kept = number, next(results)
             except FormatError as error:
                 raise self._damaged(number, error) from error
-            assert self._last is not None
-            yield self._last[1].images
+            yield kept[1].images
 
     def _task(self, number: int) -> DecodeTask:
         return DecodeTask(
@@ -169,13 +176,29 @@ class Reader:
     def salvaged(
         self, damage: list[Damage], progress: Progress | None = None
     ) -> Iterator[ImageSet | Lost]:
-        """Every chunk's images, or how many were lost; `damage` is added to."""
+        """Every chunk's images, or how many were lost; `damage` is added to.
+
+        Raises:
+            FormatError: the index promises more images than such a file can have held.
+        """
+        # What is lost takes room in the output: no more than what a file of this size may hold.
+        room, values = _MOST_LOST + _MOST_SHRINKAGE * self._size, 1
         for number, entry in enumerate(self.header.chunks):
             try:
-                yield self._decode(number, progress).images
+                images = self._decode(number, progress).images
             except FormatError as error:
                 damage.append(self._damage(number, error))
+                room -= entry.images * values
+                if room < 0:
+                    raise FormatError(
+                        f"the file's index promises {entry.images} images in chunk {number}, "
+                        "more than it can hold"
+                    ) from error
                 yield Lost(entry.images)
+            else:
+                values = max(values, images.pixels[0].size)
+                room += _MOST_LOST
+                yield images
 
     @property
     def payload(self) -> bytes:
@@ -206,8 +229,9 @@ class Reader:
             raise self._damaged(number, error) from error
 
     def _decode(self, number: int, progress: Progress | None) -> Restored:
-        if self._last is not None and self._last[0] == number:
-            return self._last[1]
+        kept = self._last
+        if kept is not None and kept[0] == number:
+            return kept[1]
         loaded, task, first = self._model(), self._task(number), self.header.firsts[number]
         tell = progress or (lambda done, total: None)
         restored = task.run(
@@ -222,13 +246,26 @@ class Reader:
         if begin + size > self._size:
             missing = self.header.file_size - self._size
             raise FormatError(f"the file is truncated: {missing} bytes are missing")
-        self._file.seek(begin)
-        return self._file.read(size)
+        if isinstance(self._file, io.BufferedReader | io.FileIO):
+            return _read_at(self._file.fileno(), begin, size)
+        with self._lock:
+            self._file.seek(begin)
+            return self._file.read(size)
 
     def _model(self) -> LoadedModel:
-        if self._loaded is None:
-            self._loaded = _matching_model(self.header, self._load_model)
-        return self._loaded
+        with self._loading:
+            if self._loaded is None:
+                self._loaded = _matching_model(self.header, self._load_model)
+            return self._loaded
+
+
+def _read_at(descriptor: int, begin: int, size: int) -> bytes:
+    """Bytes of a file, whose position other threads and processes may move."""
+    parts = []
+    while size and (part := os.pread(descriptor, size, begin)):
+        parts.append(part)
+        begin, size = begin + len(part), size - len(part)
+    return b"".join(parts)
 
 
 def open_path(path: str | Path, load_model: LoadModel) -> Reader:

@@ -13,7 +13,7 @@ from typing import BinaryIO, SupportsIndex
 import numpy as np
 from numpy.typing import NDArray
 
-from bitsback.chunks.plan import Settings
+from bitsback.chunks.plan import Check, Settings
 from bitsback.coding import rates
 from bitsback.coding.model import LoadedModel
 from bitsback.coding.rates import RateReport
@@ -62,7 +62,11 @@ def compress_to(
 
     Raises:
         InputError: the model cannot code such images, or chunk is out of range.
+        ModelError: what was coded does not decode.
     """
+    if not isinstance(payload, bytes | bytearray | memoryview):
+        raise InputError(f"the payload must be bytes, not {type(payload).__name__}")
+    payload = bytes(payload)
     parts = parts_of(images, chunk)
     bounds = [(each.begin, each.end) for each in parts]
     header = Header(
@@ -102,11 +106,12 @@ def compress_set(
     seed: int = 0,
     heads: int | None = None,
     always_chain: bool = False,
+    check: Check = "last",
     chunk: int | None = None,
     progress: Progress | None = None,
 ) -> Compressed:
-    """`compress_to` in memory; for batch, seed, heads and always_chain see `Settings`."""
-    file, settings = io.BytesIO(), Settings(batch, seed, heads, always_chain)
+    """`compress_to` in memory; for batch, seed, heads, always_chain and check see `Settings`."""
+    file, settings = io.BytesIO(), Settings(batch, seed, heads, always_chain, check)
     report = compress_to(
         file, images, loaded, settings, payload=payload, chunk=chunk, progress=progress
     )

@@ -11,6 +11,9 @@ import math
 from bitsback.ans.heads import fold, unfold
 from bitsback.ans.message import Message, flatten
 from bitsback.coding import bits_back
+from bitsback.coding.batch import Batch
+from bitsback.coding.bits_back import BatchCost
+from bitsback.coding.chain import ChainStep
 from bitsback.coding.initial_bits import Initial
 from bitsback.coding.model import LoadedModel
 from bitsback.coding.rates import RateReport, Tally
@@ -21,6 +24,7 @@ from bitsback.images.image_set import ImageSet
 from bitsback.progress import Progress
 
 from . import cost
+from .check import check_batch, check_chunk
 from .cost import CAUTION, Needs
 from .plan import Plan, Settings, payload_of, plan_chunk
 from .prefix import encode_prefix
@@ -59,16 +63,33 @@ def encode_chunk(
 
     Raises:
         InputError: the model cannot code such images, or not so many side by side.
+        ModelError: what was coded does not decode: the model gives other numbers the second time.
     """
     if not len(images.pixels):
         return encode_files(images, settings, number, payload)
+    chunk = _encode(images, loaded, settings, number, payload, progress)
+    if settings.check == "all":
+        check_chunk(chunk.data, images, payload, loaded, settings.seed, number)
+    return chunk
+
+
+def _encode(
+    images: ImageSet,
+    loaded: LoadedModel,
+    settings: Settings,
+    number: int,
+    payload: bytes,
+    progress: Progress | None,
+) -> Chunk:
+    """`encode_chunk`, its last batch checked if the settings say so."""
     plan = plan_chunk(images, loaded, settings, number, payload)
     expected = cost.chain_cost(plan, loaded)
     classical = math.inf if settings.always_chain else cost.classical_cost(plan, loaded.binary)
     if classical < _PLAIN * expected.net:
         return encode_classically(plan, loaded.binary)
     plan = cost.shaped(plan, expected, settings.heads)
-    encoder = ChainEncoder(plan, loaded, Needs(expected.popped, plan.heads), _rising(progress))
+    needs = Needs(expected.popped, plan.heads)
+    encoder = ChainEncoder(plan, loaded, needs, _rising(progress), settings.check != "none")
     chained = encoder.encode(filled=False)
     if not chained.report.batches:
         filled = encoder.encode(filled=True)
@@ -137,12 +158,14 @@ class ChainEncoder:
 
     Args:
         progress: called with (tiles done, tiles in all).
+        check: whether the chain's last batch is decoded again.
     """
 
     plan: Plan
     loaded: LoadedModel
     needs: Needs
     progress: Progress
+    check: bool = True
 
     def encode(self, filled: bool) -> Chunk:
         """The chunk.
@@ -174,13 +197,9 @@ class ChainEncoder:
         if done < plan.count:
             message = unfold(message, plan.heads)
         for step in chain.steps(range(done, len(chain))):
-            segment = plan.segments[step.segment]
-            x = segment.batch(step.where)
-            tally.add(
-                bits_back.encode(message, self.loaded.model, step.batch, x),
-                segment.tiles[step.where].size,
-            )
             done += step.batch.size
+            cost = self._push(message, step, step.batch, done == plan.count)
+            tally.add(cost, plan.segments[step.segment].tiles[step.where].size)
             self.progress(done, plan.count)
         padded = tuple(s.with_padding(self.loaded.model.passes) for s in plan.segments)
         coded = dataclasses.replace(plan, segments=padded)
@@ -195,11 +214,19 @@ class ChainEncoder:
                 break
             coded = affordable
             batch = dataclasses.replace(step.batch, coded=frozenset(range(coded)))
-            x = self.plan.segments[step.segment].batch(step.where)
-            bits += bits_back.encode(message, self.loaded.model, batch, x).net
             partial[coded] += 1
+            bits += self._push(message, step, batch, sum(partial) == self.plan.count).net
             self.progress(sum(partial), self.plan.count)
         return Beginning(tuple(partial), sum(partial), bits)
+
+    def _push(self, message: Message, step: ChainStep, batch: Batch, last: bool) -> BatchCost:
+        """Code a batch, and decode it again if it is the chain's last one."""
+        model, x = self.loaded.model, self.plan.segments[step.segment].batch(step.where)
+        before = message.copy() if last and self.check else None
+        cost = bits_back.encode(message, model, batch, x)
+        if before is not None:
+            check_batch(message.copy(), before, self.loaded, batch, x)
+        return cost
 
 
 def _pack(

@@ -4,7 +4,7 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from functools import cached_property
-from typing import SupportsIndex
+from typing import Literal, SupportsIndex, get_args
 
 from bitsback.ans.message import DEFAULT_HEADS
 from bitsback.coding.chain import Chain
@@ -15,6 +15,9 @@ from bitsback.format.payload import pack_payload
 from bitsback.images.image_set import ImageSet
 from bitsback.tiles import channels, segments, tiles
 from bitsback.tiles.segments import Segment, SegmentTiles
+
+Check = Literal["none", "last", "all"]
+"""What of a chunk is decoded again before it is written."""
 
 # A chain needs many tiles to earn back its initial bits, if its model has any latents.
 _LEAST_TILES = 48
@@ -30,17 +33,22 @@ class Settings:
         heads: of the stack; 8 to 512 by the length of the chain if None.
         always_chain: code through the model even where a classical code is smaller, to
             measure the model.
+        check: what is decoded again before a chunk is written: nothing, the last batch that was
+            coded, or all.
 
     Raises:
-        InputError: the batch or the seed is out of range, or no integer.
+        InputError: the batch or the seed is out of range, or no integer, or no such check is known.
     """
 
     batch: int | None = None
     seed: int = 0
     heads: int | None = None
     always_chain: bool = False
+    check: Check = "last"
 
     def __post_init__(self) -> None:
+        if self.check not in get_args(Check):
+            raise InputError(f"unknown check {self.check!r}: {', '.join(get_args(Check))}")
         for name, value in (("batch", self.batch), ("seed", self.seed)):
             if value is not None and not isinstance(value, SupportsIndex):
                 raise InputError(f"the {name} must be an integer, not {value!r}")

@@ -49,4 +49,5 @@ def main() -> None:
     except MemoryError:
         refuse("not enough memory: code fewer images at once with --chunk")
     except KeyboardInterrupt:
+        print("bitsback: interrupted", file=sys.stderr)
         sys.exit(130)

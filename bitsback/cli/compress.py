@@ -4,7 +4,7 @@ import dataclasses
 import json
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from bitsback.archive.executor import Executor
     from bitsback.archive.reader import Damage
     from bitsback.archive.workers import Recipe
+    from bitsback.chunks.plan import Check
 
 
 def compress(
@@ -64,6 +65,10 @@ def compress(
     keep: Keep = "auto",
     recode_lossy: RecodeLossy = False,
     no_times: NoTimes = False,
+    check: Annotated[
+        str, typer.Option(help="decode again before writing: last (batch of each chunk) or all")
+    ] = "last",
+    no_check: Annotated[bool, typer.Option("--no-check", help="decode nothing again")] = False,
     jobs: Jobs = None,
     address: Address = None,
     dry_run: Annotated[
@@ -91,7 +96,7 @@ def compress(
         extra = b"" if payload is None else atomic_files.read_bytes(payload)
         arithmetic = "torch" if engine == "ray" else engine
         loaded = load_model(model, device, arithmetic, micro_batch)
-        settings = Settings(batch, seed)
+        settings = Settings(batch, seed, check="none" if no_check else cast("Check", check))
         recipe = Recipe(model, loaded.sha256, device, arithmetic, micro_batch)
         executor = executor_of(recipe, jobs, engine, address)
         if dry_run:

@@ -38,18 +38,20 @@ def progress_bar() -> Progress:
 
 def print_report(report: "RateReport", console: Console) -> None:
     """The rate table, where every bit went, and the check."""
-    table = Table("step", "layer", "net bits", "KL bits", "Gaussian KL", "bits/dim", "nats/image")
+    table = Table("part", "net bits", "KL bits", "z", "Gaussian KL", "bits/dim", "nats/image")
+    check = report.check()
+    z_of = {part.name: f"{part.z:+.2f}" for part in check.parts}
 
-    def row(name: str, layer: str, net: float, kl: float, continuous: str) -> None:
+    def row(name: str, net: float, kl: float, continuous: str) -> None:
         rates = (f"{report.bits_per_dim(net):.5f}", f"{report.nats_per_image(net):.3f}")
-        table.add_row(name, layer, f"{net:.0f}", f"{kl:.0f}", continuous, *rates)
+        table.add_row(name, f"{net:.0f}", f"{kl:.0f}", z_of.get(name, ""), continuous, *rates)
 
     for group in report.steps:
         continuous = f"{group.continuous_kl_bits:.0f}"
-        row(str(group.step), str(group.layer), group.net_bits, group.kl_bits, continuous)
+        row(group.name, group.net_bits, group.kl_bits, continuous)
     latents = sum(group.kl_bits for group in report.steps)
-    row("pixels", "", report.likelihood_bits, report.kl_bits - latents, "")
-    row("chain", "", report.net_bits, report.kl_bits, "")
+    row("pixels", report.likelihood_bits, report.kl_bits - latents, "")
+    row("chain", report.net_bits, report.kl_bits, "")
     console.print(table)
     parts = {
         "payload": report.payload_bits,
@@ -65,7 +67,7 @@ def print_report(report: "RateReport", console: Console) -> None:
     console.print(
         f"file: {report.file_bits / report.dims:.5f} bits/dim over {report.images} images"
     )
-    console.print(str(report.check()))
+    console.print(str(check))
 
 
 def print_bench(bench: "Bench", console: Console) -> None:
@@ -97,5 +99,5 @@ def print_bench(bench: "Bench", console: Console) -> None:
     )
     console.print(
         f"net {bench.net_bits:.0f} bits, KL-based {bench.kl_bits:.0f} bits, "
-        f"{'match' if bench.match else 'NO MATCH'}"
+        + {True: "match", False: "NO MATCH", None: "not measured"}[bench.match]
     )

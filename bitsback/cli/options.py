@@ -73,10 +73,12 @@ def open_reader(
     path: Path, model: str | None, device: str, engine: str, micro_batch: int | None
 ) -> "Reader":
     """A reader of a file whose model is found by name or in a folder."""
-    from bitsback.api import load_model
+    from bitsback.api import load_model, load_named
     from bitsback.archive.reader import open_path
 
     def find(name: str, sha256: bytes) -> "LoadedModel":
-        return load_model(model or name, device, engine, micro_batch, sha256)
+        if model is None:
+            return load_named(name, sha256, device, engine, micro_batch)
+        return load_model(model, device, engine, micro_batch, sha256)
 
     return open_path(path, find)

@@ -76,5 +76,5 @@ def bench(
         print(json.dumps(measured.to_dict()))
     else:
         print_bench(measured, Console(highlight=False))
-    if not measured.match:
+    if measured.match is False:
         raise typer.Exit(1)

@@ -46,6 +46,7 @@ class GroupCost:
         pushed: bits that the message gained from the prior.
         rows: (q rows, base, p rows) of the coded latents: their distributions on the grid.
         continuous_kl: KL(q || p) of the Gaussians themselves, eq. 7, coded channels, bits.
+        variance: of pushed - popped, given what was coded before, bits**2.
     """
 
     group: Group
@@ -53,6 +54,7 @@ class GroupCost:
     pushed: float
     rows: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
     continuous_kl: float
+    variance: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -177,8 +179,13 @@ def _pop_pass(
 
 def _cost(visit: Visit[S], q: Posterior, lost: float, gained: float) -> GroupCost:
     rows = (q.rows, q.base, visit.latents.prior_rows)
-    kl = float(visit.latents.of_coded(latent_grid.continuous_kl_bits(q.q, visit.latents.p)).sum())
-    return GroupCost(visit.latents.group, lost, gained, rows, kl)
+    on = visit.latents
+    kl = float(on.of_coded(latent_grid.continuous_kl_bits(q.q, on.p)).sum())
+    # A posterior as wide as the grid leaves one k: no luck.
+    luck = 0.0
+    if not on.group.constant_width:
+        luck = float(latent_grid.luck_variance(*rows).sum())
+    return GroupCost(on.group, lost, gained, rows, kl, luck)
 
 
 def draw(

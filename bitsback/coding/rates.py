@@ -12,11 +12,10 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from bitsback.tables import latent_grid
 
 from .bits_back import BatchCost, GroupCost
+from .matching import Check, Part, check
 
 LN2 = math.log(2.0)
 
@@ -25,7 +24,36 @@ LN2 = math.log(2.0)
 # table, as popped ones do; others bias it by at most (1 - freq / T) T / 2x. Heads lie
 # log-uniformly in [2**31, 2**63), so the mean of T / 2x is 2**-8 / (32 ln 2).
 ROUNDING_BITS = 2.0**-8 / (32 * LN2) / LN2
-Z_LIMIT = 4.5
+# By the same distribution the mean of (T / x)**2 is 2**-15 / (32 ln 2), and a push's bits lie
+# within (1 - freq / T) T / x of their mean, in nats: a third of its square at most is variance.
+ROUNDING_VARIANCE = 2.0**-15 / (32 * LN2) / 3 / LN2**2
+
+
+@dataclasses.dataclass(frozen=True)
+class Spread:
+    """What may part net from KL-based bits.
+
+    Args:
+        variance: of the luck of popped latents, bits**2.
+        rounding_bits: how far the stack's rounding may shift the mean.
+        pushes: symbols pushed and popped, each of which is rounded.
+    """
+
+    variance: float = 0.0
+    rounding_bits: float = 0.0
+    pushes: int = 0
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """The standard error, and the bound of the mean's shift, bits."""
+        return math.sqrt(self.variance + ROUNDING_VARIANCE * self.pushes), self.rounding_bits
+
+    def __add__(self, other: "Spread") -> "Spread":
+        return Spread(
+            self.variance + other.variance,
+            self.rounding_bits + other.rounding_bits,
+            self.pushes + other.pushes,
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +67,7 @@ class GroupRate:
         pushed_bits: put on it under p.
         kl_bits: KL(q || p) on the grid.
         continuous_kl_bits: KL of the Gaussians, eq. 7.
+        spread: what may part net from KL.
     """
 
     step: int
@@ -47,6 +76,12 @@ class GroupRate:
     pushed_bits: float
     kl_bits: float
     continuous_kl_bits: float
+    spread: Spread = Spread()
+
+    @property
+    def name(self) -> str:
+        """Its step, and its layer if that is not the first."""
+        return f"step {self.step}" + (f", layer {self.layer}" if self.layer > 1 else "")
 
     @property
     def net_bits(self) -> float:
@@ -56,39 +91,11 @@ class GroupRate:
 
 @dataclasses.dataclass(frozen=True)
 class BatchRate:
-    """One batch of the chain: its images, net and KL-based bits, and what rounding may add."""
+    """One batch of the chain: its images, net and KL-based bits."""
 
     images: int
     net_bits: float
     kl_bits: float
-    rounding_bits: float
-
-
-@dataclasses.dataclass(frozen=True)
-class Check:
-    """Whether net and KL-based bits match, with the numbers.
-
-    Args:
-        passed: |mean difference| <= Z_LIMIT standard errors + bound.
-        difference_bits: mean of net minus KL-based, bits per tile of the chain.
-        standard_error_bits: of that mean, from the scatter over batches.
-        bound_bits: what rounding may add, bits per tile of the chain.
-        z: the difference beyond the bound in standard errors.
-    """
-
-    passed: bool
-    difference_bits: float
-    standard_error_bits: float
-    bound_bits: float
-    z: float
-
-    def __str__(self) -> str:
-        verdict = "match" if self.passed else "DO NOT MATCH"
-        return (
-            f"net and KL-based rate {verdict}: {self.difference_bits:+.4f} bits per tile, "
-            f"standard error {self.standard_error_bits:.4f}, rounding bound "
-            f"{self.bound_bits:.4f}, z = {self.z:.2f} (limit {Z_LIMIT})"
-        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,6 +110,7 @@ class RateReport:
         likelihood_bits: what pushing the images added to the message.
         steps: the latents' bits by step and layer.
         batches: by batch of the chain.
+        pixels: what may part the pixels' net bits from their code length.
         payload_bits: of the initial bits, those of the manifest and the caller's payload.
         first_bits: of the initial bits, those of batches that do not code all groups, or of tiles
             in a classical code.
@@ -118,6 +126,7 @@ class RateReport:
     likelihood_bits: float
     steps: tuple[GroupRate, ...]
     batches: tuple[BatchRate, ...]
+    pixels: Spread
     payload_bits: int
     first_bits: float
     filler_bits: int
@@ -158,25 +167,18 @@ class RateReport:
         return self.bits_per_dim(bits) * LN2 * self.dims / max(1, self.images)
 
     def check(self) -> Check:
-        """Compare net with KL-based bits: a z-test over the batches, plus the rounding bound.
-
-        A chain of few batches gives the test little power; one of 100 images shows an error of a
-        fraction of a percent.
-        """
-        if not self.batches:
-            return Check(True, 0.0, 0.0, 0.0, 0.0)
-        count = self.chained_images
-        differences = np.array([batch.net_bits - batch.kl_bits for batch in self.batches])
-        mean = float(differences.sum()) / count
-        error = math.sqrt(float((differences**2).sum())) / count
-        bound = sum(batch.rounding_bits for batch in self.batches) / count
-        if len(self.batches) > 1:
-            centred = differences - differences.mean()
-            scatter = float((centred**2).sum()) * len(centred) / (len(centred) - 1)
-            error = math.sqrt(scatter) / count
-        beyond = max(0.0, abs(mean) - bound)
-        z = beyond / error if error > 0 else (math.inf if beyond else 0.0)
-        return Check(z <= Z_LIMIT, mean, error, bound, z)
+        """Compare net with KL-based bits: of each step and layer, of the pixels, and in all."""
+        parts = [
+            Part(group.name, group.net_bits, group.kl_bits, *group.spread.limits)
+            for group in self.steps
+            if group.popped_bits or group.pushed_bits
+        ]
+        kl = self.kl_bits - sum(group.kl_bits for group in self.steps)
+        parts.append(Part("pixels", self.likelihood_bits, kl, *self.pixels.limits))
+        error = math.sqrt(sum(part.standard_error_bits**2 for part in parts))
+        bound = sum(part.bound_bits for part in parts)
+        parts.append(Part("chain", self.net_bits, self.kl_bits, error, bound))
+        return check(tuple(parts), self.chained_images)
 
     def to_dict(self) -> dict[str, Any]:
         """The report as JSON holds it; bits, bits/dim and nats per image."""
@@ -212,7 +214,15 @@ class RateReport:
             "head_bits": self.head_bits,
             "likelihood": rates(self.likelihood_bits),
             "match": check.passed,
-            "check": dataclasses.asdict(check),
+            "check": {
+                "measured": check.measured,
+                "latents": check.latents,
+                "limit": check.limit,
+                "parts": [
+                    dataclasses.asdict(part) | {"z": part.z, "passed": part.passes(check.limit)}
+                    for part in check.parts
+                ],
+            },
             "steps": [
                 {
                     "step": group.step,
@@ -254,6 +264,7 @@ def join(reports: Sequence[RateReport], header_bits: int) -> RateReport:
         likelihood_bits=sum(r.likelihood_bits for r in reports),
         steps=tuple(groups.values()),
         batches=tuple(batch for r in reports for batch in r.batches),
+        pixels=sum((r.pixels for r in reports), Spread()),
         payload_bits=sum(r.payload_bits for r in reports),
         first_bits=sum(r.first_bits for r in reports),
         filler_bits=sum(r.filler_bits for r in reports),
@@ -271,6 +282,7 @@ def _add_group(groups: dict[tuple[int, int], GroupRate], more: GroupRate) -> Non
         old.pushed_bits + more.pushed_bits,
         old.kl_bits + more.kl_bits,
         old.continuous_kl_bits + more.continuous_kl_bits,
+        old.spread + more.spread,
     )
 
 
@@ -280,23 +292,23 @@ class Tally:
     def __init__(self) -> None:
         self.batches: list[BatchRate] = []
         self.likelihood_bits = 0.0
+        self.pixels = Spread()
         self.groups: dict[tuple[int, int], GroupRate] = {}
 
     def add(self, cost: BatchCost, dims: int) -> None:
         """Count a batch whose images have `dims` values in all."""
         kl = cost.expected_likelihood
-        rounding = rounding_bits(dims, cost.expected_likelihood)
+        self.pixels += Spread(rounding_bits=rounding_bits(dims, kl), pushes=dims)
         for group in cost.groups:
             on_grid = group_kl_bits(group)
             kl += on_grid
-            rounding += rounding_bits(group.rows[0].size, group.pushed)
+            count = group.rows[0].size
+            spread = Spread(group.variance, rounding_bits(count, group.pushed), 2 * count)
             key = (group.group.step, group.group.layer)
-            _add_group(
-                self.groups,
-                GroupRate(*key, group.popped, group.pushed, on_grid, group.continuous_kl),
-            )
+            bits = group.popped, group.pushed, on_grid, group.continuous_kl
+            _add_group(self.groups, GroupRate(*key, *bits, spread))
         self.likelihood_bits += cost.likelihood
-        self.batches.append(BatchRate(cost.images, cost.net, kl, rounding))
+        self.batches.append(BatchRate(cost.images, cost.net, kl))
 
     def report(self, **known: Any) -> RateReport:
         """The report, given the fields that only the file's writer knows."""
@@ -305,5 +317,6 @@ class Tally:
             likelihood_bits=self.likelihood_bits,
             steps=tuple(self.groups.values()),
             batches=tuple(self.batches),
+            pixels=self.pixels,
             **known,
         )

@@ -22,6 +22,7 @@ A decoder needs nothing but the header and a chunk's own bytes. So it reads any 
 from the chunks that hold it, and damage to one chunk leaves the others whole.
 """
 
+import functools
 import itertools
 import struct
 import zlib
@@ -69,30 +70,30 @@ class Header:
     chunks: tuple[ChunkEntry, ...]
     format_version: int = VERSION
 
-    @property
+    @functools.cached_property
     def size(self) -> int:
         """Bytes before the first chunk; they do not depend on the chunks' sizes."""
         if self.format_version == version2.VERSION:
             return version2.header_size(self.model, len(self.chunks))
         return len(pack_header(self))
 
-    @property
+    @functools.cached_property
     def file_size(self) -> int:
         """Bytes of the whole file."""
         return self.size + sum(entry.size for entry in self.chunks)
 
-    @property
+    @functools.cached_property
     def images(self) -> int:
         """Images of all chunks."""
         return sum(entry.images for entry in self.chunks)
 
-    @property
+    @functools.cached_property
     def offsets(self) -> list[int]:
         """Where every chunk begins in the file."""
         sizes = (entry.size for entry in self.chunks)
         return list(itertools.accumulate(sizes, initial=self.size))[:-1]
 
-    @property
+    @functools.cached_property
     def firsts(self) -> list[int]:
         """Number of every chunk's first image."""
         counts = (entry.images for entry in self.chunks)
@@ -111,8 +112,9 @@ def pack_header(header: Header) -> bytes:
         raise FormatError("a header field does not fit the format: the name or a chunk's size")
     body = _VERSION.pack(header.format_version) + header.model_sha256 + header.tables_sha256
     body += varint.pack(header.seed) + bytes([len(name)]) + name
-    for entry in header.chunks:
-        body += varint.pack(entry.images) + entry.size.to_bytes(_SIZE, "little")
+    body += b"".join(
+        varint.pack(entry.images) + entry.size.to_bytes(_SIZE, "little") for entry in header.chunks
+    )
     head = MAGIC + _LENGTH.pack(len(body)) + body
     return head + _LENGTH.pack(zlib.crc32(head))
 

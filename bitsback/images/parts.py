@@ -1,6 +1,7 @@
 """A set of images in parts, one for each chunk of a file, some of them lost to damage."""
 
 import itertools
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -127,9 +128,9 @@ def join(parts: Iterable[Part], count: int) -> Values:
     shape = (count, *start.shape[1:])
     if isinstance(manifest, ArrayManifest):
         shape = whole_shape(manifest, count)
-    whole: Values = np.zeros(shape, start.dtype)
-    flat, position = whole.reshape(-1), 0
-    image_size = whole.size // count
+    # It grows with the parts that come: how many there are to be is but what the file says.
+    flat: Values = np.zeros(0, start.dtype)
+    image_size, position = math.prod(shape) // count, 0
     for part in parts:
         if isinstance(part, ImageSet):
             if is_array:
@@ -140,9 +141,16 @@ def join(parts: Iterable[Part], count: int) -> Values:
                     "images of different sizes or kinds make no single array; decompress to a "
                     "folder, or take them one by one from bitsback.open"
                 )
-            flat[position : position + values.size] = values.reshape(-1)
-        position += image_size * image_count(part)
-    return whole
+        end = position + image_size * image_count(part)
+        flat.resize(end, refcheck=False)
+        if isinstance(part, ImageSet):
+            if values.size != end - position:
+                raise FormatError(STRANGERS)
+            flat[position:] = values.reshape(-1)
+        position = end
+    if flat.size != math.prod(shape):
+        raise FormatError(STRANGERS)
+    return flat.reshape(shape)
 
 
 def _join_values(manifest: ArraysManifest, parts: Iterable[Part], count: int) -> Values:

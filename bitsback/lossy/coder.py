@@ -22,7 +22,17 @@ from bitsback.coding.model import LoadedModel
 from bitsback.errors import FormatError, InputError, ModelError
 
 from . import regions, stack
-from .container import LARGEST, LossyHeader, batch_size, model_bits, pack, unpack
+from .container import (
+    CHECKSUM,
+    LARGEST,
+    LossyHeader,
+    batch_size,
+    check_pixels,
+    model_bits,
+    pack,
+    sealed,
+    unpack,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +60,8 @@ class Encoded:
         steps: that are stored.
         promised_bits: the KL of what is stored, summed over the images.
         images, dims: images, and their values in all.
-        header_bytes: of the file; 4 for a square image whose sides are below 128.
+        header_bytes: of the file, its checksum included; 6 for a square image whose sides are
+            below 128.
     """
 
     data: bytes
@@ -137,7 +148,7 @@ def write(
         steps: how many are stored.
 
     Raises:
-        InputError: there are not so many steps.
+        InputError: there are not so many steps, or the images are large and almost empty.
     """
     most = regions.steps_of(loaded)
     if not 1 <= steps <= most:
@@ -166,7 +177,12 @@ def write(
                 stack.push(message, rows.astype(np.int64), columns)
     dims = len(coded) * height * width * channels
     head = pack(header)
-    return Encoded(head + stack.to_bytes(message), steps, promised, len(coded), dims, len(head))
+    data = sealed(head + stack.to_bytes(message))
+    try:
+        check_pixels(header, len(data))
+    except FormatError as error:
+        raise InputError(f"these images hold too little for a lossy file: {error}") from error
+    return Encoded(data, steps, promised, len(coded), dims, len(head) + CHECKSUM)
 
 
 def encode(

@@ -1,17 +1,18 @@
-"""The lossy file, field by field.
+"""The lossy file, version 2, field by field.
 
 An image, from the highest bit on:
 
-    3 bits  5
+    3 bits  3
     1       gray: its model has three channels, the image one
     1       only the highest layer's latents are stored
     1       square
     6       steps that are stored, less one
     12      first bits of the SHA-256 of the model's weights
     LEB128  height, then, unless it is square, width
-    rest    the stack (see bitsback.lossy.stack)
+            the stack (see bitsback.lossy.stack)
+    2 bytes BLAKE2b of all bytes before
 
-A set of images of one size has 6 in the first 3 bits, and before the stack
+A set of images of one size has 4 in the first 3 bits, and before the stack
 
     LEB128  number of images
 
@@ -23,18 +24,26 @@ On the stack, from its top: the images in batches of min(64, 2**18 // (height * 
 least one; of a batch one region after another (see bitsback.lossy.regions); of a region one
 group of latents after another, of all images of the batch.
 
-There is no checksum: a stack that was altered or cut short does not end empty (but for one in some
-16 million).
+A file has at most 2**21 pixels, and 512 more for each of its bytes: a short file must not fill the
+memory. A stack that was altered or cut short does not end empty, either (but for one in some 16
+million).
+
+Version 1 has 5 in place of 3, 6 in place of 4, and no checksum; since its writers knew no limit, it
+may have 2**25 pixels, and 2**14 more for each byte.
 """
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from bitsback.errors import FormatError
+from bitsback.errors import ChecksumError, FormatError
 from bitsback.format import varint
 
 MODEL_BITS = 12
-_SINGLE, _SET = 5, 6
+_SINGLE, _SET = 3, 4
+_SINGLE_1, _SET_1 = 5, 6  # of version 1
+CHECKSUM = 2
+_MOST_PIXELS, _MOST_SHRINKAGE = (1 << 25, 1 << 21), (1 << 14, 1 << 9)  # of version 1 and 2
 _MOST = 1 << 32  # images
 _BATCH, _BATCH_PIXELS = 64, 1 << 18  # the most of a batch
 _ONE_HEAD = 1 << 16  # pixels that have no byte for their heads are fewer
@@ -121,15 +130,34 @@ def pack(header: LossyHeader) -> bytes:
     return data + bytes([header.log_heads]) if header.large else data
 
 
+def sealed(data: bytes) -> bytes:
+    """The bytes of a file, from those of its header and its stack."""
+    return data + hashlib.blake2b(data, digest_size=CHECKSUM).digest()
+
+
+def check_pixels(header: LossyHeader, size: int, version: int = 2) -> None:
+    """Raise FormatError where a file of `size` bytes tells more pixels than it may."""
+    pixels = header.count * header.height * header.width
+    if pixels > _MOST_PIXELS[version - 1] + _MOST_SHRINKAGE[version - 1] * size:
+        raise FormatError(f"{_WHOSE} tells {pixels} pixels in {size} bytes, more than it may")
+
+
 def unpack(data: bytes) -> tuple[LossyHeader, bytes]:
     """Inverse of `pack`, and the stack.
 
     Raises:
-        FormatError: foreign, or cut short.
+        FormatError: foreign, or cut short, or it tells more pixels than it may.
+        ChecksumError: it was altered.
     """
-    bits = int.from_bytes(data[:3], "big")
-    if len(data) < 4 or bits >> 21 not in (_SINGLE, _SET):
+    bits, whole = int.from_bytes(data[:3], "big"), len(data)
+    kind = bits >> 21
+    if whole < 4 or kind not in (_SINGLE, _SET, _SINGLE_1, _SET_1):
         raise FormatError("not a lossy bitsback file")
+    if kind in (_SINGLE, _SET):
+        body = data[:-CHECKSUM]
+        if sealed(body) != data:
+            raise ChecksumError(f"{_WHOSE} was altered: its checksum does not match")
+        data = body
     height, place = varint.unpack(data, 3, _WHOSE)
     width = height
     if not bits >> 18 & 1:
@@ -139,7 +167,7 @@ def unpack(data: bytes) -> tuple[LossyHeader, bytes]:
     if not 1 <= height * width <= LARGEST:
         raise FormatError(f"{_WHOSE} tells an image of {height} x {width} pixels")
     images = None
-    if bits >> 21 == _SET:
+    if kind in (_SET, _SET_1):
         images, place = varint.unpack(data, place, _WHOSE)
         if not 1 <= images < _MOST:
             raise FormatError(f"{_WHOSE} tells {images} images")
@@ -152,6 +180,7 @@ def unpack(data: bytes) -> tuple[LossyHeader, bytes]:
         width=width,
         images=images,
     )
+    check_pixels(header, whole, 2 if kind in (_SINGLE, _SET) else 1)
     if not header.large:
         return header, data[place:]
     if len(data) == place or data[place] > _MOST_HEADS:

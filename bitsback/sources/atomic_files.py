@@ -8,6 +8,7 @@ import errno
 import os
 import secrets
 import shutil
+import stat
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -70,10 +71,13 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
     with _temporary(path) as temporary:
         with temporary.open("xb") as file:
             _lock(file.fileno())
+            if path.exists():  # what was private stays so, from its first byte on
+                os.chmod(temporary, stat.S_IMODE(path.stat().st_mode))
             yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
+        _flush(path.parent)
 
 
 def atomic_write(path: Path, content: bytes | Callable[[BinaryIO], object]) -> None:
@@ -105,10 +109,14 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         temporary.mkdir()
         with _locked(temporary):
             yield temporary
+            for each in (*temporary.rglob("*"), temporary):
+                if not each.is_symlink():
+                    _flush(each)
             # Elsewhere a folder takes an empty one's name at once, whatever happens in between.
             if os.name == "nt" and path.exists():
                 path.rmdir()
             temporary.rename(path)
+            _flush(path.parent)
 
 
 @contextmanager
@@ -130,8 +138,11 @@ def _sweep(path: Path) -> None:
     hexes = "[0-9a-f]" * 8
     escaped = "".join(f"[{c}]" if c in "*?[" else c for c in path.name[:40])
     for left in path.parent.glob(f".{escaped}.{hexes}.part"):
-        with suppress(OSError), _locked(left):
-            _forget(left)
+        # Opening a FIFO would wait for someone to write into it.
+        with suppress(OSError):
+            if stat.S_IFMT(left.lstat().st_mode) in (stat.S_IFREG, stat.S_IFDIR):
+                with _locked(left):
+                    _forget(left)
 
 
 @contextmanager
@@ -148,6 +159,18 @@ def _locked(path: Path) -> Iterator[None]:
     try:
         _lock(descriptor)
         yield
+    finally:
+        os.close(descriptor)
+
+
+def _flush(path: Path) -> None:
+    """Have a file or folder on the disk, not in the system's memory alone."""
+    if os.name == "nt":  # where a folder cannot be opened
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # some file systems cannot flush folders
+            os.fsync(descriptor)
     finally:
         os.close(descriptor)
 

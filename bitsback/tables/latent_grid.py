@@ -156,12 +156,21 @@ def latent(p: Gaussian, log_width: Ints, k: Ints, d: Ints) -> NDArray[np.int64]:
     return np.clip((total + (1 << (_LATENT_SHIFT - 1))) >> _LATENT_SHIFT, -Z_LIMIT, Z_LIMIT)
 
 
+@dataclass(frozen=True)
+class _Logs:
+    """log2 of the tables' frequencies, flat, and sums of Q log2 Q of the posterior's rows."""
+
+    posterior: NDArray[np.float64]
+    negentropy: NDArray[np.float64]
+    prior: NDArray[np.float64]
+
+
 @functools.cache
-def _logs() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Sums of Q log2 Q of the posterior's rows, and log2 of the prior's frequencies, both flat."""
+def _logs() -> _Logs:
     q = np.diff(tables.posterior_table().astype(np.float64))
     p = np.diff(tables.prior_table().astype(np.float64))
-    return (q * np.log2(np.maximum(q, 1))).sum(1) / tables.TOTAL, np.log2(p).ravel()
+    log_q = np.log2(np.maximum(q, 1))
+    return _Logs(log_q.ravel(), (q * log_q).sum(1) / tables.TOTAL, np.log2(p).ravel())
 
 
 def kl_bits(rows: Ints, base: Ints, p_rows: Ints) -> NDArray[np.float64]:
@@ -174,12 +183,37 @@ def kl_bits(rows: Ints, base: Ints, p_rows: Ints) -> NDArray[np.float64]:
     Returns:
         float64 of that shape; its last digits depend on whether there are compiled loops.
     """
+    if (loops := compiled.loops("tables")) is None:
+        return _moments(rows, base, p_rows)[0]
+    flat = [compiled.plain(v).ravel() for v in (rows, base, p_rows)]
+    bits = np.empty(len(flat[0]))
+    logs, fixed = _logs(), tables.posterior_table().ravel()
+    loops.kl_bits(fixed, logs.negentropy, logs.prior, *flat, tables.posterior_radius(), bits)
+    return bits.reshape(np.shape(rows))
+
+
+def luck_variance(rows: Ints, base: Ints, p_rows: Ints) -> NDArray[np.float64]:
+    """Variance of log2(Q(k) / P(k)), whose mean is the KL, for k from Q: bits**2 per latent.
+
+    Args, returns: as of `kl_bits`.
+    """
+    if (loops := compiled.loops("tables")) is None:
+        mean, square = _moments(rows, base, p_rows)
+        return np.maximum(square - mean**2, 0.0)
+    flat = [compiled.plain(v).ravel() for v in (rows, base, p_rows)]
+    variance = np.empty(len(flat[0]))
+    logs, fixed = _logs(), tables.posterior_table().ravel()
+    radii = tables.posterior_radius()
+    loops.luck_variance(fixed, logs.posterior, logs.prior, *flat, radii, variance)
+    return variance.reshape(np.shape(rows))
+
+
+def _moments(
+    rows: Ints, base: Ints, p_rows: Ints
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean and mean square of log2(Q / P) under Q, without compiled loops."""
     flat_rows, flat_base, flat_p = (compiled.plain(v).ravel() for v in (rows, base, p_rows))
-    bits = np.empty(len(flat_rows))
-    if (loops := compiled.loops("tables")) is not None:
-        fixed = tables.posterior_table().ravel(), *_logs()
-        loops.kl_bits(*fixed, flat_rows, flat_base, flat_p, tables.posterior_radius(), bits)
-        return bits.reshape(np.shape(rows))
+    mean, square = np.empty(len(flat_rows)), np.empty(len(flat_rows))
     radius_of = tables.posterior_radius()[flat_rows // FRACTIONS]
     posterior, prior = tables.posterior_table().ravel(), tables.prior_table().ravel()
     stride = tables.COLUMNS + 1
@@ -192,9 +226,10 @@ def kl_bits(rows: Ints, base: Ints, p_rows: Ints) -> NDArray[np.float64]:
             c_q = posterior[(flat_rows[some] * stride)[:, None] + j]
             c_p = prior[(flat_p[some] * stride + flat_base[some])[:, None] + j]
             f_q = np.diff(c_q.astype(np.float64))
-            f_p = np.diff(c_p.astype(np.float64))
-            bits[some] = (f_q * np.log2(f_q / f_p)).sum(1) / tables.TOTAL
-    return bits.reshape(np.shape(rows))
+            ratio = np.log2(f_q / np.diff(c_p.astype(np.float64)))
+            mean[some] = (f_q * ratio).sum(1) / tables.TOTAL
+            square[some] = (f_q * ratio**2).sum(1) / tables.TOTAL
+    return mean.reshape(np.shape(rows)), square.reshape(np.shape(rows))
 
 
 def continuous_kl_bits(q: Gaussian, p: Gaussian) -> NDArray[np.float64]:

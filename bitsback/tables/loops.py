@@ -138,6 +138,38 @@ def kl_bits(
         bits[i] = negentropy[rows[i]] - cross / TOTAL
 
 
+@numba.njit(void(_U32, _F64, _F64, _I64, _I64, _I64, _I64, float64[::1]), cache=True)
+def luck_variance(
+    posterior: Array,
+    log_posterior: Array,
+    log_prior: Array,
+    rows: Array,
+    base: Array,
+    p_rows: Array,
+    radii: Array,
+    variance: Array,
+) -> None:
+    """`latent_grid.luck_variance`, into variance.
+
+    Args:
+        posterior: its table, flat; log_posterior: log2 of its frequencies, in rows of 256.
+        log_prior: the same of the prior's.
+    """
+    for i in range(len(rows)):
+        radius = radii[rows[i] // FRACTIONS]
+        q_at = rows[i] * (COLUMNS + 1) - FIRST
+        log_at = rows[i] * COLUMNS - FIRST
+        p_at = p_rows[i] * COLUMNS + base[i] - FIRST
+        mean = 0.0
+        square = 0.0
+        for k in range(-radius, radius + 1):
+            freq = int64(posterior[q_at + k + 1]) - int64(posterior[q_at + k])
+            ratio = log_posterior[log_at + k] - log_prior[p_at + k]
+            mean += freq * ratio
+            square += freq * ratio * ratio
+        variance[i] = max(square / TOTAL - (mean / TOTAL) ** 2, 0.0)
+
+
 @numba.njit(void(int64[:, ::1]), cache=True)
 def normalise(mass: Array) -> None:
     """`pixels._normalised`, in place: (M, n) weights that sum to 256 over M.

@@ -25,11 +25,21 @@ from bitsback.models.draw.config import DrawConfig
 from bitsback.models.draw.exactness import Tensors
 from bitsback.models.draw.integers import IntegerOps
 from bitsback.models.draw.model import DrawModel
+from bitsback.models.exact.convolution import Kernel, in_its_dtype
+from bitsback.models.exact.settings import exact_settings
 from bitsback.models.known_answer import known_answer
 
 IMAGES = 2
 # Initial bits of a check, in words of 32: more than the latents of the largest tiles take.
 WORDS = 100_000
+
+
+class BareOps(IntegerOps):
+    """Convolutions as the device gives them: no proof, and no other way where they round."""
+
+    def convolve(self, sources: list[Tensor], kernel: Kernel) -> Tensor:
+        with exact_settings(self.device.type):
+            return in_its_dtype(torch.cat(sources, 1), kernel)
 
 
 class HalfOps(IntegerOps):
@@ -38,17 +48,19 @@ class HalfOps(IntegerOps):
     float16 counts to 2048: no shipped model is exact in it, which the known answer shows.
     """
 
-    def convolve(self, sources: list[Tensor], weight: Tensor, bias: Tensor | None) -> Tensor:
-        halves = [source.half() for source in sources]
-        outputs = super().convolve(halves, weight.half(), None if bias is None else bias.half())
+    def convolve(self, sources: list[Tensor], kernel: Kernel) -> Tensor:
+        bias = None if kernel.bias is None else kernel.bias.half()
+        halves = torch.cat(sources, 1).half()
+        with exact_settings(self.device.type):
+            outputs = in_its_dtype(halves, Kernel(kernel.weight.half(), bias, kernel.unit))
         # What overflowed must still be an index into the tables.
         return outputs.float().nan_to_num()
 
 
 Make = Callable[[DrawConfig, Tensors, torch.device], IntegerOps]
 CARRIERS: dict[str, Make] = {
-    "float32": partial(IntegerOps, carrier=torch.float32),
-    "float64": partial(IntegerOps, carrier=torch.float64),
+    "float32": partial(BareOps, carrier=torch.float32),
+    "float64": partial(BareOps, carrier=torch.float64),
     "float16": HalfOps,
 }
 

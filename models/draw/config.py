@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from bitsback.errors import ModelError
 
-from .grids import HIDDEN_BITS, PIXEL_BITS
+from .grids import HIDDEN_BITS, PIXEL_BITS, RESIDUAL_LIMIT
 
 Likelihood = Literal["bernoulli", "gaussian", "logistic"]
 Posterior = Literal["gaussian", "constant"]
@@ -157,6 +157,11 @@ class DrawConfig:
     def hidden_bits(self) -> int:
         """Fractional bits of the hidden maps."""
         return HIDDEN_BITS + self.finer_hidden
+
+    @property
+    def residual_limit(self) -> float:
+        """Largest magnitude of the sums that residual blocks are added to."""
+        return RESIDUAL_LIMIT if self.residual else 1.0
 
     @property
     def means_bits(self) -> int:

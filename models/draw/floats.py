@@ -3,6 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -159,6 +160,25 @@ class Round(torch.autograd.Function):
         return grads[0], None
 
 
+class Clip(torch.autograd.Function):
+    """x clipped to [-limit, limit]; a gradient that leads back from there is passed through.
+
+    Without it hidden maps that once reach the limit stay there: 80 % of them did.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, limit: float) -> Tensor:
+        ctx.save_for_backward(x)
+        ctx.limit = limit
+        return x.clamp(-limit, limit)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        (x,) = ctx.saved_tensors
+        leaves = ((x > ctx.limit) & (grads[0] < 0)) | ((x < -ctx.limit) & (grads[0] > 0))
+        return grads[0].masked_fill(leaves, 0.0), None
+
+
 @dataclasses.dataclass(frozen=True)
 class Part:
     """What one process takes of a batch: part number `rank` of `size` equal ones."""
@@ -293,7 +313,10 @@ class FloatOps:
         return (canvas + update).clamp(-CANVAS_LIMIT, CANVAS_LIMIT)
 
     def add_hidden(self, hidden: Tensor, update: Tensor) -> Tensor:
-        return functional.hardtanh(hidden + update)
+        if not self.config.residual:
+            return functional.hardtanh(hidden + update)
+        total: Tensor = Clip.apply(hidden + update, self.config.residual_limit)  # type: ignore[no-untyped-call]
+        return total
 
     def positive(self, hidden: Tensor) -> Tensor:
         return hidden.relu()

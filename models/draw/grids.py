@@ -10,6 +10,7 @@ MEAN_BITS = 8  # of a latent's mean
 Z_BITS = 6  # of a latent
 PIXEL_BITS = 7  # x and eps, in units of 128 levels
 HIDDEN_BITS = 9  # h of every LSTM, |h| <= 1
+RESIDUAL_LIMIT = 4.0  # of the hidden maps of residual passes, and within their blocks
 INNER_BITS = 8  # within a residual block, 0 to 1
 GATE_BITS = 8  # what goes into sigmoid and tanh
 GATE_LIMIT = 8.0

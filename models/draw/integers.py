@@ -1,13 +1,11 @@
 """The integer network in torch: integers carried by floats, which never round.
 
 float32 counts exactly to 2**24, float64 to 2**53; `exactness.check` proves that no accumulator
-leaves that range, whatever order a convolution adds in. Powers of two scale floats without
-rounding, so weights and tables hold the scales of what is made of them: an accumulator counts
-in units of its layer's output, and rounding it is a floor. All tensors are channels_last.
+leaves that range, whatever order a convolution adds in, and `exact.convolution` that adding is all
+that it does. Powers of two scale floats without rounding, so weights and tables hold the scales of
+what is made of them: an accumulator counts in units of its layer's output, and rounding it is a
+floor. All tensors are channels_last.
 """
-
-import contextlib
-from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -15,6 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from bitsback.models.exact import convolution
+from bitsback.models.exact.convolution import Kernel
 from bitsback.tables.tables import Ints
 
 from .config import DrawConfig
@@ -37,31 +37,6 @@ from .squash import sigmoid_table, tanh_table
 _G_BITS = CELL_BITS - SQUASHED_BITS
 
 
-@contextlib.contextmanager
-def direct() -> Iterator[None]:
-    """Within it, convolutions are matrix products in full precision.
-
-    cuDNN chooses an algorithm anew for every shape, Winograd's and FFT among them, which transform
-    their input and round; that one shape gives the known answer says nothing of the next. Without
-    cuDNN torch gathers windows and multiplies matrices, from whose inputs TF32 would cut digits.
-    """
-    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
-    name: str
-    strict: bool | str
-    try:
-        name, strict, before = "allow_tf32", False, matmul.allow_tf32
-    except RuntimeError:  # torch has two settings for it, and the other one is in use
-        name, strict, before = "fp32_precision", "ieee", matmul.fp32_precision
-    enabled = cudnn.enabled
-    try:
-        cudnn.enabled = False
-        setattr(matmul, name, strict)
-        yield
-    finally:
-        setattr(matmul, name, before)
-        cudnn.enabled = enabled
-
-
 class IntegerOps:
     """The arithmetic of coding: every value an integer in units of its grid.
 
@@ -81,18 +56,18 @@ class IntegerOps:
         self.config, self.device, self.carrier = config, device, carrier
         self.layers = layers(config)
         # The convolution of a layer's first part adds its bias.
-        self.weights: dict[str, tuple[Tensor, Tensor | None]] = {}
+        self.kernels: dict[str, Kernel] = {}
         for name, layer in self.layers.items():
             shift = tensors[f"{name}/exponent"].astype(np.int64) - layer.bits
             bias = tensors[f"{name}/bias"] + np.where(shift > 0, 2.0 ** (shift - 1), 0.0)
             for index, part in enumerate(layer.parts):
                 weight = tensors[f"{name}/{part}"] * 2.0 ** -shift[:, None, None, None]
-                self.weights[f"{name}/{part}"] = (
+                self.kernels[f"{name}/{part}"] = Kernel(
                     self._carry(weight).contiguous(memory_format=torch.channels_last),
                     self._carry(bias * 2.0**-shift) if index == 0 else None,
+                    torch.from_numpy(2.0**shift).to(device),
                 )
-        self.fused: dict[tuple[str, ...], tuple[Tensor, Tensor]] = {}
-        self.strictly = direct if device.type == "cuda" else contextlib.nullcontext
+        self.fused: dict[tuple[str, ...], Kernel] = {}
         self.initials = {
             name[5:]: self._carry(value)
             for name, value in tensors.items()
@@ -139,14 +114,13 @@ class IntegerOps:
         zero = torch.zeros((batch, height, width, channels), dtype=self.carrier, device=self.device)
         return zero.permute(0, 3, 1, 2)
 
-    def convolve(self, sources: list[Tensor], weight: Tensor, bias: Tensor | None) -> Tensor:
+    def convolve(self, sources: list[Tensor], kernel: Kernel) -> Tensor:
         """The one operation whose order of additions is not ours."""
         x = torch.cat(sources, 1) if len(sources) > 1 else sources[0]
-        with self.strictly():
-            return functional.conv2d(x, weight, bias, padding=self.config.kernel // 2)
+        return convolution.convolve(x, kernel)
 
     def partial(self, layer: str, part: str, sources: list[Tensor]) -> Tensor:
-        return self.convolve(sources, *self.weights[f"{layer}/{part}"])
+        return self.convolve(sources, self.kernels[f"{layer}/{part}"])
 
     def finish(self, layer: str, accumulated: Tensor) -> Tensor:
         kind = self.layers[layer]
@@ -155,9 +129,9 @@ class IntegerOps:
     # Layers of the same sources in one convolution: few output channels cost as much as many.
     def several(self, layers: tuple[str, ...], sources: list[Tensor]) -> list[Tensor]:
         if layers not in self.fused:
-            weights, biases = zip(*(self.weights[f"{layer}/h"] for layer in layers), strict=True)
-            self.fused[layers] = torch.cat(weights), torch.cat(biases)
-        joined = self.convolve(sources, *self.fused[layers])
+            kernels = [self.kernels[f"{layer}/h"] for layer in layers]
+            self.fused[layers] = convolution.joined(kernels)
+        joined = self.convolve(sources, self.fused[layers])
         pieces = torch.split(joined, [self.layers[layer].out for layer in layers], 1)
         return [self.finish(layer, piece) for layer, piece in zip(layers, pieces, strict=True)]
 
@@ -189,7 +163,7 @@ class IntegerOps:
         return (canvas + update).clamp_(-self.canvas_limit, self.canvas_limit)
 
     def add_hidden(self, hidden: Tensor, update: Tensor) -> Tensor:
-        limit = 2**self.config.hidden_bits
+        limit = self.config.residual_limit * 2**self.config.hidden_bits
         return (hidden + update).clamp_(-limit, limit)
 
     def positive(self, hidden: Tensor) -> Tensor:

@@ -162,13 +162,14 @@ def _residual(config: DrawConfig, decoder: Source, means: Source) -> dict[str, L
     that level's.
     """
     maps, bits = config.pass_maps, config.hidden_bits
-    hidden, positive = Source(maps, bits, 1.0), Source(maps, bits, 1.0, positive=True)
-    inner = Source(maps, INNER_BITS, 1.0, positive=True)
+    limit = config.residual_limit
+    positive = Source(maps, bits, limit, positive=True)
+    inner = Source(maps, INNER_BITS, limit, positive=True)
     first = Source(config.channels, PIXEL_BITS, 1.0)
     difference = Source(config.channels, PIXEL_BITS, 2.0)
 
     def update(out: int, *sources: Source) -> Layer:
-        return Layer({"h": sources}, out, bits, -1.0, 1.0)
+        return Layer({"h": sources}, out, bits, -limit, limit)
 
     by_name = {}
     for step in passes(config)[1:]:
@@ -178,10 +179,10 @@ def _residual(config: DrawConfig, decoder: Source, means: Source) -> dict[str, L
             by_name[f"hear{level}"] = update(maps << 2 * (config.levels - level), decoder, means)
             if level < config.levels:
                 by_name[f"rise{level}"] = update(4 * maps, positive)
-        by_name[f"seen{step.number}"] = update(maps, *known, hidden)
+        by_name[f"seen{step.number}"] = update(maps, *known, positive)
         for number in range(1, config.blocks + 1):
             name = f"{step.number}_{number}"
-            by_name[f"inner{name}"] = Layer({"h": (positive,)}, maps, INNER_BITS, 0.0, 1.0)
+            by_name[f"inner{name}"] = Layer({"h": (positive,)}, maps, INNER_BITS, 0.0, limit)
             by_name[f"outer{name}"] = update(maps, inner)
         by_name[f"pass{step.number}"] = Layer(
             {"h": (*known, positive)}, config.canvas, CANVAS_BITS, -CANVAS_LIMIT, CANVAS_LIMIT

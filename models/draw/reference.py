@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from bitsback.models.exact.reference import Int64, convolve
 from bitsback.tables.tables import Ints
 
 from .config import DrawConfig
@@ -20,8 +21,6 @@ from .grids import (
 )
 from .layers import layers
 from .squash import sigmoid_table, tanh_table
-
-Int64 = NDArray[np.int64]
 
 
 def shift_right(values: Int64, bits: int) -> Int64:
@@ -54,16 +53,7 @@ class ReferenceOps:
         return np.zeros((batch, channels, height, width), np.int64)
 
     def partial(self, layer: str, part: str, sources: list[Int64]) -> Int64:
-        x, weight = np.concatenate(sources, 1), self.tensors[f"{layer}/{part}"]
-        side = weight.shape[-1] // 2
-        padded = np.pad(x, ((0, 0), (0, 0), (side, side), (side, side)))
-        height, width = x.shape[2:]
-        total = np.zeros((x.shape[0], weight.shape[0], height, width), np.int64)
-        for i in range(weight.shape[2]):
-            for j in range(weight.shape[3]):
-                window = padded[:, :, i : i + height, j : j + width]
-                total += np.einsum("oc,bchw->bohw", weight[:, :, i, j], window)
-        return total
+        return convolve(np.concatenate(sources, 1), self.tensors[f"{layer}/{part}"])
 
     def finish(self, layer: str, accumulated: Int64) -> Int64:
         kind = self.layers[layer]
@@ -102,7 +92,7 @@ class ReferenceOps:
         return np.clip(canvas + update, -limit, limit)
 
     def add_hidden(self, hidden: Int64, update: Int64) -> Int64:
-        limit = 1 << self.config.hidden_bits
+        limit = int(self.config.residual_limit * 2**self.config.hidden_bits)
         return np.clip(hidden + update, -limit, limit)
 
     def positive(self, hidden: Int64) -> Int64:

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -153,3 +154,31 @@ def test_without_ray_a_sentence_says_what_to_install(folder, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(InputError, match=r"bitsback\[ray\]"):
         list(RayExecutor(recipe(folder)).run([]))
+
+
+LISTENING = """
+import sys
+from pathlib import Path
+import ray
+from bitsback.archive.ray import _cluster
+
+def listening():
+    lines = [line.split() for name in ("tcp", "tcp6")
+             for line in Path(f"/proc/net/{name}").read_text().splitlines()[1:]]
+    return {line[1] for line in lines if line[3] == "0A"}
+
+LOOPBACK = f"{int.from_bytes(bytes((127, 0, 0, 1)), sys.byteorder):08X}"
+before = listening()
+with _cluster(ray, None, 1):
+    new = listening() - before
+    assert ray.get(ray.remote(lambda: 7).remote()) == 7
+assert new
+for address in new:  # the last word of the address is 127.0.0.1, in the processor's order
+    assert address.partition(":")[0].endswith(LOOPBACK), new
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/net/tcp6").exists(), reason="needs /proc")
+def test_a_cluster_of_this_machine_listens_on_it_alone():
+    done = subprocess.run([sys.executable, "-c", LISTENING], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -99,6 +99,8 @@ def test_heads_are_a_power_of_two_in_their_range(bits):
 
 
 def test_settings_out_of_range_are_refused():
-    for wrong in ({"batch": 0}, {"batch": 65536}, {"seed": -1}, {"seed": 2**64}):
-        with pytest.raises(InputError, match=f"the {next(iter(wrong))} must lie between"):
+    wrongs = [{"batch": n} for n in (0, 65536, 1.5)] + [{"seed": n} for n in (-1, 2**64, 0.5)]
+    for wrong in wrongs:
+        name = next(iter(wrong))
+        with pytest.raises(InputError, match=f"the {name} must be a whole number between"):
             Settings(**wrong)

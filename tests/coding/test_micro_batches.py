@@ -117,9 +117,9 @@ def test_the_network_is_never_given_more(monkeypatch):
     loaded = store.load("omniglot", "cpu", micro_batch=3)
     seen, convolve = set(), IntegerOps.convolve
 
-    def spying(self, sources, weight, bias):
+    def spying(self, sources, kernel):
         seen.update(len(source) for source in sources)
-        return convolve(self, sources, weight, bias)
+        return convolve(self, sources, kernel)
 
     monkeypatch.setattr(IntegerOps, "convolve", spying)
     x = np.zeros((BATCH, 1, 28, 28), np.uint8)

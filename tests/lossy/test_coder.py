@@ -109,7 +109,7 @@ def test_a_file_costs_what_its_latents_promise_and_a_few_bytes(case):
     config, shape, steps, high, seed = case
     model = loaded(config, seed)
     made = coder.encode(random_images(1, *shape, seed), model, steps, high)
-    header = 4 if shape[0] == shape[1] else 5
+    header = 6 if shape[0] == shape[1] else 7
     assert 8 * len(made.data) <= 1.001 * made.promised_bits + 8 * (header + 4)
     assert 8 * (len(made.data) - header) >= made.promised_bits - 24
     assert made.dims == math.prod(shape)
@@ -219,7 +219,12 @@ def test_files_that_were_cut_or_altered_are_refused(side):
 )
 def test_headers_come_back_and_are_small(header, code):
     head = container.pack(header)
-    assert container.unpack(head + code) == (header, code)
+    file = container.sealed(head + code)
+    if header.count * header.height * header.width > 2**21 + 512 * len(file):
+        with pytest.raises(FormatError, match="more than it may"):
+            container.unpack(file)
+    else:
+        assert container.unpack(file) == (header, code)
     if header.height == header.width < 128 and header.images is None:
         assert len(head) == 4
     for place in range(len(head)):
@@ -234,7 +239,8 @@ def test_batches_hold_every_image_once_and_not_too_many_pixels(count, height, wi
     assert [n for batch in batches for n in batch] == list(range(count))
     assert all(len(batch) == 1 or len(batch) * height * width <= 2**18 for batch in batches)
     assert header.heads == (128 if count * height * width >= 65536 else 1)
-    assert container.unpack(container.pack(header) + b"code") == (header, b"code")
+    file = container.sealed(container.pack(header) + b"code" * (count * height * width // 2048 + 1))
+    assert container.unpack(file)[0] == header
     assert header.with_heads_for(8000.0).heads == 1
     assert header.with_heads_for(1e12).heads in (1, 4096)
 
@@ -344,3 +350,37 @@ def test_the_python_interface_takes_one_image_or_several():
         bitsback.lossy_encode(images, model, steps=0)
     with pytest.raises(InputError, match="not both"):
         bitsback.lossy_encode(images, model, steps=1, bits_per_dim=1.0)
+
+
+def test_every_bit_of_a_file_is_protected():
+    model = loaded()
+    made = coder.encode(random_images(1, 16, 16, 1), model, 2).data
+    for place in range(len(made)):
+        for bit in range(8):
+            wrong = made[:place] + bytes([made[place] ^ 1 << bit]) + made[place + 1 :]
+            with pytest.raises(BitsbackError):
+                coder.decode(wrong, model)
+
+
+@pytest.mark.parametrize("kind", [3, 4, 5, 6])
+@pytest.mark.parametrize("shape", [(1, 5000, 5000), (2**31, 1, 1), (50_000, 100, 100)])
+def test_a_short_file_of_many_pixels_is_refused_before_anything_is_allocated(kind, shape):
+    images, height, width = shape
+    header = container.LossyHeader(1, 1, False, False, height, width, images)
+    head = bytearray(container.pack(header.with_heads_for(8.0)))
+    head[0] = head[0] & 31 | kind << 5
+    file = bytes(head) + bytes(300)
+    if kind in (3, 5) and images > 1:
+        return  # these have no number of images
+    if kind > 4 and images == 1:
+        assert container.unpack(file)[0].height == height  # version 1 knew no limit below this
+        return
+    with pytest.raises(FormatError, match=r"pixels in \d+ bytes, more than it may|pixels"):
+        container.unpack(container.sealed(file) if kind < 5 else file)
+
+
+def test_images_that_would_make_such_a_file_are_refused(monkeypatch):
+    monkeypatch.setattr(container, "_MOST_PIXELS", (100, 100))
+    monkeypatch.setattr(container, "_MOST_SHRINKAGE", (1, 1))
+    with pytest.raises(InputError, match="hold too little for a lossy file"):
+        coder.encode(random_images(1, 16, 16, 3), loaded(), 1)

@@ -319,3 +319,9 @@ def test_a_levels_mass_is_that_of_its_bin(kind):
     wanted = cdf.diff().clamp_min(2.0**-18)
     found = masses(config, canvas, levels, False)
     assert torch.allclose(found, wanted, rtol=2e-3, atol=1e-7)
+
+
+@pytest.mark.parametrize("name", ["a" * 5000, "a\0b", "./planted"])
+def test_a_name_that_is_no_path_is_refused(name):
+    with pytest.raises(ModelError, match="unknown model"):
+        store.load(name, "cpu")

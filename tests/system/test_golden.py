@@ -65,10 +65,13 @@ def write_lossy() -> None:
     for name in store.names():
         loaded = bitsback.load_model(name, "cpu")
         key = f"{name}-{loaded.sha256[:4].hex()}"
-        if key in golden or not loaded.constant_width:
+        file = FOLDER / f"{key}-lossy2.bb"  # of version 2; without the digit, of version 1
+        if file.exists() or not loaded.constant_width:
             continue
         data = bitsback.lossy_encode(image, loaded, steps=3)
-        (FOLDER / f"{key}-lossy.bb").write_bytes(data)
+        file.write_bytes(data)
+        if key in golden:
+            continue
         golden[key] = [digest(lossy_decoded(data, variance, "torch")) for variance in (0.0, 1.0)]
     (FOLDER / "lossy.json").write_text(json.dumps(golden, indent=1) + "\n")
 
@@ -126,9 +129,12 @@ def test_all_weights_that_store_latents_alone_have_a_file():
 @pytest.mark.parametrize("engine", ["torch", "numpy"])
 @pytest.mark.parametrize("key", LOSSY)
 def test_an_old_lossy_file_gives_the_same_images(key, engine):
-    data = (FOLDER / f"{key}-lossy.bb").read_bytes()
-    found = [digest(lossy_decoded(data, variance, engine)) for variance in (0.0, 1.0)]
-    assert found == LOSSY[key]
+    files = sorted(FOLDER.glob(f"{key}-lossy*.bb"))
+    assert files
+    for file in files:
+        data = file.read_bytes()
+        found = [digest(lossy_decoded(data, variance, engine)) for variance in (0.0, 1.0)]
+        assert found == LOSSY[key]
 
 
 if __name__ == "__main__":

@@ -334,7 +334,7 @@ def command(source, data, folder, verb, *words):
         err = io.StringIO()
         patch.setattr(sys, "stderr", err)
         patch.setattr(console.console, "_file", err)
-        patch.setattr("bitsback.api.load_model", lambda *_: source.loaded)
+        patch.setattr("bitsback.api.load_named", lambda *_: source.loaded)
         patch.setattr(sys, "argv", ["bitsback", verb, str(file), *map(str, words)])
         try:
             main()

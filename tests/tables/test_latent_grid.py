@@ -155,18 +155,21 @@ def test_the_first_scheme_has_noise_uniform_over_the_width():
 
 @settings(max_examples=30, deadline=None)
 @given(seeds, shapes)
-def test_kl_on_the_grid_is_the_sum_over_the_tables(seed, shape):
+def test_kl_and_luck_on_the_grid_are_sums_over_the_tables(seed, shape):
     q, p, log_width, d = random_case(seed, shape, None)
     rows, base = latent_grid.posterior_rows(q, p, log_width, d)
     p_rows = latent_grid.prior_rows(log_width, d)
     found = latent_grid.kl_bits(rows, base, p_rows)
-    assert found.shape == shape
+    luck = latent_grid.luck_variance(rows, base, p_rows)
+    assert found.shape == luck.shape == shape
     for index in np.ndindex(shape):
         fq = np.diff(tables.posterior_table()[rows[index]].astype(float))
         fp = np.diff(tables.prior_table()[p_rows[index]].astype(float))
         j = np.flatnonzero(fq)
         exact = (fq[j] * np.log2(fq[j] / fp[j + base[index]])).sum() / 2**24
         assert found[index] == pytest.approx(exact, rel=1e-9, abs=1e-9)
+        square = (fq[j] * np.log2(fq[j] / fp[j + base[index]]) ** 2).sum() / 2**24
+        assert luck[index] == pytest.approx(square - exact**2, rel=1e-9, abs=1e-9)
 
 
 @pytest.mark.parametrize(("octaves", "slack"), [(-2, 0.001), (-1, 0.003), (0, 0.009), (1, 0.033)])

@@ -26,7 +26,8 @@ def reveal(ops: Ops[Array], config: DrawConfig, state: State[Array], x: Array) -
     first = seen[0]
     known = [first, *(pixel - first for pixel in seen[1:])]
     hidden = given(state.hp) if following.index > 1 else _enter(ops, config, state, first)
-    hidden = ops.add_hidden(hidden, conv(ops, f"seen{following.number}", [*known, hidden]))
+    entered = conv(ops, f"seen{following.number}", [*known, ops.positive(hidden)])
+    hidden = ops.add_hidden(hidden, entered)
     for number in range(1, config.blocks + 1):
         name = f"{following.number}_{number}"
         inner = conv(ops, f"inner{name}", [ops.positive(hidden)])

@@ -1,10 +1,7 @@
 """The integer network gives the reference's numbers, whatever carries it."""
 
-import contextlib
 import dataclasses
 import itertools
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -16,12 +13,13 @@ from bitsback.errors import ModelError
 from bitsback.models import engine, store
 from bitsback.models.draw import equations, exactness
 from bitsback.models.draw.config import DrawConfig
-from bitsback.models.draw.integers import IntegerOps, direct
+from bitsback.models.draw.integers import IntegerOps
 from bitsback.models.draw.layers import initials, layers
 from bitsback.models.draw.model import to_network
 from bitsback.models.draw.passes.order import passes
 from bitsback.models.draw.reference import ReferenceOps
 from bitsback.models.draw.state import conv
+from bitsback.models.exact.convolution import in_float64
 from bitsback.models.known_answer import known_answer
 from bitsback.models.training import export
 
@@ -89,9 +87,10 @@ class LaidOut(IntegerOps):
 
     layout = torch.contiguous_format
 
-    def convolve(self, sources, weight, bias):
+    def convolve(self, sources, kernel):
         x = torch.cat(sources, 1).contiguous(memory_format=self.layout)
-        return super().convolve([x], weight.contiguous(memory_format=self.layout), bias)
+        weight = kernel.weight.contiguous(memory_format=self.layout)
+        return super().convolve([x], dataclasses.replace(kernel, weight=weight))
 
 
 class Noting(ReferenceOps):
@@ -239,60 +238,18 @@ def test_a_convolution_that_rounds_is_found_and_float64_takes_over(monkeypatch):
         return conv2d(x, *args, **kwargs)
 
     device = torch.device("cpu")
-    assert engine.integer_ops(SMALL, tensors, answer, device).carrier == torch.float32
     monkeypatch.setattr(torch.nn.functional, "conv2d", shortened)
-    assert engine.integer_ops(SMALL, tensors, answer, device).carrier == torch.float64
+    ops = engine.integer_ops(SMALL, tensors, answer, device)
+    assert {way for kernel in ops.kernels.values() for way in kernel.ways.values()} == {in_float64}
+    # What is left to the known answer: operations other than convolutions.
+    floor = torch.Tensor.floor_
     monkeypatch.setattr(
-        torch.nn.functional, "conv2d", lambda *args, **kwargs: conv2d(*args, **kwargs) * 1.5
+        torch.Tensor, "floor_", lambda x: floor(x.add_(0.5) if x.dtype == F32 else x)
     )
+    assert engine.integer_ops(SMALL, tensors, answer, device).carrier == torch.float64
+    monkeypatch.setattr(torch.Tensor, "floor_", lambda x: floor(x.add_(0.5)))
     with pytest.raises(ModelError, match="does not compute the model exactly"):
         engine.integer_ops(SMALL, tensors, answer, device)
-
-
-NEWER = """
-import torch
-from bitsback.models.draw.integers import direct
-matmul = torch.backends.cuda.matmul
-matmul.fp32_precision = "tf32"
-with direct():
-    assert (torch.backends.cudnn.enabled, matmul.fp32_precision) == (False, "ieee")
-assert (torch.backends.cudnn.enabled, matmul.fp32_precision) == (True, "tf32")
-"""
-
-
-@pytest.mark.skipif(
-    not hasattr(torch.backends.cuda.matmul, "fp32_precision"), reason="of newer torch versions"
-)
-def test_tf32_that_was_allowed_in_the_newer_way_is_off_too():
-    # In a process of its own: torch does not go back to the older way.
-    done = subprocess.run([sys.executable, "-c", NEWER], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-
-
-def test_cuda_convolves_without_transforms_and_without_tf32(monkeypatch):
-    """What `IntegerOps` sets on CUDA, seen by the convolutions of a CPU."""
-    tensors, _ = random_model(SMALL, seed=3)
-    ops = IntegerOps(SMALL, tensors, torch.device("cpu"))
-    assert ops.strictly is contextlib.nullcontext
-    ops.strictly = direct
-    matmul, seen, conv2d = torch.backends.cuda.matmul, set(), torch.nn.functional.conv2d
-
-    def flags():
-        return torch.backends.cudnn.enabled, matmul.allow_tf32
-
-    def spying(*args, **kwargs):
-        seen.add(flags())
-        return conv2d(*args, **kwargs)
-
-    monkeypatch.setattr(torch.nn.functional, "conv2d", spying)
-    allowed, matmul.allow_tf32 = matmul.allow_tf32, True
-    try:
-        answer = known_answer(SMALL, ReferenceOps(SMALL, tensors))
-        assert known_answer(SMALL, ops) == answer
-        assert seen == {(False, False)}
-        assert flags() == (True, True)
-    finally:
-        matmul.allow_tf32 = allowed
 
 
 @pytest.mark.parametrize("config", CONFIGS)

@@ -1,0 +1,1 @@
+"""Convolutions of integers that prove, while they run, that nothing was rounded."""

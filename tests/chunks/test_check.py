@@ -1,0 +1,76 @@
+"""What does not decode is not written."""
+
+import numpy as np
+import pytest
+
+from bitsback import compress, decompress
+from bitsback.ans.message import Message
+from bitsback.chunks import encoder
+from bitsback.errors import InputError, ModelError
+from bitsback.models.draw.model import DrawModel
+from bitsback.tables.latent_grid import Gaussian
+
+IMAGES = np.random.default_rng(0).integers(0, 2, (9, 20, 13)).astype(np.uint8)
+PAYLOAD = bytes(4000)
+
+
+def fickle(monkeypatch, name):
+    """Gaussians of a model that are others each time they are asked for."""
+    random, given = np.random.default_rng(0), getattr(DrawModel, name)
+
+    def moved(p):
+        return Gaussian(p.mean + random.integers(0, 99, p.mean.shape, np.int32), p.log_scale)
+
+    def prior(self, *args):
+        return moved(given(self, *args))
+
+    def posterior(self, *args):
+        q, memory = given(self, *args)
+        return moved(q), memory
+
+    monkeypatch.setattr(DrawModel, name, {"prior": prior, "posterior": posterior}[name])
+
+
+@pytest.mark.parametrize("name", ["prior", "posterior"])
+@pytest.mark.parametrize("check", ["last", "all"])
+def test_a_model_that_gives_other_numbers_each_time_is_found(name, check, build_model, monkeypatch):
+    model = build_model()
+    fickle(monkeypatch, name)
+    with pytest.raises(ModelError, match="other numbers the second time"):
+        compress(IMAGES, model, PAYLOAD, check=check)
+    assert compress(IMAGES, model, PAYLOAD, check="none")
+
+
+@pytest.mark.parametrize("payload", [b"", PAYLOAD])
+def test_every_check_gives_the_same_bytes(payload, build_model):
+    model = build_model()
+    files = {compress(IMAGES, model, payload, check=check) for check in ("none", "last", "all")}
+    assert len(files) == 1
+    assert np.array_equal(decompress(files.pop(), model), IMAGES)
+
+
+def test_all_also_finds_what_the_last_batch_does_not_show(build_model, monkeypatch):
+    model, flatten = build_model(), encoder.flatten
+
+    def altered(message: Message):
+        words = flatten(message)
+        words[-1] ^= 1  # at the stack's bottom
+        return words
+
+    monkeypatch.setattr(encoder, "flatten", altered)
+    compress(IMAGES, model, PAYLOAD)
+    with pytest.raises(ModelError, match="nothing is written"):
+        compress(IMAGES, model, PAYLOAD, check="all")
+
+
+def test_an_unknown_check_is_refused(build_model):
+    with pytest.raises(InputError, match="unknown check 'some': none, last, all"):
+        compress(IMAGES, build_model(), check="some")
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"payload": "text"}, {"seed": 0.5}, {"chunk": 1.5}, {"batch": 2.5}]
+)
+def test_arguments_of_a_wrong_type_are_refused(wrong, build_model):
+    with pytest.raises(InputError):
+        compress(IMAGES, build_model(), **wrong)
