@@ -55,7 +55,8 @@ class Compressed:
         input_bytes: of the input on the disk, a folder's with all its files.
         output_bytes: of the output.
         ratio: of input_bytes to output_bytes.
-        bits_per_dim: of the output, per sub-pixel of the images that were coded.
+        bits_per_dim: of the output, per sub-pixel of its images; None if files travel as they are,
+            whose bytes are no image's.
         seconds: that it took.
         model: the model's name.
         files: how the files of a folder, a tar or a list come back; None for arrays.
@@ -66,15 +67,16 @@ class Compressed:
     input_bytes: int
     output_bytes: int
     ratio: float
-    bits_per_dim: float
+    bits_per_dim: float | None
     seconds: float
     model: str
     files: Files | None
 
     def __str__(self) -> str:
         sizes = f"{self.input_bytes:,} to {self.output_bytes:,} bytes ({self.ratio:.2f} to 1)"
+        rate = "" if self.bits_per_dim is None else f"{self.bits_per_dim:.4f} bits/dim, "
         line = (
-            f"{self.output}: {_images(self.images)}, {sizes}, {self.bits_per_dim:.4f} bits/dim, "
+            f"{self.output}: {_images(self.images)}, {sizes}, {rate}"
             f"{self.seconds:.1f} s, model {self.model}"
         )
         return line if self.files is None else f"{line}; {self.files}"

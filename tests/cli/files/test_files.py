@@ -142,7 +142,7 @@ def test_a_folder_is_not_restored_to_the_name_of_a_file(words, tmp_path, monkeyp
 
 COMPRESSED = {
     "output": str, "images": int, "input_bytes": int, "output_bytes": int, "ratio": float,
-    "bits_per_dim": float, "seconds": float, "model": str,
+    "bits_per_dim": type(None), "seconds": float, "model": str,
 }  # fmt: skip
 
 
@@ -157,6 +157,7 @@ def test_the_last_line_and_json_have_the_same_facts(words, tmp_path, monkeypatch
     )
     assert "[b]moving.gif" in err
     assert "model model;" in line
+    assert "bits/dim" not in line
     assert "carried as they were" in line
     code, out, err = run(
         monkeypatch, capsys, "compress", "in", "-o", "x.bb", *words, "--force", "--json"
@@ -177,7 +178,9 @@ def test_the_last_line_and_json_have_the_same_facts(words, tmp_path, monkeypatch
     assert (facts["lost_images"], facts["damage"]) == (0, [])
     np.save("a.npy", IMAGES)
     _, out, _ = run(monkeypatch, capsys, "compress", "a.npy", "-o", "y.bb", *words, "--json")
-    assert json.loads(out)["files"] is None
+    facts = json.loads(out)
+    assert facts["files"] is None
+    assert facts["bits_per_dim"] == pytest.approx(8 * facts["output_bytes"] / IMAGES.size)
     _, out, _ = run(
         monkeypatch, capsys, "compress", "a.npy", "-o", "y.bb", *words, "--json", "--dry-run"
     )
