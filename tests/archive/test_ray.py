@@ -88,7 +88,7 @@ def test_the_command_line_takes_the_engine(folder, running, tmp_path, monkeypatc
     assert np.array_equal(np.load(tmp_path / "y.npy"), images)
     assert (tmp_path / "x.bb").read_bytes() == bitsback.compress(images, folder, chunk=5)
     monkeypatch.setattr(
-        sys, "argv", ["bitsback", *map(str, compress[:-4]), "--address", "somewhere"]
+        sys, "argv", ["bitsback", *map(str, compress[:-4]), "--force", "--address", "somewhere"]
     )
     with pytest.raises(SystemExit) as exit_:
         main()
