@@ -1,5 +1,6 @@
 import dataclasses
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from hypothesis import HealthCheck, settings
 
 from bitsback.ans import compiled
 from bitsback.ans.message import Message
+from bitsback.cli import main
 from bitsback.coding.model import Likelihood, LoadedModel
 from bitsback.models import store
 from bitsback.models.draw import equations
@@ -79,3 +81,12 @@ def either_way(request):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(compiled, "enabled", request.param == "loops")
         yield
+
+
+def run(monkeypatch, capsys, *words):
+    """A command's exit code, and what it wrote to standard output and standard error."""
+    monkeypatch.setattr(sys, "argv", ["bitsback", *map(str, words)])
+    with pytest.raises(SystemExit) as exit_:
+        main()
+    captured = capsys.readouterr()
+    return exit_.value.code or 0, captured.out, captured.err

@@ -8,20 +8,11 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import SMALL
+from conftest import SMALL, run
 from PIL import Image
 
 import bitsback
 from bitsback.benchmarks import files as benches
-from bitsback.cli import main
-
-
-def run(monkeypatch, capsys, *words):
-    monkeypatch.setattr(sys, "argv", ["bitsback", *map(str, words)])
-    with pytest.raises(SystemExit) as exit_:
-        main()
-    captured = capsys.readouterr()
-    return exit_.value.code or 0, captured.out, captured.err
 
 
 @pytest.fixture

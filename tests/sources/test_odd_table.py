@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import round_trip
 
 from bitsback.archive.reader import Reader
 from bitsback.archive.writer import compress_set
@@ -131,16 +132,9 @@ def test_one_alone_comes_back(tmp_path, colour, name):
     path.write_bytes(odd_kinds.KINDS[name]())
     if path.suffix == ".npy":
         return
-    images = through_file(path, tmp_path / f"out{path.suffix}", colour)
+    images = round_trip.through(path, tmp_path / f"out{path.suffix}", colour)
     if not images.kept.samples:
         assert (tmp_path / f"out{path.suffix}").read_bytes() == path.read_bytes()
-
-
-def through_file(path: Path, output: Path, model) -> ImageSet:
-    images = read_images([path])
-    with Reader(io.BytesIO(compress_set(images, model).data), lambda *_: model) as reader:
-        write_images(reader.restored(), len(reader), output)
-    return images
 
 
 if __name__ == "__main__":

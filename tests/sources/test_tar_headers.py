@@ -8,14 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from round_trip import through
 
-from bitsback.archive.reader import Reader
-from bitsback.archive.writer import compress_set
 from bitsback.errors import FormatError, InputError
 from bitsback.format import sidecar
 from bitsback.images.image_set import ImageSet
 from bitsback.images.manifest import FilesManifest
-from bitsback.keeping.rule import DEFAULT, Policy
+from bitsback.keeping.rule import Policy
 from bitsback.sources import tar_headers
 from bitsback.sources.read import read_images
 from bitsback.sources.writers import write_images
@@ -63,14 +62,6 @@ def make(path, form, others=()) -> None:
         for other in others:
             add(*other)
         add("last", kind=tarfile.DIRTYPE)
-
-
-def through(path, output, model, policy=DEFAULT, **options) -> ImageSet:
-    images = read_images([path], policy)
-    data = compress_set(images, model, **options).data
-    with Reader(io.BytesIO(data), lambda *_: model) as reader:
-        write_images(reader.restored(), len(reader), output)
-    return images
 
 
 @pytest.fixture

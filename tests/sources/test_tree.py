@@ -1,6 +1,5 @@
 """Modes, times, empty folders and links of a folder come back, and nothing leads out of it."""
 
-import io
 import json
 import os
 import stat
@@ -11,15 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from round_trip import through
 
-from bitsback.archive.reader import Reader
-from bitsback.archive.writer import compress_set
 from bitsback.errors import FormatError, InputError
 from bitsback.format import sidecar
 from bitsback.images.image_set import ImageSet, bare
 from bitsback.images.manifest import FilesManifest
 from bitsback.images.parts import Lost
-from bitsback.keeping.rule import DEFAULT, Policy
+from bitsback.keeping.rule import Policy
 from bitsback.sources import tree
 from bitsback.sources.read import read_images
 from bitsback.sources.writers import write_images
@@ -55,14 +53,6 @@ def source(tmp_path):
     for name in ("empty/too", "empty", "a/b", "a", "closed"):
         os.utime(root / name, ns=(0, 1_500_000_000_000_000_001))
     return root
-
-
-def through(path, output, model, policy=DEFAULT, **options) -> ImageSet:
-    images = read_images([path], policy)
-    data = compress_set(images, model, **options).data
-    with Reader(io.BytesIO(data), lambda *_: model) as reader:
-        write_images(reader.restored(), len(reader), output)
-    return images
 
 
 def facts(root: Path, times: bool = True) -> dict[str, tuple]:

@@ -9,9 +9,9 @@ import tarfile
 
 import numpy as np
 import pytest
+from conftest import run
 from PIL import Image
 
-from bitsback.cli import main
 from bitsback.cli.files import outputs
 from bitsback.cli.files.summary import Files, files_of
 from bitsback.errors import InputError
@@ -20,14 +20,6 @@ from bitsback.sources.atomic_files import check_apart
 
 RNG = np.random.default_rng(0)
 IMAGES = (RNG.random((6, 8, 8)) < 0.2).astype(np.uint8)
-
-
-def run(monkeypatch, capsys, *words):
-    monkeypatch.setattr(sys, "argv", ["bitsback", *map(str, words)])
-    with pytest.raises(SystemExit) as exit_:
-        main()
-    captured = capsys.readouterr()
-    return exit_.value.code or 0, captured.out, captured.err
 
 
 @pytest.fixture
