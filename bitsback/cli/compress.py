@@ -129,7 +129,9 @@ def compress(
             input_bytes=before,
             output_bytes=after,
             ratio=before / after,
-            bits_per_dim=None if images.kept.carried else report.file_bits / report.dims,
+            bits_per_dim=None
+            if images.kept.carried or not report.dims
+            else report.file_bits / report.dims,
             seconds=time.perf_counter() - began,
             model=loaded.name,
             files=files_of(images.kept),

@@ -10,6 +10,7 @@ from conftest import SMALL, random_model
 from bitsback.errors import ModelError
 from bitsback.models.draw import equations
 from bitsback.models.draw.config import DrawConfig
+from bitsback.models.draw.floats import Clip
 from bitsback.models.draw.integers import IntegerOps
 from bitsback.models.draw.model import to_network
 from bitsback.models.draw.passes.order import passes
@@ -145,3 +146,11 @@ def test_a_pass_depends_on_the_pixels_before_it_and_on_no_others(make, count, re
         same = [np.array_equal(*pair) for pair in zip(first, shown(other), strict=True)]
         assert all(same[: number + 1])
         assert not any(same[number + 1 :])
+
+
+def test_a_gradient_leads_back_from_the_limit_and_not_beyond_it():
+    x = torch.tensor([-5.0, -5.0, 0.5, 5.0, 5.0], requires_grad=True)
+    clipped = Clip.apply(x, 4.0)
+    assert clipped.tolist() == [-4.0, -4.0, 0.5, 4.0, 4.0]
+    clipped.backward(torch.tensor([-1.0, 1.0, 1.0, -1.0, 1.0]))
+    assert x.grad.tolist() == [-1.0, 0.0, 1.0, 0.0, 1.0]
