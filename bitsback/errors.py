@@ -58,7 +58,7 @@ def plain_bytes(value: Any, name: str) -> bytes:
     """
     if not isinstance(value, bytes | bytearray | memoryview):
         raise InputError(f"the {name} must be bytes, not {type(value).__name__}")
-    return bytes(value)
+    return value if isinstance(value, bytes) else bytes(value)
 
 
 def refuse(reason: str) -> NoReturn:
