@@ -16,7 +16,7 @@ A set of images of one size has 4 in the first 3 bits, and before the stack
 
     LEB128  number of images
 
-If the images have 65,536 pixels or more in all, or more than 2**21 as they count below, there follow
+If the images have 65,536 pixels or more in all, or count as more than 2**21, there follow
 
     1 bit   whether there is filler
     7       log2 of the number of the stack's heads, at most 12; they are one elsewhere
