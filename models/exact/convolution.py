@@ -6,19 +6,22 @@ multiplies and adds depends on its build, the shape, the number of threads and m
 nobody knows in advance. So the first result of each such case is proven before it is used, and
 where the proof fails, the case takes another way from then on: float64, and at last int64.
 
-The proof is Freivalds's: for weights W, biases b and a vector r of random integers,
+The proof is Freivalds's: for weights W, biases b and a random integer s[p] for each position p of
+the output,
 
-    sum over o of r[o] * y[o]  =  (sum over o of r[o] * W[o]) convolved with x  +  r . b
+    sum over p of s[p] * y[p]  =  W times (sum over p of s[p] * x[around p])  +  b * sum of s
 
-holds at every position of an image, for all output channels at once; where a y[o] is wrong, it
-holds with a probability below 2**-12. NumPy computes both sides in float64, in which they are
-exact, for the price of one output channel, and for the first and the last image of the batch.
+holds for every output channel; where a y[p] is wrong, it holds by chance once in 2**12. NumPy
+computes both sides in float64, in which they are exact, for the first and the last image of the
+batch: for each position of the input one product for each tap of the kernel, whatever the number of
+output channels.
 
 Source: R. Freivalds, "Probabilistic machines can use less running time", IFIP Congress 1977.
 """
 
 import dataclasses
 import functools
+import itertools
 from collections.abc import Callable
 
 import numpy as np
@@ -32,8 +35,8 @@ from bitsback.errors import ModelError
 from . import reference
 from .settings import exact_settings
 
-# Projections stay below 2**24 * 2**12 * channels: exact in float64 up to 2**17 channels.
-_FACTORS = 2**12
+# Sums over a band stay below 2**24 * 2**12 * 2**13, and so are exact in float64.
+_FACTORS, _BAND = 2**12, 2**13
 
 Floats = NDArray[np.float64]
 
@@ -59,17 +62,11 @@ class Kernel:
         return self.weight.double(), None if self.bias is None else self.bias.double()
 
     @functools.cached_property
-    def factors(self) -> Floats:
-        """r in the units of y, (O,)."""
-        random = np.random.Generator(np.random.Philox(key=len(self.unit)))
-        return random.integers(1, _FACTORS + 1, len(self.unit)) * _array(self.unit)
-
-    @functools.cached_property
-    def projected(self) -> tuple[Floats, float]:
-        """Sums over o of r[o] W[o], (k, k, C), and of r[o] b[o]."""
+    def flat(self) -> tuple[Floats, Floats | float]:
+        """Weight, (O, k * k * C), and bias as matrices in float64."""
         weight, bias = self.doubled
-        taps = np.einsum("o,ocij->ijc", self.factors, _array(weight))
-        return taps, 0.0 if bias is None else float(self.factors @ _array(bias))
+        rows = _array(weight).transpose(0, 2, 3, 1)  # as they lie in memory
+        return rows.reshape(len(rows), -1), 0.0 if bias is None else _array(bias)
 
 
 def joined(kernels: list[Kernel]) -> Kernel:
@@ -94,11 +91,8 @@ def convolve(x: Tensor, kernel: Kernel) -> Tensor:
         ModelError: no way to compute it is exact on this device.
     """
     with exact_settings(x.device.type):
-        # All that may choose another algorithm.
-        case = (
-            *(x.shape, x.stride(), x.dtype, x.device),
-            *(torch.get_num_threads(), torch.backends.mkldnn.enabled),
-        )
+        # All that may choose another algorithm; device and dtype are the kernel's.
+        case = x.shape, x.stride(), torch.get_num_threads(), torch.backends.mkldnn.enabled
         way = kernel.ways.get(case)
         if way is not None:
             return way(x, kernel)
@@ -144,29 +138,60 @@ WAYS: tuple[Way, ...] = (in_its_dtype, in_float64, in_int64)
 
 def proven(x: Tensor, kernel: Kernel, y: Tensor) -> bool:
     """Whether y is x convolved with a kernel, as far as the batch's first and last image tell."""
-    some = slice(None, None, max(1, len(x) - 1))
-    inputs, outputs = _array(x[some]), _array(y[some])
-    images, channels, height, width = inputs.shape
-    taps, bias = kernel.projected
-    size = len(taps)
-    rows, columns = height + size - 1, width + size - 1
-    padded = np.zeros((images, rows, columns, channels))
-    middle = slice(size // 2, size // 2 + height), slice(size // 2, size // 2 + width)
-    padded[:, *middle] = inputs.transpose(0, 2, 3, 1)
-    # One row for each tap, one column for each place of its input; windows that reach over an edge
-    # into what follows are of no output.
-    places = images * rows * columns
-    parts = np.zeros(size * size * places + (size - 1) * (columns + 1))
-    np.matmul(
-        taps.reshape(-1, channels),
-        padded.reshape(-1, channels).T,
-        out=parts[: size * size * places].reshape(-1, places),
-    )
-    steps = (8 * (size * places + columns), 8 * (places + 1), 8)  # to a window's next row, column
-    windows = np.ndarray((size, size, places), np.float64, parts, strides=steps)
-    wanted = windows.sum((0, 1)).reshape(images, rows, columns)[:, :height, :width]
-    found = outputs.transpose(0, 2, 3, 1).astype(np.float64) @ kernel.factors
-    return np.array_equal(found, wanted + bias)
+    inputs, outputs = _ends(x), _ends(y)
+    (images, height, width, _), size = inputs.shape, kernel.weight.shape[-1]
+    rows = max(1, _BAND // (images * width))
+    for first in range(0, height, rows):
+        last = min(first + rows, height)
+        above, below = min(size // 2, first), min(size // 2, height - last)
+        taps, factors, total = _factors(size, images, last - first, width, above, below)
+        around = _rows(inputs[:, first - above : last + below])
+        weight, bias = kernel.flat
+        wanted = weight @ (taps @ around).ravel() + bias * total
+        if not (factors @ _rows(outputs[:, first:last]) == wanted).all():
+            return False
+    return True
+
+
+@functools.lru_cache(64)
+def _factors(
+    size: int, images: int, rows: int, width: int, above: int, below: int
+) -> tuple[Floats, Floats, float]:
+    """What the inputs and the outputs of a band of rows are multiplied by.
+
+    Args:
+        size: k of the kernel.
+        rows: of outputs in the band.
+        above, below: rows of inputs beyond these that the band takes.
+
+    Returns:
+        Of each tap and input (k * k, n * (above + rows + below) * W); of each output (n * rows *
+        W,); and the sum of these.
+    """
+    side, wide = size // 2, width + 2 * (size // 2)
+    random = np.random.Generator(np.random.Philox(key=rows * width))
+    factors = random.integers(1, _FACTORS + 1, (images, rows, width)).astype(np.float64)
+    # The factor of an input at a tap is that of the output that takes it there, if there is one.
+    padded = np.zeros((images, above + rows + below + 2 * side, wide))
+    padded[:, above + side : above + side + rows, side : side + width] = factors
+    taken = [
+        padded[:, i : i + above + rows + below, j : j + width]
+        for i, j in itertools.product(range(size)[::-1], repeat=2)
+    ]
+    return np.stack(taken).reshape(size * size, -1), factors.ravel(), float(factors.sum())
+
+
+def _ends(values: Tensor) -> NDArray[np.floating]:
+    """The first and the last image of a batch, (1 or 2, H, W, C)."""
+    step = max(1, len(values) - 1)
+    # NumPy indexes faster, but only these two images need to leave another device.
+    some = values.numpy()[::step] if values.device.type == "cpu" else _array(values[::step])
+    return some.transpose(0, 2, 3, 1)
+
+
+def _rows(values: NDArray[np.floating]) -> Floats:
+    """Values, (n, h, W, C), as a matrix of one row for each position."""
+    return values.astype(np.float64).reshape(-1, values.shape[-1])
 
 
 def _array(values: Tensor) -> NDArray[np.floating]:
