@@ -129,6 +129,7 @@ def compress(
         True
     """
     from bitsback.archive import writer
+    from bitsback.chunks.plan import Settings
     from bitsback.errors import InputError
     from bitsback.keeping.rule import way
     from bitsback.sources.read import read
@@ -138,10 +139,8 @@ def compress(
     return writer.compress_set(
         read(images, way(keep, recode_lossy, times)),
         as_model(model),
+        Settings(batch, seed, check=check),
         payload=bytes(payload),
-        batch=batch,
-        seed=seed,
-        check=check,
         chunk=chunk,
         progress=progress,
     ).data
@@ -249,16 +248,14 @@ def rate(
         True
     """
     from bitsback.archive import writer
+    from bitsback.chunks.plan import Settings
     from bitsback.keeping.rule import PIXELS
     from bitsback.sources.read import read
 
     return writer.compress_set(
         read(images, PIXELS),
         as_model(model),
-        batch=batch,
-        seed=seed,
-        always_chain=True,
-        check="none",
+        Settings(batch, seed, always_chain=True),
         chunk=chunk,
         progress=progress,
     ).report

@@ -13,7 +13,7 @@ from typing import BinaryIO, SupportsIndex
 import numpy as np
 from numpy.typing import NDArray
 
-from bitsback.chunks.plan import Check, Settings
+from bitsback.chunks.plan import DEFAULT, Settings
 from bitsback.coding import rates
 from bitsback.coding.model import LoadedModel
 from bitsback.coding.rates import RateReport
@@ -100,18 +100,14 @@ def compress_to(
 def compress_set(
     images: ImageSet,
     loaded: LoadedModel,
+    settings: Settings = DEFAULT,
     *,
     payload: bytes = b"",
-    batch: int | None = None,
-    seed: int = 0,
-    heads: int | None = None,
-    always_chain: bool = False,
-    check: Check = "last",
     chunk: int | None = None,
     progress: Progress | None = None,
 ) -> Compressed:
-    """`compress_to` in memory; for batch, seed, heads, always_chain and check see `Settings`."""
-    file, settings = io.BytesIO(), Settings(batch, seed, heads, always_chain, check)
+    """`compress_to` in memory."""
+    file = io.BytesIO()
     report = compress_to(
         file, images, loaded, settings, payload=payload, chunk=chunk, progress=progress
     )

@@ -58,6 +58,9 @@ class Settings:
             raise InputError("the seed must lie between 0 and 2**64 - 1")
 
 
+DEFAULT = Settings()
+
+
 @dataclasses.dataclass(frozen=True)
 class Plan:
     """What a chunk holds, and the shape of its chain.

@@ -34,21 +34,12 @@ def rate(
     as_json: Json = False,
 ) -> None:
     """Compress in memory; show the rate reached beside the KL-based rate, and check them."""
-    from bitsback.api import load_model
-    from bitsback.archive import writer
+    from bitsback import api
 
     images = read_limited(inputs, limit)
     with bar("rate") as progress:
-        loaded = load_model(model, device, engine)
-        report = writer.compress_set(
-            images,
-            loaded,
-            batch=batch,
-            seed=seed,
-            always_chain=True,
-            chunk=chunk,
-            progress=progress,
-        ).report
+        loaded = api.load_model(model, device, engine)
+        report = api.rate(images, loaded, batch=batch, seed=seed, chunk=chunk, progress=progress)
     if as_json:
         print(json.dumps(report.to_dict()))
     else:
