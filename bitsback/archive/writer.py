@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bitsback.chunks.plan import DEFAULT, Settings
-from bitsback.coding import rates
 from bitsback.coding.model import LoadedModel
 from bitsback.coding.rates import RateReport
+from bitsback.coding.reports import tally
 from bitsback.errors import InputError
 from bitsback.format import header as container
 from bitsback.format.header import ChunkEntry, Header, pack_header
@@ -94,7 +94,7 @@ def compress_to(
     file.seek(start)
     file.write(pack_header(dataclasses.replace(header, chunks=chunks)))
     file.seek(0, io.SEEK_END)
-    return rates.join(reports, 8 * header.size)
+    return tally.join(reports, 8 * header.size)
 
 
 def compress_set(
