@@ -1,13 +1,15 @@
 """`bitsback rate` and `bitsback bench`: a set's rate, checked, and beside that of other codecs."""
 
 import json
+from pathlib import Path
+from typing import Annotated
 
 import typer
 from rich.console import Console
 
 from bitsback.api import DEFAULT_MODEL
 
-from .console import bar, print_bench, print_report
+from .console import bar, print_bench, print_report, told_warnings
 from .options import (
     Batch,
     Device,
@@ -31,15 +33,29 @@ def rate(
     seed: Seed = 0,
     device: Device = "auto",
     engine: Engine = "torch",
+    expected: Annotated[
+        Path | None,
+        typer.Option(help="JSON of the bits per image that your own ELBO promises, to compare"),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Compress in memory; show the rate reached beside the KL-based rate, and check them."""
     from bitsback import api
+    from bitsback.coding.reports.expected import Expected
 
+    promised = None if expected is None else Expected.read(expected)
     images = read_limited(inputs, limit)
-    with bar("rate") as progress:
+    with bar("rate") as progress, told_warnings():
         loaded = api.load_model(model, device, engine)
-        report = api.rate(images, loaded, batch=batch, seed=seed, chunk=chunk, progress=progress)
+        report = api.rate(
+            images,
+            loaded,
+            batch=batch,
+            seed=seed,
+            chunk=chunk,
+            expected=promised,
+            progress=progress,
+        )
     if as_json:
         print(json.dumps(report.to_dict()))
     else:

@@ -28,7 +28,9 @@ class FloatVae:
         return mean, -1.0 + flat @ self.weights("s1", DIMS, TOP, 0.15)
 
     def prior2(self, z1):
-        return np.tanh(z1 @ self.weights("p", TOP, LOW, 1.0)), z1 @ self.weights("ps", TOP, LOW, 0.3)
+        return np.tanh(z1 @ self.weights("p", TOP, LOW, 1.0)), z1 @ self.weights(
+            "ps", TOP, LOW, 0.3
+        )
 
     def posterior2(self, x, z1):
         flat = x.reshape(len(x), -1) - 0.3
