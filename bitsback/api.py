@@ -10,6 +10,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from bitsback.archive.compressed import CompressedBytes
     from bitsback.archive.reader import LoadModel, Reader
     from bitsback.chunks.plan import Check
     from bitsback.coding.model import LoadedModel
@@ -92,8 +93,9 @@ def compress(
     keep: str = "auto",
     recode_lossy: bool = False,
     times: bool = True,
+    always_chain: bool = False,
     progress: "Progress | None" = None,
-) -> bytes:
+) -> "CompressedBytes":
     """Compress images losslessly.
 
     Args:
@@ -112,10 +114,13 @@ def compress(
             and metadata; "samples": these are enough; "files": byte for byte.
         recode_lossy: whether JPEG, GIF and lossy WebP files become PNGs of what they decode to.
         times: whether the times of files, folders and members are kept.
+        always_chain: code through the model even where a classical code is smaller, as it often is
+            for a few hundred small images.
         progress: called with (images done, images in all).
 
     Returns:
-        The bytes of a file.
+        The bytes of a file; their `model_share` is the share of the values that went through the
+        model, and `report` says where every bit went.
 
     Raises:
         InputError: the images cannot be coded.
@@ -131,21 +136,20 @@ def compress(
         True
     """
     from bitsback.archive import writer
+    from bitsback.archive.compressed import CompressedBytes
     from bitsback.chunks.plan import Settings
-    from bitsback.errors import InputError
     from bitsback.keeping.rule import way
     from bitsback.sources.read import read
 
-    if not isinstance(payload, bytes | bytearray | memoryview):
-        raise InputError(f"the payload must be bytes, not {type(payload).__name__}")
-    return writer.compress_set(
+    done = writer.compress_set(
         read(images, way(keep, recode_lossy, times)),
         as_model(model),
-        Settings(batch, seed, check=check),
-        payload=bytes(payload),
+        Settings(batch, seed, always_chain=always_chain, check=check),
+        payload=payload,
         chunk=chunk,
         progress=progress,
-    ).data
+    )
+    return CompressedBytes(done.data, done.report)
 
 
 def decompress(data: bytes, model: "str | Path | LoadedModel | None" = None) -> "NDArray[Any]":
@@ -216,8 +220,9 @@ def open(path: str | Path, model: "str | Path | LoadedModel | None" = None) -> "
 
 def _reader(data: bytes, model: "str | Path | LoadedModel | None") -> "Reader":
     from bitsback.archive.reader import Reader
+    from bitsback.errors import plain_bytes
 
-    return Reader(io.BytesIO(data), _finder(model))
+    return Reader(io.BytesIO(plain_bytes(data, "data")), _finder(model))
 
 
 def _finder(model: "str | Path | LoadedModel | None") -> "LoadModel":
@@ -344,7 +349,9 @@ def lossy_decode(
         >>> float(np.abs(back.astype(int) - image).mean()) < 10  # levels of 255
         True
     """
+    from bitsback.errors import plain_bytes
     from bitsback.lossy import coder, files
 
+    data = plain_bytes(data, "data")
     loaded = files.model_of(data, None, "auto", "torch") if model is None else as_model(model)
     return coder.decode(data, loaded, variance, seed)

@@ -119,6 +119,7 @@ class RateReport:
         filler_bits: of the initial bits, those that carry nothing.
         header_bits: of the headers and checksums of file and chunks.
         head_bits: of the stacks' last heads and of rounding to whole words.
+        classical_dims: values that a classical code took, as it was smaller than the chain.
         by_image: bits of the chain's images, if they were measured and each is one tile.
         coverage: what lies beyond the tables, if it was measured.
         expected: what a float model's own ELBO promises.
@@ -137,9 +138,15 @@ class RateReport:
     filler_bits: int
     header_bits: int
     head_bits: float
+    classical_dims: int = 0
     by_image: ByImage | None = dataclasses.field(default=None, repr=False)
     coverage: Coverage = NOTHING
     expected: Expected | None = dataclasses.field(default=None, repr=False)
+
+    @property
+    def model_share(self) -> float:
+        """The share of the values that went through the model, 0..1."""
+        return 1.0 - self.classical_dims / max(1, self.dims)
 
     @property
     def net_bits(self) -> float:

@@ -32,6 +32,7 @@ def to_dict(report: RateReport) -> dict[str, Any]:
         "dims": report.dims,
         "chained_images": report.chained_images,
         "chained_dims": report.chained_dims,
+        "model_share": report.model_share,
         "net_bits_per_dim": report.bits_per_dim(report.net_bits),
         "kl_bits_per_dim": report.bits_per_dim(report.kl_bits),
         "file_bits_per_dim": report.file_bits / max(1, report.dims),

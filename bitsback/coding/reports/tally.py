@@ -46,6 +46,7 @@ def join(reports: Sequence[RateReport], header_bits: int) -> RateReport:
         filler_bits=sum(r.filler_bits for r in reports),
         header_bits=header_bits + sum(r.header_bits for r in reports),
         head_bits=sum(r.head_bits for r in reports),
+        classical_dims=sum(r.classical_dims for r in reports),
         by_image=_by_image(reports),
         coverage=sum((r.coverage for r in reports), NOTHING),
     )
