@@ -10,6 +10,7 @@ from rich.console import Console
 from bitsback.api import DEFAULT_MODEL
 
 from .console import bar, print_bench, print_report, told_warnings
+from .files.outputs import Force, check_figure, claim
 from .options import (
     Batch,
     Device,
@@ -37,12 +38,25 @@ def rate(
         Path | None,
         typer.Option(help="JSON of the bits per image that your own ELBO promises, to compare"),
     ] = None,
+    html: Annotated[Path | None, typer.Option(help="write the report as a page, too")] = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="draw where the bits went: a .png, .svg or .pdf")
+    ] = None,
+    force: Force = False,
     as_json: Json = False,
 ) -> None:
     """Compress in memory; show the rate reached beside the KL-based rate, and check them."""
     from bitsback import api
     from bitsback.coding.reports.expected import Expected
+    from bitsback.coding.reports.plot import figure_type
+    from bitsback.sources import atomic_files
 
+    outputs = [output for output in (html, plot) if output is not None]
+    if plot is not None:
+        check_figure(plot)
+        figure_type()
+    for output in outputs:
+        claim(output, [*inputs, *([expected] if expected else [])], force=force)
     promised = None if expected is None else Expected.read(expected)
     images = read_limited(inputs, limit)
     with bar("rate") as progress, told_warnings():
@@ -60,6 +74,11 @@ def rate(
         print(json.dumps(report.to_dict()))
     else:
         print_report(report, Console(highlight=False))
+    if html is not None:
+        atomic_files.atomic_write(html, lambda file: file.write(report.to_html().encode()))
+    if plot is not None:
+        drawn, kind = report.plot(), plot.suffix[1:]
+        atomic_files.atomic_write(plot, lambda file: drawn.savefig(file, format=kind))
     if not report.check().passed:
         raise typer.Exit(1)
 

@@ -9,11 +9,15 @@ Source: eq. 5-11 of Gregor et al., arXiv:1604.08772; bits-back, Townsend et al. 
 
 import dataclasses
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .matching import Check, Part, check
 from .reports.coverage import NOTHING, Coverage
 from .reports.expected import ByImage, Expected
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from pandas import DataFrame
 
 LN2 = math.log(2.0)
 # By the log-uniform distribution of heads (see `reports.tally`) the mean of (T / x)**2 is
@@ -93,14 +97,15 @@ class GroupRate:
 
 @dataclasses.dataclass(frozen=True)
 class BatchRate:
-    """One batch of the chain: its images, net and KL-based bits."""
+    """One batch of the chain: its images, net and KL-based bits, and what may part the two."""
 
     images: int
     net_bits: float
     kl_bits: float
+    spread: Spread = Spread()
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class RateReport:
     """Where every bit of a file went.
 
@@ -139,9 +144,9 @@ class RateReport:
     header_bits: int
     head_bits: float
     classical_dims: int = 0
-    by_image: ByImage | None = dataclasses.field(default=None, repr=False)
+    by_image: ByImage | None = None
     coverage: Coverage = NOTHING
-    expected: Expected | None = dataclasses.field(default=None, repr=False)
+    expected: Expected | None = None
 
     @property
     def model_share(self) -> float:
@@ -221,6 +226,48 @@ class RateReport:
             Part(name, bits, promised, error, expected.tolerance * abs(promised) + width)
             for (name, bits, (promised, error)), width in zip(rows, widths, strict=True)
         )
+
+    def __repr__(self) -> str:
+        check = self.check()
+        verdict = "match" if check.passed else "DO NOT MATCH" if check.measured else "not measured"
+        net, kl = self.bits_per_dim(self.net_bits), self.bits_per_dim(self.kl_bits)
+        file = f"{self.images} images, file {self.file_bits / max(1, self.dims):.4f} bits/dim"
+        chain = f"chain of {self.chained_images} tiles, net {net:.4f}, KL {kl:.4f}: {verdict}"
+        return f"<RateReport: {file}; {chain}>"
+
+    def _repr_html_(self) -> str:
+        """The tables, the legend and the check, as notebooks show them."""
+        from .reports.html import fragment
+
+        return fragment(self)
+
+    def to_html(self) -> str:
+        """A page of its own: the tables, the legend, the check, and the figure if it is drawn."""
+        from .reports.html import page
+
+        return page(self)
+
+    def to_frame(self) -> "DataFrame":
+        """A pandas table: a row for each step and layer, the pixels and the chain.
+
+        Its columns are the fields of `reports.rows.Row`.
+
+        Raises:
+            InputError: pandas is not installed.
+        """
+        from .reports.frame import to_frame
+
+        return to_frame(self)
+
+    def plot(self) -> "Figure":
+        """A matplotlib figure: where every bit went, and net minus KL along the chain in its band.
+
+        Raises:
+            InputError: matplotlib is not installed.
+        """
+        from .reports.plot import plot
+
+        return plot(self)
 
     def to_dict(self) -> dict[str, Any]:
         """The report as JSON holds it; bits, bits/dim and nats per image."""

@@ -102,6 +102,24 @@ def test_rate_compares_with_expected_bits_of_a_file(model_folder, tmp_path, monk
     assert (code, err) == (2, "bitsback: expected bits need groups and a likelihood\n")
 
 
+def test_rate_writes_a_page_and_a_figure(model_folder, tmp_path, monkeypatch, capsys):
+    pytest.importorskip("matplotlib")
+    np.save(tmp_path / "in.npy", np.zeros((60, 8, 8), np.uint8))
+    words = "rate", tmp_path / "in.npy", "--model", model_folder
+    outputs = "--html", tmp_path / "x.html", "--plot", tmp_path / "x.png"
+    code, out, _ = run(monkeypatch, capsys, *words, *outputs)
+    assert code == 0, out
+    assert (tmp_path / "x.html").read_text().startswith("<!DOCTYPE html>")
+    assert Image.open(tmp_path / "x.png").size[0] > 500
+    code, _, err = run(monkeypatch, capsys, *words, *outputs)
+    assert (code, err.count("\n")) == (2, 1)
+    assert "exists" in err
+    assert run(monkeypatch, capsys, *words, *outputs, "--force")[0] == 0
+    code, _, err = run(monkeypatch, capsys, *words, "--plot", tmp_path / "x.gif")
+    assert code == 2
+    assert "a figure is a .png, .svg or .pdf" in err
+
+
 @pytest.mark.parametrize(
     "array", [np.zeros((3, 8, 8)), np.zeros((0, 8, 8), np.uint8), np.zeros((2, 2, 2, 2, 2), bool)]
 )

@@ -90,8 +90,8 @@ class Tally:
 
     def add(self, cost: BatchCost, dims: int) -> None:
         """Count a batch whose images have `dims` values in all."""
-        kl = cost.expected_likelihood
-        self.pixels += _pixels_spread(cost, dims)
+        kl, batch = cost.expected_likelihood, _pixels_spread(cost, dims)
+        self.pixels += batch
         images: dict[tuple[int, int], NDArray[np.float64]] = {}
         for group in cost.groups:
             kl += group.kl_bits
@@ -100,9 +100,10 @@ class Tally:
             key = (group.group.step, group.group.layer)
             bits = group.popped, group.pushed, group.kl_bits, group.continuous_kl
             _add_group(self.groups, GroupRate(*key, *bits, spread, group.count))
+            batch += spread
             images[key] = images.get(key, 0.0) + group.kl
         self.likelihood_bits += cost.likelihood
-        self.batches.append(BatchRate(cost.images, cost.net, kl))
+        self.batches.append(BatchRate(cost.images, cost.net, kl, batch))
         self.coverage += cost.coverage
         if cost.rounding is None or len(cost.code_length) != cost.images:
             self.by_image = None
