@@ -110,7 +110,8 @@ def test_rate_writes_a_page_and_a_figure(model_folder, tmp_path, monkeypatch, ca
     code, out, _ = run(monkeypatch, capsys, *words, *outputs)
     assert code == 0, out
     assert (tmp_path / "x.html").read_text().startswith("<!DOCTYPE html>")
-    assert Image.open(tmp_path / "x.png").size[0] > 500
+    with Image.open(tmp_path / "x.png") as drawn:
+        assert drawn.size[0] > 500
     code, _, err = run(monkeypatch, capsys, *words, *outputs)
     assert (code, err.count("\n")) == (2, 1)
     assert "exists" in err
