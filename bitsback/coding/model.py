@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from bitsback.ans.message import Message
 from bitsback.errors import ModelError
-from bitsback.tables.latent_grid import NIL, Gaussian
+from bitsback.tables.latent_grid import NIL, Z_LIMIT, Gaussian
 from bitsback.tables.tables import Ints
 from bitsback.tiles.padding import Pixels
 
@@ -33,12 +33,14 @@ class Group:
             coded.
         constant_width: whether q is uniform of the grid's width, so that nothing is popped under
             it; delta is then in units of 1, not of the prior's sigma.
+        limit: the largest |z|, in units of 2**-6; latents beyond are clipped to it.
     """
 
     step: int
     layer: int
     log_width: Ints
     constant_width: bool = False
+    limit: int = Z_LIMIT
 
 
 class Likelihood(Protocol):
