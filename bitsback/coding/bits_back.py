@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bitsback.ans.message import Message
-from bitsback.tables import latent_grid, pixels
+from bitsback.tables import fine, latent_grid, pixels
 from bitsback.tiles import padding
 from bitsback.tiles.padding import Pixels
 
@@ -47,6 +47,7 @@ class GroupCost:
         rows: (q rows, base, p rows) of the coded latents: their distributions on the grid.
         continuous_kl: KL(q || p) of the Gaussians themselves, eq. 7, coded channels, bits.
         variance: of pushed - popped, given what was coded before, bits**2.
+        fine_kl: of a fine group, KL(q || p) on its grid, bits.
     """
 
     group: Group
@@ -55,6 +56,7 @@ class GroupCost:
     rows: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
     continuous_kl: float
     variance: float
+    fine_kl: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -181,6 +183,9 @@ def _cost(visit: Visit[S], q: Posterior, lost: float, gained: float) -> GroupCos
     rows = (q.rows, q.base, visit.latents.prior_rows)
     on = visit.latents
     kl = float(on.of_coded(latent_grid.continuous_kl_bits(q.q, on.p)).sum())
+    if on.group.fine:
+        fine_kl, luck = fine.moments(*rows)
+        return GroupCost(on.group, lost, gained, rows, kl, luck, fine_kl)
     # A posterior as wide as the grid leaves one k: no luck.
     luck = 0.0
     if not on.group.constant_width:

@@ -250,6 +250,8 @@ def group_kl_bits(cost: GroupCost) -> float:
     """KL(q || p) of a group on its grid, bits; of a constant width, the cost of its one k."""
     if cost.group.constant_width:
         return cost.pushed
+    if cost.group.fine:
+        return cost.fine_kl
     return float(latent_grid.kl_bits(*cost.rows).sum())
 
 

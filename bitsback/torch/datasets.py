@@ -26,8 +26,8 @@ from bitsback.archive.reader import Reader
 from bitsback.images.arrays.stored import ArraysManifest
 from bitsback.images.image_set import ImageSet, part, to_stack
 
-from . import api
-from .errors import InputError
+from bitsback import api
+from bitsback.errors import InputError
 
 Transform = Callable[[torch.Tensor], Any]
 
