@@ -8,6 +8,8 @@ bytes.
 import dataclasses
 import math
 
+import numpy as np
+
 from bitsback.ans.heads import fold, unfold
 from bitsback.ans.message import Message, flatten
 from bitsback.coding import bits_back
@@ -17,14 +19,14 @@ from bitsback.coding.chain import ChainStep
 from bitsback.coding.initial_bits import Initial
 from bitsback.coding.model import LoadedModel
 from bitsback.coding.rates import RateReport, Tally
-from bitsback.errors import EmptyMessageError
+from bitsback.errors import BitsbackError, EmptyMessageError
 from bitsback.format.chunk import pack_chunk, pixel_checksum
 from bitsback.format.chunk_head import ChunkHead
 from bitsback.images.image_set import ImageSet
 from bitsback.progress import Progress
 
 from . import cost
-from .check import check_batch, check_chunk
+from .check import check_batch, comes_back, differs
 from .cost import CAUTION, Needs
 from .plan import Plan, Settings, payload_of, plan_chunk
 from .prefix import encode_prefix
@@ -36,10 +38,11 @@ _HOPELESS, _PLAIN = 1.07, 0.5
 
 @dataclasses.dataclass(frozen=True)
 class Chunk:
-    """A chunk's bytes and where its bits went."""
+    """A chunk's bytes, where its bits went, and whether the model has no part in it."""
 
     data: bytes
     report: RateReport
+    without_model: bool = False
 
 
 def encode_chunk(
@@ -64,12 +67,23 @@ def encode_chunk(
     Raises:
         InputError: the model cannot code such images, or not so many side by side.
         ModelError: what was coded does not decode: the model gives other numbers the second time.
+        BitsbackError: what was coded without the model does not decode.
     """
-    if not len(images.pixels):
-        return encode_files(images, settings, number, payload)
-    chunk = _encode(images, loaded, settings, number, payload, progress)
-    if settings.check == "all":
-        check_chunk(chunk.data, images, payload, loaded, settings.seed, number)
+    if len(images.pixels):
+        if isinstance(images.pixels, np.ndarray):  # which its owner may change in the meantime
+            images = dataclasses.replace(images, pixels=images.pixels.copy())
+        chunk = _encode(images, loaded, settings, number, payload, progress)
+    else:
+        chunk = encode_files(images, settings, number, payload)
+    if settings.check == "all" or (settings.check == "last" and chunk.without_model):
+        whole = comes_back(chunk.data, images, payload, loaded, settings.seed, number)
+        if not whole and chunk.without_model:
+            raise BitsbackError(
+                "what was coded without a model does not decode, and nothing is written: a library "
+                "for images or for compression is at fault"
+            )
+        if not whole:
+            raise differs(loaded)
     return chunk
 
 
@@ -106,7 +120,8 @@ def encode_files(images: ImageSet, settings: Settings, number: int, payload: byt
     plan = Plan((), (), payload_of(images, payload), number, settings.seed, batch=1, heads=1)
     initial = Initial(plan.payload, b"", 0)
     message = initial.message(plan.seed, plan.number)
-    return _pack(plan, message, initial, Beginning((), 0, 0.0), Tally())
+    chunk = _pack(plan, message, initial, Beginning((), 0, 0.0), Tally())
+    return dataclasses.replace(chunk, without_model=True)
 
 
 def _smallest(*chunks: Chunk) -> Chunk:
@@ -133,7 +148,9 @@ def encode_classically(plan: Plan, binary: bool) -> Chunk:
     filler = max(0, plan.fewest_bytes - len(plan.payload) - len(prefix))
     initial = Initial(plan.payload, prefix, filler)
     message = initial.message(plan.seed, plan.number)
-    return _pack(plan, message, initial, Beginning((), plan.count, 8.0 * len(prefix)), Tally())
+    beginning = Beginning((), plan.count, 8.0 * len(prefix))
+    chunk = _pack(plan, message, initial, beginning, Tally())
+    return dataclasses.replace(chunk, without_model=True)
 
 
 @dataclasses.dataclass(frozen=True)
