@@ -77,11 +77,7 @@ class Latents:
         """The latents themselves, from k of the coded channels."""
         if self.group.fine:
             # 64 (k + u), exactly
-            return (
-                2 * latent_grid.FRACTIONS * (self.complete(k))
-                + 2 * self.dither
-                - (latent_grid.FRACTIONS - 1)
-            )
+            return 2 * tables.FRACTIONS * self.complete(k) + 2 * self.dither - tables.FRACTIONS + 1
         return latent_grid.latent(self.origin, self.log_width, self.complete(k), self.dither)
 
 

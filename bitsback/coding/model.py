@@ -72,7 +72,10 @@ class Model(Protocol[S, M]):
     S is the type of its states, M that of its memories.
     """
 
-    groups: tuple[Group, ...]
+    @property
+    def groups(self) -> tuple[Group, ...]:
+        """The latents' groups, in the order of decoding."""
+        ...
 
     @property
     def passes(self) -> tuple[Pixels, ...]:

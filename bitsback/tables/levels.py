@@ -29,9 +29,9 @@ Below = Callable[[Int64, slice], F64]
 
 @dataclass(frozen=True)
 class Continuous:
-    """Levels whose bins hold the mass of a mixture of continuous densities.
+    """Levels whose bins hold the mass of a mixture of continuous densities, the end bins the tails.
 
-        F(v) = sum over m of weight_m cdf((v - 1/2 - mean_m) / scale_m);  the end bins have the tails
+        F(v) = sum over m of weight_m cdf((v - 1/2 - mean_m) / scale_m)
 
     Args:
         kind: "gaussian" (scales are deviations) or "logistic" (scale parameters).
@@ -56,8 +56,8 @@ class Continuous:
 
     def only(self, where: NDArray[np.bool_]) -> "Continuous":
         """The codec of n pixels alone, as (1, C, 1, n), that a mask (B, H, W) picks."""
-        arrays = (picked(v, where) for v in (self.weights, self.means, self.scales))
-        return Continuous(self.kind, *arrays, self.levels)
+        weights, means, scales = (picked(v, where) for v in (self.weights, self.means, self.scales))
+        return Continuous(self.kind, weights, means, scales, self.levels)
 
     def _values(self) -> "_Values":
         flat = [

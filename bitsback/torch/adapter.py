@@ -78,7 +78,7 @@ def adapt(
     if pixels[0] == pixels[1] or batch < 1:
         raise ModelError("the two ends of the pixels' scale differ, and a batch has an image")
     shapes = tuple((s,) if isinstance(s, int) else tuple(s) for s in latents)
-    scale = PixelScale(image, *map(float, pixels), levels=256)
+    scale = PixelScale(image, float(pixels[0]), float(pixels[1]), levels=256)
     vae = Vae(
         *(module, shapes, start, prior, posterior, step, likelihood),
         pixels=scale,

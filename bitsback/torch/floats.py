@@ -201,7 +201,8 @@ class FloatModel:
     def step(self, index: int, state: Parts, z: Int64) -> Parts:
         """The states once z, in 2**-6 of the grid, is known."""
         delta = np.exp2(self.log_widths[index] / WIDTH_UNITS)[:, None, None]
-        return self.given(index, state, z * (2.0**-latent_grid.Z_BITS) * delta)
+        offset: F64 = z.astype(np.float64) * 2.0**-latent_grid.Z_BITS * delta
+        return self.given(index, state, offset)
 
     def given(self, index: int, state: Parts, offset: F64) -> Parts:
         """The states once latents are known, (B, C, h, w) in sigmas from their priors' means."""
@@ -244,7 +245,16 @@ class FloatModel:
         for name, array in arrays.items():
             if not np.isfinite(array).all():
                 raise ModelError(f"the likelihood has a field {name} that is not finite")
-        return arrays
+        try:
+            whole = np.broadcast_arrays(*arrays.values())
+            if len(whole[0]) != self.vae.batch:
+                raise ValueError
+        except (ValueError, TypeError, IndexError) as error:
+            shapes = ", ".join(f"{name} {array.shape}" for name, array in arrays.items())
+            raise ModelError(
+                f"the likelihood's fields do not make a batch of {self.vae.batch}: {shapes}"
+            ) from error
+        return dict(zip(arrays, whole, strict=True))
 
     def image(self, state: Parts) -> NDArray[np.uint8]:
         """Not known: a float VAE has an image of all latents alone."""

@@ -136,7 +136,7 @@ class Gaussian:
 
     Args:
         mean: (B, C, H, W), in the model's scale of pixels.
-        log_sigma: natural logarithm of the deviation in that scale; it may broadcast.
+        log_sigma: natural logarithm of the deviation in that scale; it broadcasts.
     """
 
     mean: Tensor
@@ -158,7 +158,7 @@ class Logistic:
 
     Args:
         mean: (B, C, H, W), in the model's scale of pixels.
-        log_scale: natural logarithm of the scale parameter in that scale; it may broadcast.
+        log_scale: natural logarithm of the scale parameter in that scale; it broadcasts.
     """
 
     mean: Tensor
@@ -207,9 +207,13 @@ def _continuous(
 ) -> model.Likelihood:
     components = 1 if weights is None else weights.shape[1]
     shape = (len(means), components, *scale.shape)
-    scales = arithmetic.exp(np.broadcast_to(log_scales, means.shape)) / abs(scale.step)
-    parts = [np.ones(shape) if weights is None else weights, scale.to_levels(means), scales]
-    return levels.Continuous(kind, *(part.reshape(shape) for part in parts))
+    scales = arithmetic.exp(log_scales) / abs(scale.step)
+    return levels.Continuous(
+        kind,
+        np.ones(shape) if weights is None else weights.reshape(shape),
+        scale.to_levels(means).reshape(shape),
+        scales.reshape(shape),
+    )
 
 
 def _discrete(probabilities: F64, scale: PixelScale) -> model.Likelihood:

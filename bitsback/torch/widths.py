@@ -23,7 +23,7 @@ from bitsback.images.image_set import from_array
 from bitsback.tables.fine import WIDTHS
 
 from .adapter import loaded as load
-from .floats import WIDTH_UNITS, F64, FloatModel
+from .floats import F64, WIDTH_UNITS, FloatModel
 
 _QUANTILE = 0.05
 _FINEST = -WIDTHS[1] // 4
@@ -103,7 +103,7 @@ def _adapted(model: LoadedModel) -> FloatModel:
 
 
 def _pixels(model: FloatModel, images: Any) -> NDArray[np.uint8]:
-    pixels = np.stack(from_array(images).pixels).transpose(0, 3, 1, 2)
+    pixels = np.stack(list(from_array(images).pixels)).transpose(0, 3, 1, 2)
     if pixels.shape[1:] != model.vae.pixels.shape:
         raise InputError(
             f"the model codes images of {model.vae.pixels.shape}, not {pixels.shape[1:]}"
