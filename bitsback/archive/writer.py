@@ -13,10 +13,10 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from bitsback.chunks.plan import Check, Settings
-from bitsback.coding import rates
+from bitsback.chunks.plan import DEFAULT, Settings
 from bitsback.coding.model import LoadedModel
 from bitsback.coding.rates import RateReport
+from bitsback.coding.reports import tally
 from bitsback.errors import InputError, plain_bytes, whole_number
 from bitsback.format import header as container
 from bitsback.format.header import ChunkEntry, Header, pack_header
@@ -93,7 +93,7 @@ def compress_to(
     file.seek(start)
     file.write(pack_header(dataclasses.replace(header, chunks=chunks)))
     file.seek(0, io.SEEK_END)
-    return rates.join(reports, 8 * header.size)
+    return tally.join(reports, 8 * header.size)
 
 
 def _version(images: ImageSet, loaded: LoadedModel) -> int:
@@ -105,18 +105,14 @@ def _version(images: ImageSet, loaded: LoadedModel) -> int:
 def compress_set(
     images: ImageSet,
     loaded: LoadedModel,
+    settings: Settings = DEFAULT,
     *,
     payload: bytes = b"",
-    batch: int | None = None,
-    seed: int = 0,
-    heads: int | None = None,
-    always_chain: bool = False,
-    check: Check = "last",
     chunk: int | None = None,
     progress: Progress | None = None,
 ) -> Compressed:
-    """`compress_to` in memory; for batch, seed, heads, always_chain and check see `Settings`."""
-    file, settings = io.BytesIO(), Settings(batch, seed, heads, always_chain, check)
+    """`compress_to` in memory."""
+    file = io.BytesIO()
     report = compress_to(
         file, images, loaded, settings, payload=payload, chunk=chunk, progress=progress
     )

@@ -73,12 +73,14 @@ class Latents:
         full[:, self.coded], full[:, ~self.coded] = k, self.drawn
         return full
 
-    def z(self, k: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The latents themselves, from k of the coded channels."""
+    def z(self, k: NDArray[np.int64], limit: int | None = None) -> NDArray[np.int64]:
+        """The latents themselves, from k of the coded channels; `limit` in place of the group's."""
         if self.group.fine:
             # 64 (k + u), exactly
             return 2 * tables.FRACTIONS * self.complete(k) + 2 * self.dither - tables.FRACTIONS + 1
-        return latent_grid.latent(self.origin, self.log_width, self.complete(k), self.dither)
+        limit = self.group.limit if limit is None else limit
+        full = self.complete(k)
+        return latent_grid.latent(self.origin, self.log_width, full, self.dither, limit)
 
 
 def prepare(batch: Batch, index: int, group: Group, p: latent_grid.Gaussian) -> Latents:

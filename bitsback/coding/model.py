@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from bitsback.ans.message import Message
 from bitsback.errors import ModelError
-from bitsback.tables.latent_grid import NIL, Gaussian
+from bitsback.tables.latent_grid import NIL, Z_LIMIT, Gaussian
 from bitsback.tables.tables import Ints
 from bitsback.tiles.padding import Pixels
 
@@ -36,6 +36,8 @@ class Group:
         fine: whether the group lies on a fine grid (see `bitsback.tables.fine`) and is told in
             units of its width: means of p and q in 2**-8 of it, log-scales 64 log2 of sigma in that
             unit, latents in 2**-6 of it. The model says what the unit is; `log_width` is nil.
+        limit: the largest |z|, in units of 2**-6; latents beyond are clipped to it. Fine grids
+            have none.
 
     Raises:
         ModelError: of a fine group, a log-width is not nil, or the width is constant.
@@ -45,6 +47,7 @@ class Group:
     layer: int
     log_width: Ints
     constant_width: bool = False
+    limit: int = Z_LIMIT
     fine: bool = False
 
     def __post_init__(self) -> None:

@@ -180,13 +180,19 @@ def _masked(
     return codecs.Codec(push, pop)
 
 
-def moments(q_row: Int64, limit: Int64, p_row: Int64) -> tuple[float, float]:
-    """Sums over latents: KL(q || p) on the grid, bits, and the variance of log2(Q / P), bits**2.
+def is_clipped(row: Int64, limit: Int64) -> NDArray[np.bool_]:
+    """Which posteriors' windows the limit moves."""
+    low, high = posterior_window(row, limit)
+    return (low + high) // 2 != _value(row) // FRACTIONS
+
+
+def moments(q_row: Int64, limit: Int64, p_row: Int64) -> tuple[NDArray[np.float64], float]:
+    """KL(q || p) of each latent on the grid, bits; all latents' variance of log2(Q / P), bits**2.
 
     Of a wide posterior a part of the k is evaluated, at equal distances.
     """
     q, p, most = (values.ravel() for values in (q_row, p_row, limit))
-    kl = variance = 0.0
+    kl, variance = np.zeros(len(q)), 0.0
     for width in np.unique(_width(q)):
         same = np.flatnonzero(_width(q) == width)
         stride = max(1, int(_scales()[1][width] / _COLUMNS))
@@ -206,6 +212,6 @@ def moments(q_row: Int64, limit: Int64, p_row: Int64) -> tuple[float, float]:
             ratio = np.log2(np.maximum(f_q, 1) / np.maximum(f_p, 1))
             share = f_q / f_q.sum(1, keepdims=True)
             mean = (share * ratio).sum(1)
-            kl += float(mean.sum())
+            kl[some] = mean
             variance += float(np.maximum((share * ratio**2).sum(1) - mean**2, 0.0).sum())
-    return kl, variance
+    return kl.reshape(q_row.shape), variance
