@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from bitsback.ans.message import Message
 from bitsback.ans.metered import MeteredMessage
-from bitsback.tables import latent_grid, pixels
+from bitsback.tables import fine, latent_grid, pixels
 from bitsback.tiles import padding
 from bitsback.tiles.padding import Pixels
 
@@ -234,6 +234,8 @@ def _cost(visit: Visit[S], q: Posterior, lost: float, gained: float) -> GroupCos
     if on.group.constant_width:
         # A posterior as wide as the grid leaves one k: no luck.
         on_grid, luck = latent_grid.code_length(on.prior_rows, visit.k), 0.0
+    elif on.group.fine:
+        on_grid, luck = fine.moments(*rows)
     else:
         on_grid = latent_grid.kl_bits(*rows)
         luck = float(latent_grid.luck_variance(*rows).sum())

@@ -13,7 +13,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from bitsback.tables import latent_grid, tables
+from bitsback.tables import fine, latent_grid, tables
 from bitsback.tables.latent_grid import PER_WIDTH
 
 from ..latents import Latents, Posterior
@@ -113,6 +113,9 @@ class Covered(Protocol):
 
 def of_latents(on: Latents, q: Posterior, k: NDArray[np.int64]) -> Coverage:
     """Of a group's coded latents, given their posterior and k."""
+    if on.group.fine:
+        clipped = fine.is_clipped(q.rows, q.base)
+        return Coverage((Beyond(WINDOW, int(clipped.sum()), clipped.size),))
     limit = on.group.limit
     free = on.of_coded(on.z(k, latent_grid.UNLIMITED))
     kinds = [Beyond(LATENTS, int((np.abs(free) > limit).sum()), free.size)]
