@@ -73,7 +73,8 @@ def compress_to(
         tables_sha256=bytes.fromhex(tables.TABLES_SHA256)[: container.TABLES_BYTES],
         seed=settings.seed,
         chunks=tuple(ChunkEntry(end - begin, 0) for begin, end in bounds),
-        format_version=container.NEWEST if images.is_new else container.VERSION,
+        format_version=_version(images, loaded),
+        machine=loaded.machine,
     )
     # The header's size is known before the chunks', so it is written over these bytes in the end.
     start = file.tell()
@@ -93,6 +94,12 @@ def compress_to(
     file.write(pack_header(dataclasses.replace(header, chunks=chunks)))
     file.seek(0, io.SEEK_END)
     return tally.join(reports, 8 * header.size)
+
+
+def _version(images: ImageSet, loaded: LoadedModel) -> int:
+    if loaded.machine:
+        return container.NEWEST
+    return container.RECIPES if images.is_new else container.VERSION
 
 
 def compress_set(

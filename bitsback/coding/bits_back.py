@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from bitsback.ans.message import Message
 from bitsback.ans.metered import MeteredMessage
-from bitsback.tables import latent_grid, pixels
+from bitsback.tables import fine, latent_grid, pixels
 from bitsback.tiles import padding
 from bitsback.tiles.padding import Pixels
 
@@ -52,6 +52,7 @@ class GroupCost:
             its one k.
         continuous_kl: KL(q || p) of the Gaussians themselves, eq. 7, coded channels, bits.
         variance: of pushed - popped, given what was coded before, bits**2.
+        rounding: what rounding added to the pushes, simulated; None if not measured.
     """
 
     group: Group
@@ -61,6 +62,7 @@ class GroupCost:
     kl: NDArray[np.float64]
     continuous_kl: float
     variance: float
+    rounding: float | None = None
 
     @property
     def kl_bits(self) -> float:
@@ -120,7 +122,7 @@ def encode(
     Args:
         message: holds the bits that the posteriors take; changed in place.
         x: (B, C, H, W) uint8; what stands beyond the batch's extents is ignored.
-        measure: whether the images' rounding and the tables' coverage are measured, too.
+        measure: whether the pushes' rounding and the tables' coverage are measured, too.
 
     Returns:
         The bits it cost, measured on the message.
@@ -150,21 +152,24 @@ def encode(
     coded = _likelihoods(model, batch, state, x)
     code_length = _push_images(meter or message, coded)
     likelihood_bits = message.bits - held
+    rounding = meter.rounding_bits if meter else None
     covered = NOTHING
     costs = []
     for visit, q, lost in zip(*(reversed(v) for v in (visits, asked, popped)), strict=True):
         held = message.bits
-        push_prior(message, visit.latents, visit.k)
+        rounded = meter.rounding_bits if meter else 0.0
+        push_prior(meter or message, visit.latents, visit.k)
         gained = message.bits - held
-        costs.append(_cost(visit, q, lost, gained))
-        if measure:
+        cost = _cost(visit, q, lost, gained)
+        if meter:
+            cost = dataclasses.replace(cost, rounding=meter.rounding_bits - rounded)
             covered += coverage.of_latents(visit.latents, q, visit.k)
+        costs.append(cost)
     net = message.bits - before
-    cost = BatchCost(batch.size, net, likelihood_bits, code_length, tuple(reversed(costs)))
-    if meter is None:
-        return cost
-    covered += coverage.of_pixels(coded)
-    return dataclasses.replace(cost, rounding=meter.rounding_bits, coverage=covered)
+    if measure:
+        covered += coverage.of_pixels(coded)
+    groups = tuple(reversed(costs))
+    return BatchCost(batch.size, net, likelihood_bits, code_length, groups, rounding, covered)
 
 
 def _likelihoods(
@@ -229,6 +234,8 @@ def _cost(visit: Visit[S], q: Posterior, lost: float, gained: float) -> GroupCos
     if on.group.constant_width:
         # A posterior as wide as the grid leaves one k: no luck.
         on_grid, luck = latent_grid.code_length(on.prior_rows, visit.k), 0.0
+    elif on.group.fine:
+        on_grid, luck = fine.moments(*rows)
     else:
         on_grid = latent_grid.kl_bits(*rows)
         luck = float(latent_grid.luck_variance(*rows).sum())

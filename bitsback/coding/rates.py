@@ -196,14 +196,17 @@ class RateReport:
 
         Where bits are expected, the KL-based ones are compared with these, too.
         """
-        parts = [
-            Part(group.name, group.net_bits, group.kl_bits, *group.spread.limits)
+        rows = [
+            (group.name, group.net_bits, group.kl_bits, group.spread)
             for group in self.steps
             if group.popped_bits or group.pushed_bits
         ]
-        rounding = self.pixels.simulated_bits
-        promised = self.pixels_kl_bits + rounding
-        parts.append(Part("pixels", self.likelihood_bits, promised, *self.pixels.limits))
+        rows.append(("pixels", self.likelihood_bits, self.pixels_kl_bits, self.pixels))
+        parts = [
+            Part(name, net, kl + spread.simulated_bits, *spread.limits)
+            for name, net, kl, spread in rows
+        ]
+        rounding = sum(spread.simulated_bits for *_, spread in rows)
         error = math.sqrt(sum(part.standard_error_bits**2 for part in parts))
         bound = sum(part.bound_bits for part in parts)
         parts.append(Part("chain", self.net_bits, self.kl_bits + rounding, error, bound))

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from bitsback.errors import FormatError
-from bitsback.images.safe_names import is_safe, is_safe_link
+from bitsback.images.safe_names import is_safe, is_safe_link, local_name, stored_name
 
 _PERMISSIONS = 0o777  # no set-user-ID and the like
 _DAMAGED = "what the file says of its folder is damaged"
@@ -81,18 +81,22 @@ def read(
             Folder(name, stat.st_mode & _PERMISSIONS, stat.st_mtime_ns if times else None)
             for name, stat in of_folders
         ),
-        tuple((path.relative_to(root).as_posix(), os.readlink(path)) for path in sorted(links)),
+        tuple(sorted(_link(path, root) for path in links)),
     )
+
+
+def _link(path: Path, root: Path) -> tuple[str, str]:
+    """Name and target of a link."""
+    return stored_name(path.relative_to(root).as_posix()), stored_name(os.readlink(path))
 
 
 def is_kept_link(path: Path, root: Path) -> bool:
     """Whether a path is a link that leads to a place inside its folder."""
     if not path.is_symlink():
         return False
-    name = path.relative_to(root).as_posix()
     inside = Path(os.path.realpath(root))
     leads_inside = Path(os.path.realpath(path)).is_relative_to(inside)
-    return leads_inside and path.exists() and is_safe_link(name, os.readlink(path))
+    return leads_inside and path.exists() and is_safe_link(*_link(path, root))
 
 
 def pack(tree: Tree) -> bytes:
@@ -165,8 +169,8 @@ def write(tree: Tree, files: Sequence[Path] | None, root: Path) -> None:
         raise FormatError(_DAMAGED)
     try:
         for folder in tree.folders:
-            root.joinpath(folder.name).mkdir(parents=True, exist_ok=True)
-        for name, target in tree.links:
+            root.joinpath(local_name(folder.name)).mkdir(parents=True, exist_ok=True)
+        for name, target in ((local_name(n), local_name(to)) for n, to in tree.links):
             link = root.joinpath(name)
             link.parent.mkdir(parents=True, exist_ok=True)
             if link.parent.resolve() != root.resolve().joinpath(name).parent:
@@ -179,7 +183,7 @@ def write(tree: Tree, files: Sequence[Path] | None, root: Path) -> None:
         if number < len(tree.times):
             _set_time(path, tree.times[number])
     for folder in sorted(tree.folders, key=lambda each: -each.name.count("/")):
-        path = root.joinpath(folder.name)
+        path = root.joinpath(local_name(folder.name))
         path.chmod(folder.mode)
         if folder.time is not None:
             _set_time(path, folder.time)

@@ -28,7 +28,7 @@ MIDDLE = FRACTIONS // 2  # the dither of no shift, but for 1/64
 NIL = 127  # the log-width of a channel that is not coded
 
 _FIXED = 20  # fractional bits of the tables of scales below
-_WIDEST = 12 * STEPS
+WIDEST = 12 * STEPS
 PER_WIDTH = STEPS // SCALE_STEPS  # widths, of grids and of table rows, have fewer steps
 # A distance has 8 fractional bits, an inverse scale 20: in units of 1/32, 23 bits are to go.
 _OFFSET_SHIFT = MEAN_BITS + _FIXED - FRACTIONS.bit_length() + 1
@@ -53,13 +53,13 @@ class Gaussian:
 @functools.cache
 def _scales() -> NDArray[np.int64]:
     """round(2**(i/64) * 2**20) for i = -768..768, int64; the least is 2**8."""
-    steps = np.arange(-_WIDEST, _WIDEST + 1)
+    steps = np.arange(-WIDEST, WIDEST + 1)
     return np.floor(arithmetic.exp2_steps(steps, STEPS) * 2**_FIXED + 0.5).astype(np.int64)
 
 
 def scale(log_scale: Ints) -> NDArray[np.int64]:
     """2**(log_scale/64) in units of 2**-20, int64."""
-    return _scales()[np.clip(log_scale, -_WIDEST, _WIDEST) + _WIDEST]
+    return _scales()[np.clip(log_scale, -WIDEST, WIDEST) + WIDEST]
 
 
 def _bits(seed: int, index: int, group: int, lane: int, count: int) -> NDArray[np.uint64]:

@@ -28,14 +28,15 @@ def small():
     return DrawModel(CONFIG, ReferenceOps(CONFIG, tensors), widths)
 
 
-def chain(batches=60, model=None, side=8):
+def chain(batches=60, model=None, side=8, measure=False):
     """The report of a chain of noise through a model."""
     model = model or small()
     random = np.random.default_rng(1)
     message, tally = Message.random(16, 20_000, 0), Tally()
     for index in range(batches):
         x = (random.random((2, 1, side, side)) < 0.3).astype(np.uint8)
-        tally.add(bits_back.encode(message, model, Batch(2, side, side, 0, index), x), x.size)
+        batch = Batch(2, side, side, 0, index)
+        tally.add(bits_back.encode(message, model, batch, x, measure), x.size)
     dims = batches * 2 * side**2
     return tally.report(images=2 * batches, dims=dims, chained_dims=dims, **NOTHING)
 
@@ -165,6 +166,25 @@ def test_one_k_of_a_constant_width_is_checked_too(monkeypatch):
     push = bits_back.push_prior
     monkeypatch.setattr(bits_back, "push_prior", lambda m, on, k: push(m, on, k + 1))
     assert failed(chain(10, model))
+
+
+def test_a_leak_of_a_ten_thousandth_shows_in_a_step_without_luck(monkeypatch):
+    config = dataclasses.replace(CONFIG, posterior="constant")
+    tensors, widths = random_model(config, seed=5)
+    model = DrawModel(config, ReferenceOps(config, tensors), widths)
+    intact = chain(20, model, measure=True)
+    assert intact.check().passed, str(intact.check())
+    bits = 1e-4 * intact.steps[1].pushed_bits
+    push, left = bits_back.push_prior, [bits]
+
+    def leaking(message, on, k):
+        push(message, on, k)
+        if on.group.step == 2 and left:
+            freq = round(tables.TOTAL * 2.0 ** -left.pop())
+            message.push(np.array([0]), np.array([freq]), tables.PRECISION)
+
+    monkeypatch.setattr(bits_back, "push_prior", leaking)
+    assert set(failed(chain(20, model, measure=True))) == {"step 2", "chain"}
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])

@@ -13,7 +13,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from bitsback.tables import latent_grid, tables
+from bitsback.tables import fine, latent_grid, tables
 from bitsback.tables.latent_grid import PER_WIDTH
 
 from ..latents import Latents, Posterior
@@ -23,8 +23,12 @@ WARN, FAIL = 1e-6, 1e-3  # shares
 LATENTS = "latents beyond their group's limit"
 WINDOW = "posterior means beyond the grid's window"
 GRIDS = "grid widths outside -48..96 sixteenths of an octave"
+SCALES = "steps of grids beyond 2**-12..2**12"
+FINE = "posteriors narrower than 2**-6, the unit of latents"
 WIDTHS = "posteriors narrower than 0.29 or wider than 8 steps of the grid"
 MEANS = "means of pixel mixtures beyond 0..255"
+# A posterior of another width is still one: its cost is of second order.
+TOLERATED = (FINE, WIDTHS)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,10 +63,10 @@ class Beyond:
     def fails(self, bits: float) -> bool:
         """Whether it costs more than 0.1 % of `bits`; where that is unknown, is more than 0.1 %.
 
-        A posterior of another width is still one: its cost is of second order, and never fails.
+        Kinds that are tolerated never fail.
         """
         if math.isnan(self.cost_bits):
-            return self.share > FAIL and self.what != WIDTHS
+            return self.share > FAIL and self.what not in TOLERATED
         return self.cost_bits > FAIL * bits
 
     def line(self, bits: float) -> str:
@@ -109,6 +113,9 @@ class Covered(Protocol):
 
 def of_latents(on: Latents, q: Posterior, k: NDArray[np.int64]) -> Coverage:
     """Of a group's coded latents, given their posterior and k."""
+    if on.group.fine:
+        clipped = fine.is_clipped(q.rows, q.base)
+        return Coverage((Beyond(WINDOW, int(clipped.sum()), clipped.size),))
     limit = on.group.limit
     free = on.of_coded(on.z(k, latent_grid.UNLIMITED))
     kinds = [Beyond(LATENTS, int((np.abs(free) > limit).sum()), free.size)]
@@ -120,12 +127,16 @@ def of_latents(on: Latents, q: Posterior, k: NDArray[np.int64]) -> Coverage:
         widths = np.minimum(octaves // PER_WIDTH + widths, -low)
     outside = on.of_coded((widths < -high) | (widths > -low))
     kinds.append(Beyond(GRIDS, int(outside.sum()), outside.size))
+    steps = on.of_coded(on.origin.log_scale.astype(np.int64) + PER_WIDTH * on.log_width)
+    kinds.append(Beyond(SCALES, int((np.abs(steps) > latent_grid.WIDEST).sum()), steps.size))
     if not on.group.constant_width and free.size:
         centre = on.of_coded(latent_grid.centre(q.q, on.p, on.log_width, on.dither))
         kinds.append(Beyond(WINDOW, int((centre != q.base).sum()), centre.size))
         ratio = q.q.log_scale - on.p.log_scale.astype(np.int64) - PER_WIDTH * on.log_width
         low, high = (PER_WIDTH * width for width in tables.POSTERIOR_WIDTHS)
         beyond = on.of_coded((ratio < low) | (ratio > high))
+        thin = on.of_coded(q.q.log_scale < -latent_grid.Z_BITS * latent_grid.STEPS)
+        kinds.append(Beyond(FINE, int(thin.sum()), thin.size))
         kinds.append(Beyond(WIDTHS, int(beyond.sum()), beyond.size))
     return Coverage(tuple(kinds))
 

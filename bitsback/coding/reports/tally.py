@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..bits_back import BatchCost
+from ..bits_back import BatchCost, GroupCost
 from ..rates import LN2, BatchRate, GroupRate, RateReport, Spread
 from .coverage import NOTHING
 from .expected import ByImage
@@ -95,8 +95,7 @@ class Tally:
         images: dict[tuple[int, int], NDArray[np.float64]] = {}
         for group in cost.groups:
             kl += group.kl_bits
-            bound = rounding_bits(group.count, group.pushed)
-            spread = Spread(group.variance, bound, 2 * group.count)
+            spread = _group_spread(group)
             key = (group.group.step, group.group.layer)
             bits = group.popped, group.pushed, group.kl_bits, group.continuous_kl
             _add_group(self.groups, GroupRate(*key, *bits, spread, group.count))
@@ -134,8 +133,17 @@ class Tally:
 
 
 def _pixels_spread(cost: BatchCost, dims: int) -> Spread:
-    if cost.rounding is None:
-        bound = rounding_bits(dims, cost.expected_likelihood)
-        return Spread(rounding_bits=bound, pushes=dims)
-    simulated = cost.rounding
-    return Spread(FLOAT_VARIANCE * dims, FLOAT_BITS, simulated_bits=simulated)
+    return _pushes_spread(dims, cost.expected_likelihood, cost.rounding)
+
+
+def _group_spread(cost: GroupCost) -> Spread:
+    pops = 0 if cost.group.constant_width else cost.count
+    luck = Spread(cost.variance, pushes=pops)
+    return luck + _pushes_spread(cost.count, cost.pushed, cost.rounding)
+
+
+def _pushes_spread(count: int, bits: float, simulated: float | None) -> Spread:
+    """Of `count` pushes of `bits` in all; simulated: what rounding added to them, if known."""
+    if simulated is None:
+        return Spread(rounding_bits=rounding_bits(count, bits), pushes=count)
+    return Spread(FLOAT_VARIANCE * count, FLOAT_BITS, simulated_bits=simulated)

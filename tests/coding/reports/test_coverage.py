@@ -1,10 +1,11 @@
 """What lies beyond the tables is counted, and costs what is said."""
 
 import dataclasses
+import re
 
 import numpy as np
 import pytest
-from float_vae import LOW, TOP, FloatVae, Port, gaussian, images, port
+from float_vae import LOW, TOP, FloatVae, Port, images, port
 
 import bitsback
 from bitsback.coding.reports import coverage
@@ -21,6 +22,7 @@ class Odd(Port):
     """A port whose latents lie elsewhere, or on other grids.
 
     Args:
+        scale: log2 of the unit of latents.
         shift: of prior and posterior means.
         log_width: of the grids.
         push: of the posteriors' means alone.
@@ -28,34 +30,34 @@ class Odd(Port):
         limit: of the groups.
     """
 
-    def __init__(self, shift=0.0, log_width=-48, push=0.0, narrow=0.0, limit=latent_grid.Z_LIMIT):
+    def __init__(
+        self, shift=0.0, log_width=-48, push=0.0, narrow=0.0, limit=latent_grid.Z_LIMIT, scale=0.0
+    ):
         super().__init__(FloatVae())
         self.shift, self.move, self.narrow = shift, push, narrow
+        self.scale = scale
         widths = [np.full(size, log_width) for size in (TOP, LOW)]
         self.groups = tuple(Group(1, n + 1, w, limit=limit) for n, w in enumerate(widths))
 
     def prior(self, index, state):
-        return self._moved(super().prior(index, state), self.shift, 0.0)
+        return self._moved(super().prior(index, state), 0.0, 0.0)
 
     def posterior(self, index, memory, state, p):
         q, memory = super().posterior(index, memory, state, p)
-        return self._moved(q, self.shift + self.move, self.narrow), memory
+        return self._moved(q, self.move, self.narrow), memory
 
     def step(self, index, state, z):
-        return super().step(index, state, z - round(64 * self.shift))
+        return super().step(index, state, (z - 64 * self.shift) / 2.0**self.scale)
 
-    @staticmethod
-    def _moved(g, shift, narrow):
-        moved = gaussian(np.full(g.mean.shape, shift), np.full(g.mean.shape, narrow))
-        shape = g.mean.shape
-        return latent_grid.Gaussian(
-            g.mean + moved.mean.reshape(shape), g.log_scale + moved.log_scale.reshape(shape)
-        )
+    def _moved(self, g, push, narrow):
+        mean = np.round(2.0**self.scale * (g.mean + 256 * push) + 256 * self.shift)
+        log_scale = g.log_scale + round(64 * (self.scale + narrow))
+        return latent_grid.Gaussian(mean.astype(np.int64), log_scale)
 
 
-def rate(**odd):
+def rate(expected=None, **odd):
     loaded = dataclasses.replace(port(FloatVae()), model=Odd(**odd))
-    return bitsback.rate(IMAGES, loaded)
+    return bitsback.rate(IMAGES, loaded, expected=expected)
 
 
 def shares(report):
@@ -67,12 +69,14 @@ def test_within_the_tables_nothing_is_counted():
     assert set(shares(report)) == {
         coverage.LATENTS,
         coverage.GRIDS,
+        coverage.SCALES,
         coverage.WINDOW,
+        coverage.FINE,
         coverage.WIDTHS,
     }
     assert not any(shares(report).values())
     latents = (TOP + LOW) * report.chained_images
-    assert [kind.total for kind in report.coverage.kinds] == [latents] * 4
+    assert [kind.total for kind in report.coverage.kinds] == [latents] * 6
     assert coverage_lines(report) == []
 
 
@@ -88,12 +92,24 @@ def test_latents_of_any_location_need_but_a_limit():
     assert far.net_bits == pytest.approx(near.net_bits, rel=1e-3)
 
 
+@pytest.mark.parametrize("scale", [-3.0, 4.0])
+def test_latents_of_any_scale_need_but_a_unit(scale):
+    expected = FloatVae().expected_bits(IMAGES)
+    report = rate(expected, scale=scale, limit=latent_grid.UNLIMITED)
+    assert not any(shares(report).values())
+    assert report.check().passed, str(report.check())
+
+
 @pytest.mark.parametrize(
     ("odd", "what"),
-    [({"log_width": -60}, coverage.GRIDS), ({"push": 40.0, "limit": 1 << 20}, coverage.WINDOW)],
+    [
+        ({"log_width": -60}, coverage.GRIDS),
+        ({"push": 40.0, "limit": 1 << 20}, coverage.WINDOW),
+        ({"scale": 17.0, "limit": 1 << 40}, coverage.SCALES),
+    ],
 )
 def test_what_costs_too_much_is_an_error(odd, what):
-    with pytest.raises(bitsback.ModelError, match=what):
+    with pytest.raises(bitsback.ModelError, match=re.escape(what)):
         rate(**odd)
 
 
@@ -102,6 +118,12 @@ def test_posteriors_of_other_widths_are_a_warning():
         report = rate(narrow=-4.0)
     assert shares(report)[coverage.WIDTHS] > 0.5
     assert "narrower than 0.29" in coverage_lines(report)[0]
+
+
+def test_posteriors_finer_than_a_latents_unit_are_a_warning():
+    with pytest.warns(bitsback.CoverageWarning, match=re.escape(coverage.FINE)):
+        report = rate(scale=-6.0)
+    assert shares(report)[coverage.FINE] > 0.5
 
 
 def test_sums_and_the_two_limits():
