@@ -76,7 +76,7 @@ def estimate(
     report = writer.compress_set(
         sample,
         loaded,
-        **dataclasses.asdict(settings),
+        settings,
         chunk=chunk,
         progress=progress,
     ).report

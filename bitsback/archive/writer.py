@@ -13,10 +13,10 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from bitsback.chunks.plan import Check, Settings
-from bitsback.coding import rates
+from bitsback.chunks.plan import DEFAULT, Settings
 from bitsback.coding.model import LoadedModel
 from bitsback.coding.rates import RateReport
+from bitsback.coding.reports import tally
 from bitsback.errors import InputError, plain_bytes, whole_number
 from bitsback.format import header as container
 from bitsback.format.header import ChunkEntry, Header, pack_header
@@ -26,8 +26,8 @@ from bitsback.tables import tables
 
 from .executor import EncodeTask, Executor, SerialExecutor, run_chunks
 
-# A chunk is the unit of access and of damage, and pays for its own initial bits: the README has the
-# measured trade. Binary values are worth far fewer bits.
+# A chunk is the unit of access and of damage, and pays for its own initial bits (docs/design.md).
+# Binary values are worth far fewer bits.
 CHUNK_VALUES, CHUNK_BINARY_VALUES = 1 << 22, 1 << 24
 
 
@@ -73,7 +73,8 @@ def compress_to(
         tables_sha256=bytes.fromhex(tables.TABLES_SHA256)[: container.TABLES_BYTES],
         seed=settings.seed,
         chunks=tuple(ChunkEntry(end - begin, 0) for begin, end in bounds),
-        format_version=container.NEWEST if images.is_new else container.VERSION,
+        format_version=_version(images, loaded),
+        machine=loaded.machine,
     )
     # The header's size is known before the chunks', so it is written over these bytes in the end.
     start = file.tell()
@@ -92,24 +93,26 @@ def compress_to(
     file.seek(start)
     file.write(pack_header(dataclasses.replace(header, chunks=chunks)))
     file.seek(0, io.SEEK_END)
-    return rates.join(reports, 8 * header.size)
+    return tally.join(reports, 8 * header.size)
+
+
+def _version(images: ImageSet, loaded: LoadedModel) -> int:
+    if loaded.machine:
+        return container.NEWEST
+    return container.RECIPES if images.is_new else container.VERSION
 
 
 def compress_set(
     images: ImageSet,
     loaded: LoadedModel,
+    settings: Settings = DEFAULT,
     *,
     payload: bytes = b"",
-    batch: int | None = None,
-    seed: int = 0,
-    heads: int | None = None,
-    always_chain: bool = False,
-    check: Check = "last",
     chunk: int | None = None,
     progress: Progress | None = None,
 ) -> Compressed:
-    """`compress_to` in memory; for batch, seed, heads, always_chain and check see `Settings`."""
-    file, settings = io.BytesIO(), Settings(batch, seed, heads, always_chain, check)
+    """`compress_to` in memory."""
+    file = io.BytesIO()
     report = compress_to(
         file, images, loaded, settings, payload=payload, chunk=chunk, progress=progress
     )

@@ -39,6 +39,7 @@ from .options import (
     RecodeLossy,
     Seed,
     Spread,
+    load,
     open_reader,
 )
 
@@ -81,7 +82,6 @@ def compress(
     as_json: Json = False,
 ) -> None:
     """Compress images losslessly into one file."""
-    from bitsback.api import load_model
     from bitsback.archive import writer
     from bitsback.archive.workers import Recipe
     from bitsback.chunks.plan import Settings
@@ -98,11 +98,11 @@ def compress(
             console.print(f"bitsback: travels as it is: {line}")
         extra = b"" if payload is None else atomic_files.read_bytes(payload)
         arithmetic = "torch" if engine == "ray" else engine
-        loaded = load_model(model, device, arithmetic, micro_batch)
+        loaded = load(model, device, arithmetic, micro_batch)
         checked = "none" if no_check else cast("Check", check)
         settings = Settings(batch, seed, always_chain=always_chain, check=checked)
         recipe = Recipe(model, loaded.sha256, device, arithmetic, micro_batch)
-        executor = executor_of(recipe, jobs, engine, address)
+        executor = executor_of(recipe, jobs, engine, address, loaded.machine)
         if dry_run:
             from bitsback.archive.estimate import estimate, spell
 
@@ -187,7 +187,7 @@ def decompress(
             extra = b"" if payload is None else reader.payload
             name, sha256 = model or reader.header.model, reader.header.model_sha256
             recipe = Recipe(name, sha256, device, arithmetic, micro_batch)
-            executor = executor_of(recipe, jobs, engine, address)
+            executor = executor_of(recipe, jobs, engine, address, reader.header.machine)
             if salvage:
                 after = write_images(reader.salvaged(damage, progress), len(reader), output, say)
             else:
@@ -232,9 +232,18 @@ def tell(summary: Compressed | Decompressed, as_json: bool) -> None:
 
 
 def executor_of(
-    recipe: "Recipe", jobs: int | None, engine: str, address: str | None
+    recipe: "Recipe", jobs: int | None, engine: str, address: str | None, machine: str
 ) -> "Executor | None":
-    """The executor that the options ask for; None for this process alone."""
+    """The executor that the options ask for; None for this process alone.
+
+    Args:
+        machine: that the model's numbers are of, if they are not the same everywhere.
+    """
+    if machine and (engine == "ray" or (jobs or 1) > 1):
+        raise InputError(
+            "the model computes in floats, which another process may round in another way: "
+            "leave --jobs and --engine ray out"
+        )
     if engine == "ray":
         from bitsback.archive.ray import RayExecutor
 

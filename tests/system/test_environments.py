@@ -66,7 +66,7 @@ for name in sys.argv[1:] or settings:
     with settings[name]:
         # Some are set before a model is loaded, some later.
         model = load_model("photo-fast", "cpu") if name in ("inference", "float16") else shared
-        data = writer.compress_set(from_array(x), model, batch=16, always_chain=True).data
+        data = writer.compress_set(from_array(x), model, Settings(16, always_chain=True)).data
         found[name] = hashlib.sha256(data).hexdigest()
 print(json.dumps(found))
 """

@@ -22,12 +22,11 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset, Sampler
 
+from bitsback import api
 from bitsback.archive.reader import Reader
+from bitsback.errors import InputError
 from bitsback.images.arrays.stored import ArraysManifest
 from bitsback.images.image_set import ImageSet, part, to_stack
-
-from . import api
-from .errors import InputError
 
 Transform = Callable[[torch.Tensor], Any]
 
