@@ -116,7 +116,7 @@ def compress(
         times: whether the times of files, folders and members are kept.
         always_chain: code through the model even where a classical code is smaller, as it often is
             for a few hundred small images.
-        progress: called with (images done, images in all).
+        progress: called with (values done, values in all): pixels times channels.
 
     Returns:
         The bytes of a file; their `model_share` is the share of the values that went through the

@@ -12,7 +12,7 @@ from bitsback.coding import bits_back
 from bitsback.coding.batch import Batch
 from bitsback.coding.model import LoadedModel
 from bitsback.errors import EmptyMessageError, FormatError, ModelError
-from bitsback.format.header import NEWEST, VERSION
+from bitsback.format.header import RECIPES, VERSION
 from bitsback.images.image_set import ImageSet
 from bitsback.tiles import padding
 
@@ -53,7 +53,7 @@ def comes_back(
         seed: of the file's dither.
         number: of the chunk in its file.
     """
-    version, count = NEWEST if images.is_new else VERSION, len(images.pixels)
+    version, count = RECIPES if images.is_new else VERSION, len(images.pixels)
     try:
         found = decode_chunk(data, loaded, version=version, seed=seed, number=number, images=count)
     except FormatError:
