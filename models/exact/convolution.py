@@ -65,8 +65,8 @@ class Kernel:
     def flat(self) -> tuple[Floats, Floats | float]:
         """Weight, (O, k * k * C), and bias as matrices in float64."""
         weight, bias = self.doubled
-        rows = _array(weight).transpose(0, 2, 3, 1)  # as they lie in memory
-        return rows.reshape(len(rows), -1), 0.0 if bias is None else _array(bias)
+        rows = np.asarray(_array(weight), np.float64).transpose(0, 2, 3, 1)  # as they lie in memory
+        return rows.reshape(len(rows), -1), 0.0 if bias is None else np.float64(_array(bias))
 
 
 def joined(kernels: list[Kernel]) -> Kernel:
@@ -92,7 +92,7 @@ def convolve(x: Tensor, kernel: Kernel) -> Tensor:
     """
     with exact_settings(x.device.type):
         # All that may choose another algorithm; device and dtype are the kernel's.
-        case = x.shape, x.stride(), torch.get_num_threads(), torch.backends.mkldnn.enabled
+        case = x.shape, x.stride(), torch.get_num_threads(), torch._C._get_mkldnn_enabled()
         way = kernel.ways.get(case)
         if way is not None:
             return way(x, kernel)
