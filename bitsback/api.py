@@ -129,15 +129,17 @@ def compress(
         True
     """
     from bitsback.archive import writer
+    from bitsback.coding.model import NO_MODEL
     from bitsback.errors import InputError
     from bitsback.keeping.rule import way
     from bitsback.sources.read import read
 
     if not isinstance(payload, bytes | bytearray | memoryview):
         raise InputError(f"the payload must be bytes, not {type(payload).__name__}")
+    found = read(images, way(keep, recode_lossy, times))
     return writer.compress_set(
-        read(images, way(keep, recode_lossy, times)),
-        as_model(model),
+        found,
+        as_model(model) if len(found.pixels) else NO_MODEL,
         payload=bytes(payload),
         batch=batch,
         seed=seed,

@@ -12,7 +12,7 @@ from bitsback.coding import bits_back
 from bitsback.coding.batch import Batch
 from bitsback.coding.model import LoadedModel
 from bitsback.errors import EmptyMessageError, FormatError, ModelError
-from bitsback.format.header import VERSION
+from bitsback.format.header import NEWEST, VERSION
 from bitsback.images.image_set import ImageSet
 from bitsback.tiles import padding
 
@@ -56,9 +56,9 @@ def check_chunk(
     Raises:
         ModelError: something does not come back.
     """
-    count = len(images.pixels)
+    count, version = len(images.pixels), NEWEST if images.is_new else VERSION
     try:
-        found = decode_chunk(data, loaded, version=VERSION, seed=seed, number=number, images=count)
+        found = decode_chunk(data, loaded, version=version, seed=seed, number=number, images=count)
     except FormatError as error:
         raise _differs(loaded) from error
     pairs = zip(found.images.pixels, images.pixels, strict=True)

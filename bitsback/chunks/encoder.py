@@ -7,6 +7,10 @@ bytes.
 
 import dataclasses
 import math
+import zlib
+
+import numpy as np
+from numpy.typing import NDArray
 
 from bitsback.ans.heads import fold, unfold
 from bitsback.ans.message import Message, flatten
@@ -23,7 +27,7 @@ from bitsback.format.chunk_head import ChunkHead
 from bitsback.images.image_set import ImageSet
 from bitsback.progress import Progress
 
-from . import cost
+from . import carrying, cost
 from .check import check_batch, check_chunk
 from .cost import CAUTION, Needs
 from .plan import Plan, Settings, payload_of, plan_chunk
@@ -33,13 +37,23 @@ from .prefix import encode_prefix
 # is so much smaller than the model's code, the chain is not even tried.
 _HOPELESS, _PLAIN = 1.07, 0.5
 
+Bits = list[NDArray[np.float64]]
+"""Bits of each tile of each segment."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Chunk:
-    """A chunk's bytes and where its bits went."""
+    """A chunk's bytes and where its bits went.
+
+    Args:
+        image_bits: that the pixels of each image took, (N,).
+        carried: numbers of images whose files travel in place of their pixels.
+    """
 
     data: bytes
     report: RateReport
+    image_bits: NDArray[np.float64]
+    carried: frozenset[int] = frozenset()
 
 
 def encode_chunk(
@@ -54,7 +68,8 @@ def encode_chunk(
     """Compress images to the bytes of a chunk.
 
     The initial bits are the payload and what the first batches add, which code the latents of few
-    groups; a classical code takes the place of everything where it is smaller.
+    groups; a classical code takes the place of everything where it is smaller, and the files of
+    images that of their pixels (see `carrying`).
 
     Args:
         number: of the chunk in its file.
@@ -67,7 +82,19 @@ def encode_chunk(
     """
     if not len(images.pixels):
         return encode_files(images, settings, number, payload)
-    chunk = _encode(images, loaded, settings, number, payload, progress)
+    tell = _rising(progress)
+    chunk = _encode(images, loaded, settings, number, payload, tell)
+    whole = images
+    if not settings.always_chain:
+        size, beside = len(chunk.data), chunk.report.payload_bits // 8
+        for numbers in carrying.choices(whole, chunk.image_bits, size, beside):
+            left = carrying.carried(whole, numbers)
+            if len(left.pixels):
+                other = _encode(left, loaded, settings, number, payload, tell)
+            else:
+                other = encode_files(left, settings, number, payload)
+            if len(other.data) < len(chunk.data):
+                chunk, images = dataclasses.replace(other, carried=numbers), left
     if settings.check == "all":
         check_chunk(chunk.data, images, payload, loaded, settings.seed, number)
     return chunk
@@ -79,7 +106,7 @@ def _encode(
     settings: Settings,
     number: int,
     payload: bytes,
-    progress: Progress | None,
+    progress: Progress,
 ) -> Chunk:
     """`encode_chunk`, its last batch checked if the settings say so."""
     plan = plan_chunk(images, loaded, settings, number, payload)
@@ -89,7 +116,7 @@ def _encode(
         return encode_classically(plan, loaded.binary)
     plan = cost.shaped(plan, expected, settings.heads)
     needs = Needs(expected.popped, plan.heads)
-    encoder = ChainEncoder(plan, loaded, needs, _rising(progress), settings.check != "none")
+    encoder = ChainEncoder(plan, loaded, needs, progress, settings.check != "none")
     chained = encoder.encode(filled=False)
     if not chained.report.batches:
         filled = encoder.encode(filled=True)
@@ -106,7 +133,7 @@ def encode_files(images: ImageSet, settings: Settings, number: int, payload: byt
     plan = Plan((), (), payload_of(images, payload), number, settings.seed, batch=1, heads=1)
     initial = Initial(plan.payload, b"", 0)
     message = initial.message(plan.seed, plan.number)
-    return _pack(plan, message, initial, Beginning((), 0, 0.0), Tally())
+    return _pack(plan, message, initial, Beginning((), 0, 0.0), Tally(), [])
 
 
 def _smallest(*chunks: Chunk) -> Chunk:
@@ -133,7 +160,11 @@ def encode_classically(plan: Plan, binary: bool) -> Chunk:
     filler = max(0, plan.fewest_bytes - len(plan.payload) - len(prefix))
     initial = Initial(plan.payload, prefix, filler)
     message = initial.message(plan.seed, plan.number)
-    return _pack(plan, message, initial, Beginning((), plan.count, 8.0 * len(prefix)), Tally())
+    bits = 8.0 * len(prefix)
+    # All tiles are coded together: each takes about its share of what they take by themselves.
+    alone = [np.array([len(zlib.compress(tile, 1)) for tile in tiles]) for tiles in segments]
+    shares = [sizes * (bits / sum(map(np.sum, alone))) for sizes in alone]
+    return _pack(plan, message, initial, Beginning((), plan.count, bits), Tally(), shares)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -192,20 +223,21 @@ class ChainEncoder:
         filler = max(0, max(least, plan.fewest_bytes) - len(plan.payload))
         initial = Initial(plan.payload, b"", filler)
         message = initial.message(plan.seed, plan.number)
-        beginning = self._begin(message)
+        bits = [np.zeros(len(segment.tiles)) for segment in plan.segments]
+        beginning = self._begin(message, bits)
         tally, done, chain = Tally(), beginning.count, plan.chain(beginning.partial)
         if done < plan.count:
             message = unfold(message, plan.heads)
         for step in chain.steps(range(done, len(chain))):
             done += step.batch.size
-            cost = self._push(message, step, step.batch, done == plan.count)
+            cost = self._push(message, step, step.batch, done == plan.count, bits)
             tally.add(cost, plan.segments[step.segment].tiles[step.where].size)
             self.progress(done, plan.count)
         padded = tuple(s.with_padding(self.loaded.model.passes) for s in plan.segments)
         coded = dataclasses.replace(plan, segments=padded)
-        return _pack(coded, fold(message), initial, beginning, tally)
+        return _pack(coded, fold(message), initial, beginning, tally, bits)
 
-    def _begin(self, message: Message) -> Beginning:
+    def _begin(self, message: Message, of_tiles: Bits) -> Beginning:
         """Code tiles, one a batch, until the message has the bits that all groups need."""
         partial, bits, coded = [0] * len(self.loaded.model.groups), 0.0, 0
         for step in self.plan.chain([self.plan.count]):
@@ -215,22 +247,31 @@ class ChainEncoder:
             coded = affordable
             batch = dataclasses.replace(step.batch, coded=frozenset(range(coded)))
             partial[coded] += 1
-            bits += self._push(message, step, batch, sum(partial) == self.plan.count).net
+            last = sum(partial) == self.plan.count
+            bits += self._push(message, step, batch, last, of_tiles).net
             self.progress(sum(partial), self.plan.count)
         return Beginning(tuple(partial), sum(partial), bits)
 
-    def _push(self, message: Message, step: ChainStep, batch: Batch, last: bool) -> BatchCost:
+    def _push(
+        self, message: Message, step: ChainStep, batch: Batch, last: bool, of_tiles: Bits
+    ) -> BatchCost:
         """Code a batch, and decode it again if it is the chain's last one."""
         model, x = self.loaded.model, self.plan.segments[step.segment].batch(step.where)
         before = message.copy() if last and self.check else None
         cost = bits_back.encode(message, model, batch, x)
+        of_tiles[step.segment][step.where] = cost.each * (cost.net / max(1.0, cost.each.sum()))
         if before is not None:
             check_batch(message.copy(), before, self.loaded, batch, x)
         return cost
 
 
 def _pack(
-    plan: Plan, message: Message, initial: Initial, beginning: Beginning, tally: Tally
+    plan: Plan,
+    message: Message,
+    initial: Initial,
+    beginning: Beginning,
+    tally: Tally,
+    of_tiles: Bits,
 ) -> Chunk:
     """The bytes of a chunk, and its report.
 
@@ -238,6 +279,7 @@ def _pack(
         plan: of the tiles as they were coded, padding included.
         message: on one head.
         tally: of the batches after the beginning.
+        of_tiles: bits of each tile of each segment.
     """
     words = flatten(message)
     partial = beginning.partial
@@ -267,4 +309,4 @@ def _pack(
         header_bits=8 * (len(data) - 4 * len(words)),
         head_bits=32 * len(words) - payload_bits - beginning.bits - filler_bits - net,
     )
-    return Chunk(data, report)
+    return Chunk(data, report, plan.image_bits(of_tiles))

@@ -66,6 +66,7 @@ class BatchCost:
         likelihood: bits that pushing the images added.
         expected_likelihood: code length of the images under the likelihood's tables.
         groups: costs of the latents, in the order of decoding.
+        each: of expected_likelihood, every image's share, (B,).
     """
 
     images: int
@@ -73,6 +74,7 @@ class BatchCost:
     likelihood: float
     expected_likelihood: float
     groups: tuple[GroupCost, ...]
+    each: NDArray[np.float64]
 
 
 def walk(model: Model[S, M], batch: Batch, choose: Choose[S]) -> tuple[list[Visit[S]], S]:
@@ -118,7 +120,7 @@ def encode(message: Message, model: Model[S, M], batch: Batch, x: NDArray[np.uin
 
     visits, state = walk(model, batch, choose)
     held = message.bits
-    expected = _push_images(message, model, batch, state, x)
+    each = _push_images(message, model, batch, state, x)
     likelihood_bits = message.bits - held
     costs = []
     for visit, q, lost in zip(*(reversed(v) for v in (visits, asked, popped)), strict=True):
@@ -127,13 +129,15 @@ def encode(message: Message, model: Model[S, M], batch: Batch, x: NDArray[np.uin
         gained = message.bits - held
         costs.append(_cost(visit, q, lost, gained))
     net = message.bits - before
-    return BatchCost(batch.size, net, likelihood_bits, expected, tuple(reversed(costs)))
+    return BatchCost(
+        batch.size, net, likelihood_bits, float(each.sum()), tuple(reversed(costs)), each
+    )
 
 
 def _push_images(
     message: Message, model: Model[S, M], batch: Batch, state: S, x: NDArray[np.uint8]
-) -> float:
-    """Push images given all latents; their code length under the tables, bits."""
+) -> NDArray[np.float64]:
+    """Push images given all latents; their code lengths under the tables, (B,) bits."""
     coded: list[tuple[Likelihood, NDArray[np.uint8]]] = []
     for number, where in enumerate(model.passes):
         part = x[:, :, *where]
@@ -145,7 +149,7 @@ def _push_images(
             coded.append((likelihood.only(known), pixels.picked(part, known)))
         if number + 1 < len(model.passes):
             state = model.reveal(state, part)
-    return sum(float(likelihood.push(message, part).sum()) for likelihood, part in coded[::-1])
+    return np.sum([likelihood.push(message, part) for likelihood, part in coded[::-1]], 0)
 
 
 def _pop_images(message: Message, model: Model[S, M], batch: Batch, state: S) -> NDArray[np.uint8]:

@@ -215,22 +215,16 @@ def check_suffix(suffix: str, mode: str) -> None:
 
 def _refuse_lossy(name: str, image: Image.Image) -> None:
     if getattr(image, "n_frames", 1) > 1:
-        raise InputError(f"{name} holds several images; save each as a file of its own")
+        raise InputError(f"{name} holds several images")
     if image.mode not in CHANNELS.keys() | {"P", "PA"} | _DEEP:
         raise InputError(
-            f"{name} has pixels of mode {image.mode}; only 8-bit gray and RGB, with alpha or "
-            "without, 16-bit gray and 1-bit images can be compressed"
+            f"{name} has pixels of mode {image.mode}, which are no levels of gray or RGB"
         )
     if image.mode in _DEEP:
         if "transparency" in image.info:
-            raise InputError(
-                f"{name} has transparent pixels of 16 bits; convert it to 8 bits first"
-            )
+            raise InputError(f"{name} has transparent pixels of 16 bits")
     elif _is_deep(image):
-        raise InputError(
-            f"{name} has more than 8 bits a channel; of such images only gray ones, as PNG or "
-            "TIFF, can be compressed: convert it to 8 bits first"
-        )
+        raise InputError(f"{name} has more than 8 bits a channel, which Pillow would cut off")
 
 
 def _mode_of(image: Image.Image) -> tuple[str, bool]:

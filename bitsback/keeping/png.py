@@ -27,13 +27,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from bitsback.errors import FormatError
 from bitsback.format import varint
 from bitsback.images.outcomes import Outcome
 
 from . import deflate, png_rows
 from .coded import Coded, Levels, NotKept
-from .fields import DIGEST, Fields, digest, sized
+from .fields import DIGEST, Fields, damaged, digest, not_of_these_pixels, sized
 
 KIND = b"PNG_"
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -151,10 +150,10 @@ def write(levels: Levels, mode: str, recipe: bytes) -> tuple[bytes, bool]:
     try:
         layout = _layout(before)
     except NotKept as error:
-        raise FormatError("a file's recipe is damaged: it has no PNG's beginning") from error
+        raise damaged("it has no PNG's beginning") from error
     shape = (layout.height, layout.width, layout.channels)
     if levels.shape != shape or layout.mode != mode or kind > 1:
-        raise FormatError("a file's recipe is damaged: it is not of these pixels")
+        raise not_of_these_pixels()
     rows = _rows(levels, layout)
     if kind == 0:
         filters = np.full(layout.height, png_rows.PAETH if layout.depth >= 8 else 0, np.uint8)
@@ -164,7 +163,7 @@ def write(levels: Levels, mode: str, recipe: bytes) -> tuple[bytes, bool]:
         runs = _runs(fields)
         filters = np.frombuffer(fields.take(layout.height), np.uint8)
         if filters.max() > png_rows.PAETH:
-            raise FormatError("a file's recipe is damaged: it has an unknown filter")
+            raise damaged("it has an unknown filter")
     fields.end()
     stream = deflate.compress(png_rows.filtered(rows, filters, layout.step), settings) + trailing
     data = before + _chunks(stream, runs) + after
@@ -258,7 +257,7 @@ def _rows(levels: Levels, layout: Layout) -> NDArray[np.uint8]:
 
 def _settings(data: bytes) -> deflate.Settings:
     if any(not low <= n <= high for n, (low, high) in zip(data, _SETTINGS_RANGE, strict=True)):
-        raise FormatError("a file's recipe is damaged: zlib has no such settings")
+        raise damaged("zlib has no such settings")
     return deflate.Settings(*data)
 
 
@@ -283,7 +282,7 @@ def _chunks(stream: bytes, runs: list[tuple[int, int]] | None) -> bytes:
     out, position = [], 0
     runs = runs or []
     if sum(count for count, _ in runs) > len(stream) + (1 << 16):
-        raise FormatError("a file's recipe is damaged: it has too many chunks")
+        raise damaged("it has too many chunks")
     for count, size in runs:
         for _ in range(count):
             out.append(_packed(stream[position : position + size]))

@@ -15,12 +15,11 @@ The bytes come back whatever the samples mean, so a header that is misread loses
 import numpy as np
 from numpy.typing import NDArray
 
-from bitsback.errors import FormatError
 from bitsback.format import varint
 from bitsback.images.outcomes import Outcome
 
 from .coded import Coded, Levels, NotKept
-from .fields import DIGEST, Fields, digest, sized
+from .fields import DIGEST, Fields, digest, not_of_these_pixels, sized
 from .raw_headers import Order, Region, region_of
 
 KIND = b"RAW_"
@@ -73,7 +72,7 @@ def write(levels: Levels, mode: str, recipe: bytes) -> tuple[bytes, bool]:
     order = Order(flags)
     packed = Order.BITS in order
     if flags > sum(Order) or packed != (mode == "1"):
-        raise FormatError("a file's recipe is damaged: it is not of these pixels")
+        raise not_of_these_pixels()
     data = before + _region(levels, order, padding) + after
     return data, digest(data) == wanted
 
@@ -112,7 +111,7 @@ def _region(levels: Levels, order: Order, padding: int) -> bytes:
     else:
         if Order.BLUE in order:
             if samples.shape[2] < 3:
-                raise FormatError("a file's recipe is damaged: it is not of these pixels")
+                raise not_of_these_pixels()
             samples = samples[:, :, [2, 1, 0, 3][: samples.shape[2]]]
         if Order.PLANES in order:
             samples = samples.transpose(2, 0, 1)

@@ -13,7 +13,7 @@ from typing import Literal, get_args
 from bitsback.errors import InputError
 from bitsback.format import sidecar
 from bitsback.format.sidecar import Record
-from bitsback.images.outcomes import Outcome
+from bitsback.images.outcomes import LARGER, Outcome
 
 from . import cost, deflate, lossy, png, proof, raw
 from .coded import Coded, Levels, NotKept
@@ -28,8 +28,8 @@ class Policy:
 
     Args:
         keep: "auto" for the rule; "samples" if samples and metadata are enough, so that no recipe
-            is kept for bytes; "files" if bytes must come back, so that what has no recipe for them
-            travels as it is.
+            is kept for bytes, and all pixels that can be coded are, whatever they take; "files" if
+            bytes must come back, so that what has no recipe for them travels as it is.
         recode_lossy: whether lossy files become PNGs of their decoded pixels.
         times: whether times of modification are kept.
         pixels_only: whether nothing but pixels is wanted, as of what is only measured.
@@ -88,8 +88,9 @@ class Rule:
             proof.check_same(data, write(coded.levels, coded.mode, coded.records)[0])
         if self.policy.keep == "files" and coded.outcome is not Outcome.EXACT:
             raise NotKept("does not come back byte for byte from its pixels")
-        if coded.outcome is not Outcome.RECODED and cost.is_larger(coded, data):
-            raise NotKept("would take more as pixels")
+        may_grow = self.policy.keep == "samples" or coded.outcome is Outcome.RECODED
+        if not may_grow and cost.is_larger(coded, data):
+            raise NotKept(LARGER)
         return coded
 
     def again(self, data: bytes, outcome: Outcome, hint: tuple[int, ...]) -> Coded:

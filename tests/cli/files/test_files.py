@@ -15,7 +15,7 @@ from PIL import Image
 from bitsback.cli.files import outputs
 from bitsback.cli.files.summary import Files, files_of
 from bitsback.errors import InputError
-from bitsback.images.outcomes import Carried, Kept
+from bitsback.images.outcomes import Carried, Kept, Outcome
 from bitsback.sources.atomic_files import check_apart
 
 RNG = np.random.default_rng(0)
@@ -200,7 +200,7 @@ def test_counts_of_files_are_spelled():
     )
     assert str(Files(0, 0, 0, 1)) == "1 file carried as they were"
     assert files_of(Kept()) is None
-    assert files_of(Kept(exact=2, carried=(Carried("a"),))) == Files(2, 0, 0, 1)
+    assert files_of(Kept((Outcome.EXACT,) * 2, (Carried("a"),))) == Files(2, 0, 0, 1)
 
 
 def piped(words, data):
