@@ -36,8 +36,8 @@ DEEP = "I;16"  # gray of 16 bits, of which the high ones make an image
 _DEEP = {DEEP, "I;16B", "I;16L"}
 #: modes of 16 bits, of which the high ones make an image
 DEEP_MODES = {DEEP: 1, "LA;16": 2, "RGB;16": 3, "RGBA;16": 4}
-#: channels of an image by its mode
-CHANNELS = {"1": 1, "L": 1, "LA": 2, "RGB": 3, "RGBA": 4, **DEEP_MODES}
+#: channels of an image by its mode; "P" are indices of a palette, which is in the recipe
+CHANNELS = {"1": 1, "L": 1, "P": 1, "LA": 2, "RGB": 3, "RGBA": 4, **DEEP_MODES}
 _PILLOWS = frozenset({"1", "L", "LA", "RGB", "RGBA", DEEP})
 _EVERY_MODE = frozenset({"1", "L", "RGB"})
 # What Pillow writes without loss, and the modes that come back from it as they were.

@@ -189,7 +189,7 @@ def _facts(entry: SourceFile, the_rule: Rule, taken: set[str]) -> Facts:
         _check_recoded(coded)
     taken.add(target.casefold())
     height, width, channels = coded.levels.shape
-    binary = coded.mode == "1" or (coded.mode == "L" and bool(coded.levels.max() <= 1))
+    binary = coded.mode == "1" or (coded.mode in ("L", "P") and bool(coded.levels.max() <= 1))
     return Facts(
         entry,
         target,
