@@ -9,6 +9,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from bitsback.archive.compressed import CompressedBytes
     from bitsback.archive.reader import LoadModel, Reader
     from bitsback.chunks.plan import Check
     from bitsback.coding.model import LoadedModel
@@ -90,8 +91,9 @@ def compress(
     keep: str = "auto",
     recode_lossy: bool = False,
     times: bool = True,
+    always_chain: bool = False,
     progress: "Progress | None" = None,
-) -> bytes:
+) -> "CompressedBytes":
     """Compress images losslessly.
 
     Args:
@@ -110,10 +112,13 @@ def compress(
             and metadata; "samples": these are enough; "files": byte for byte.
         recode_lossy: whether JPEG, GIF and lossy WebP files become PNGs of what they decode to.
         times: whether the times of files, folders and members are kept.
+        always_chain: code through the model even where a classical code is smaller, as it often is
+            for a few hundred small images.
         progress: called with (images done, images in all).
 
     Returns:
-        The bytes of a file.
+        The bytes of a file; their `model_share` is the share of the values that went through the
+        model, and `report` says where every bit went.
 
     Raises:
         InputError: the images cannot be coded.
@@ -129,6 +134,7 @@ def compress(
         True
     """
     from bitsback.archive import writer
+    from bitsback.archive.compressed import CompressedBytes
     from bitsback.coding.model import NO_MODEL
     from bitsback.errors import InputError
     from bitsback.keeping.rule import way
@@ -137,16 +143,18 @@ def compress(
     if not isinstance(payload, bytes | bytearray | memoryview):
         raise InputError(f"the payload must be bytes, not {type(payload).__name__}")
     found = read(images, way(keep, recode_lossy, times))
-    return writer.compress_set(
+    done = writer.compress_set(
         found,
         as_model(model) if len(found.pixels) else NO_MODEL,
         payload=bytes(payload),
         batch=batch,
         seed=seed,
+        always_chain=always_chain,
         check=check,
         chunk=chunk,
         progress=progress,
-    ).data
+    )
+    return CompressedBytes(done.data, done.report)
 
 
 def decompress(data: bytes, model: "str | Path | LoadedModel | None" = None) -> "NDArray[Any]":

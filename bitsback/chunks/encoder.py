@@ -303,6 +303,7 @@ def _pack(
         images=len(plan.shapes),
         dims=plan.dims,
         chained_dims=plan.dims_after(beginning.count),
+        classical_dims=plan.dims if initial.prefix else 0,
         payload_bits=payload_bits,
         first_bits=beginning.bits,
         filler_bits=filler_bits,

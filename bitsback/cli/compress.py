@@ -69,6 +69,9 @@ def compress(
         str, typer.Option(help="decode again before writing: last (batch of each chunk) or all")
     ] = "last",
     no_check: Annotated[bool, typer.Option("--no-check", help="decode nothing again")] = False,
+    always_chain: Annotated[
+        bool, typer.Option("--always-chain", help="through the model even where that is larger")
+    ] = False,
     jobs: Jobs = None,
     address: Address = None,
     dry_run: Annotated[
@@ -98,7 +101,8 @@ def compress(
         arithmetic = "torch" if engine == "ray" else engine
         is_coded = len(images.pixels) > 0
         loaded = load_model(model, device, arithmetic, micro_batch) if is_coded else NO_MODEL
-        settings = Settings(batch, seed, check="none" if no_check else cast("Check", check))
+        checked = "none" if no_check else cast("Check", check)
+        settings = Settings(batch, seed, always_chain=always_chain, check=checked)
         recipe = Recipe(model, loaded.sha256, device, arithmetic, micro_batch)
         executor = executor_of(recipe, jobs, engine, address) if is_coded else None
         if dry_run:
@@ -140,6 +144,7 @@ def compress(
             seconds=time.perf_counter() - began,
             model=loaded.name if report.images else "",
             files=files_of(kept),
+            model_share=report.model_share,
         ),
         as_json,
     )

@@ -117,6 +117,7 @@ class RateReport:
         filler_bits: of the initial bits, those that carry nothing.
         header_bits: of the headers and checksums of file and chunks.
         head_bits: of the stacks' last heads and of rounding to whole words.
+        classical_dims: values that a classical code took, as it was smaller than the chain.
     """
 
     images: int
@@ -132,6 +133,12 @@ class RateReport:
     filler_bits: int
     header_bits: int
     head_bits: float
+    classical_dims: int = 0
+
+    @property
+    def model_share(self) -> float:
+        """The share of the values that went through the model, 0..1."""
+        return 1.0 - self.classical_dims / max(1, self.dims)
 
     @property
     def net_bits(self) -> float:
@@ -196,6 +203,7 @@ class RateReport:
             "dims": self.dims,
             "chained_images": self.chained_images,
             "chained_dims": self.chained_dims,
+            "model_share": self.model_share,
             "net_bits_per_dim": self.bits_per_dim(self.net_bits),
             "kl_bits_per_dim": self.bits_per_dim(self.kl_bits),
             "file_bits_per_dim": self.file_bits / max(1, self.dims),
@@ -270,6 +278,7 @@ def join(reports: Sequence[RateReport], header_bits: int) -> RateReport:
         filler_bits=sum(r.filler_bits for r in reports),
         header_bits=header_bits + sum(r.header_bits for r in reports),
         head_bits=sum(r.head_bits for r in reports),
+        classical_dims=sum(r.classical_dims for r in reports),
     )
 
 

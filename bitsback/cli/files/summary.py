@@ -60,6 +60,8 @@ class Compressed:
         seconds: that it took.
         model: the model's name; "" where no image is coded.
         files: how the files of a folder, a tar or a list come back; None for arrays.
+        model_share: of the values, the share that went through the model; a classical code that
+            was smaller took the others.
     """
 
     output: str
@@ -71,6 +73,7 @@ class Compressed:
     seconds: float
     model: str
     files: Files | None
+    model_share: float
 
     def __str__(self) -> str:
         sizes = f"{self.input_bytes:,} to {self.output_bytes:,} bytes ({self.ratio:.2f} to 1)"
@@ -79,6 +82,8 @@ class Compressed:
             f"{self.output}: {_images(self.images)}, {sizes}, {rate}"
             f"{self.seconds:.1f} s, {_model(self.model)}"
         )
+        if self.model_share < 1:
+            line += f" ({1 - self.model_share:.1%} in a classical code, which was smaller)"
         return line if self.files is None else f"{line}; {self.files}"
 
 
