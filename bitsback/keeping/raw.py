@@ -4,7 +4,8 @@ The recipe, of kind `KIND`; numbers are LEB128:
 
     4 bytes  of the file's SHA-256
     1 byte   how the samples lie: 1, a plane for each channel; 2, rows from the bottom; 4, blue
-             first; 8, the high byte first; 16, eight samples of one bit in a byte
+             first; 8, the high byte first; 16, eight samples of one bit in a byte; 32, they are
+             indices of a palette
     the number of zero bytes after each row
     the length of what lies before the samples, and that, verbatim
     what lies after them, verbatim
@@ -71,7 +72,7 @@ def write(levels: Levels, mode: str, recipe: bytes) -> tuple[bytes, bool]:
     after = recipe[fields.position :]
     order = Order(flags)
     packed = Order.BITS in order
-    if flags > sum(Order) or packed != (mode == "1"):
+    if flags > sum(Order) or (packed, Order.PALETTE in order) != (mode == "1", mode == "P"):
         raise not_of_these_pixels()
     data = before + _region(levels, order, padding) + after
     return data, digest(data) == wanted
@@ -98,7 +99,7 @@ def _levels(data: bytes, region: Region) -> tuple[Levels, str]:
     if Order.UPWARDS in region.order:
         samples = samples[::-1]
     native = np.ascontiguousarray(samples).astype(kind.newbyteorder("="))
-    return native, _MODES[channels, region.bytes]
+    return native, "P" if Order.PALETTE in region.order else _MODES[channels, region.bytes]
 
 
 def _region(levels: Levels, order: Order, padding: int) -> bytes:

@@ -10,13 +10,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
-from bitsback.errors import InputError
-from bitsback.format import sidecar
+from bitsback.errors import FormatError, InputError
 from bitsback.format.sidecar import Record
 from bitsback.images.outcomes import LARGER, Outcome
 
-from . import cost, deflate, lossy, png, proof, raw
+from . import cost, deflate, lossy, png, proof, raw, webp
 from .coded import Coded, Levels, NotKept
+from .raw_headers import InPieces
+from .tiff import code as tiff
 
 Keep = Literal["auto", "samples", "files"]
 WAYS: tuple[Keep, ...] = get_args(Keep)
@@ -85,7 +86,8 @@ class Rule:
             if write(coded.levels, coded.mode, coded.records) != (data, True):
                 raise NotKept("does not come back from its pixels")
         elif coded.outcome is Outcome.SAMPLES:
-            proof.check_same(data, write(coded.levels, coded.mode, coded.records)[0])
+            other = write(coded.levels, coded.mode, coded.records)[0]
+            _check_same(data, other)
         if self.policy.keep == "files" and coded.outcome is not Outcome.EXACT:
             raise NotKept("does not come back byte for byte from its pixels")
         may_grow = self.policy.keep == "samples" or coded.outcome is Outcome.RECODED
@@ -101,18 +103,39 @@ class Rule:
             return lossy.recode(data)
         if data.startswith(png.SIGNATURE):
             return png.code(data, None, deflate.Settings(*hint) if hint else None)
-        return raw.code(data)
+        if webp.is_webp(data):
+            return webp.code(data, True, hint)
+        try:
+            return raw.code(data)
+        except InPieces:
+            return tiff.code(data, None, deflate.Settings(*hint) if hint else None)
 
     def _code(self, data: bytes) -> Coded:
         if self.policy.pixels_only:
             return _pixels_of(data)
+        search = self.search if self.policy.keep != "samples" else None
         if data.startswith(png.SIGNATURE):
-            return png.code(data, self.search if self.policy.keep != "samples" else None)
+            return png.code(data, search)
         if (reason := lossy.reason(data)) is not None:
             if not self.policy.recode_lossy:
                 raise NotKept(reason)
             return lossy.recode(data)
-        return raw.code(data)
+        if webp.is_webp(data):
+            return webp.code(data, search is None)
+        try:
+            return raw.code(data)
+        except InPieces:
+            return tiff.code(data, search)
+
+
+def _check_same(data: bytes, other: bytes) -> None:
+    """Raise NotKept unless a file holds what another of its format does."""
+    if data.startswith(png.SIGNATURE):
+        proof.check_same(data, other)
+    elif webp.is_webp(data):
+        webp.check_same(data, other)
+    else:
+        tiff.check_same(data, other)
 
 
 def _pixels_of(data: bytes) -> Coded:
@@ -124,9 +147,17 @@ def _pixels_of(data: bytes) -> Coded:
         return lossy.recode(data)
 
 
+_RECIPES = {
+    png.KIND: png.write,
+    raw.KIND: raw.write,
+    tiff.KIND: tiff.write,
+    webp.KIND: webp.write,
+}
+
+
 def has_recipe(records: Iterable[Record]) -> bool:
     """Whether a sidecar tells how to write its file."""
-    return any(kind in (png.KIND, raw.KIND) for kind, _ in records)
+    return any(kind in _RECIPES for kind, _ in records)
 
 
 def write(levels: Levels, mode: str, records: tuple[Record, ...]) -> tuple[bytes, bool]:
@@ -142,7 +173,7 @@ def write(levels: Levels, mode: str, records: tuple[Record, ...]) -> tuple[bytes
     Raises:
         FormatError: the recipe is damaged.
     """
-    recipe = sidecar.find(records, png.KIND)
-    if recipe is not None:
-        return png.write(levels, mode, recipe)
-    return raw.write(levels, mode, sidecar.find(records, raw.KIND) or b"")
+    for kind, recipe in records:
+        if kind in _RECIPES:
+            return _RECIPES[kind](levels, mode, recipe)
+    raise FormatError("a file's recipe is missing")

@@ -50,7 +50,8 @@ def images_of(source: object) -> Values:
         raise InputError("the data set has no images")
     if len({image.shape for image in images}) > 1:
         raise InputError("images of different sizes or kinds make no array: compress them as files")
-    return np.stack(images)
+    # Without a dtype NumPy would change the byte order.
+    return np.stack(images, dtype=images[0].dtype)
 
 
 def _is_data_set(source: object) -> TypeGuard[DataSet]:

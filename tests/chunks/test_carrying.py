@@ -166,7 +166,7 @@ def test_a_header_that_becomes_shorter_leaves_no_gap(tmp_path, colour, monkeypat
         (tmp_path / "in" / f"{number:03}.png").write_bytes(data)
     packed = compress_set(read_images([tmp_path / "in"]), colour)
     with Reader(io.BytesIO(packed.data), lambda *_: colour) as reader:
-        assert 100 < len(reader) < 128
+        assert len(reader) < 128
         write_images(reader.restored(), len(reader), tmp_path / "out")
     assert files_in(tmp_path / "out") == files_in(tmp_path / "in")
 

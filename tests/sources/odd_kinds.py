@@ -267,6 +267,18 @@ KINDS: dict[str, Make] = {
     "tiff/deflate.tif": lambda: saved(
         "TIFF", smooth(SIDE, SIDE, 3), compression="tiff_adobe_deflate"
     ),
+    "tiff/PackBits.tif": lambda: tiff(
+        smooth(SIDE, SIDE, 3), photometric="rgb", compression="packbits"
+    ),
+    "tiff/LZW of 16 bits, differences.tif": lambda: tiff(
+        deep(3), photometric="rgb", compression="lzw", predictor=True
+    ),
+    "tiff/deflate in tiles.tif": lambda: tiff(
+        smooth(SIDE, SIDE, 3), photometric="rgb", compression="zlib", tile=(32, 32)
+    ),
+    "tiff/palette, LZW.tif": lambda: saved(
+        "TIFF", Image.open(io.BytesIO(palette())), compression="tiff_lzw"
+    ),
     "tiff/cut short.tif": lambda: tiff(smooth(SIDE, SIDE, 3), photometric="rgb")[:-900],
     "bmp/RGB, padded rows.bmp": lambda: saved("BMP", smooth(SIDE, SIDE - 1, 3)),
     "bmp/gray.bmp": lambda: saved("BMP", smooth(SIDE, SIDE)),

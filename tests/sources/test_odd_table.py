@@ -15,6 +15,7 @@ from bitsback.sources.read import read_images
 from bitsback.sources.writers import write_images
 
 pytest.importorskip("imagecodecs")
+tifffile = pytest.importorskip("tifffile")
 odd_kinds = pytest.importorskip("odd_kinds")
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "odd-files.md"
@@ -26,7 +27,10 @@ where a byte differs that this table does not tell of, and where this page is no
 as a program to write the page anew.
 
 *Coded*: the file's pixels go through the model, and a recipe makes the file of them. *As it is*:
-the file's bytes travel in the payload.
+the file's bytes travel in the payload, in xz where that is smaller. So does a coded file's content
+where its pixels took more: a set is never larger than its files, their names and a few bytes for
+each (the rule is in pipelines.md). The test turns that off, since it uses a model that knows no
+images.
 
 | file | comes back | how |
 |---|---|---|
@@ -90,6 +94,17 @@ def assert_same_samples(one: bytes, other: bytes) -> None:
     """By readers that took no part: tifffile's codecs for the samples, a walk of the chunks."""
     import imagecodecs
 
+    if one[:4] == b"RIFF":
+        webps = [imagecodecs.webp_decode(each) for each in (one, other)]
+        np.testing.assert_array_equal(*webps)
+        return
+    if one[:2] in (b"II", b"MM"):
+        tiffs = [tifffile.TiffFile(io.BytesIO(each)).pages[0] for each in (one, other)]
+        np.testing.assert_array_equal(*[page.asarray() for page in tiffs])
+        moved = {"StripOffsets", "StripByteCounts", "TileOffsets", "TileByteCounts"}
+        tags = [{t.name: t.value for t in page.tags if t.name not in moved} for page in tiffs]
+        assert tags[0] == tags[1]
+        return
     np.testing.assert_array_equal(imagecodecs.png_decode(one), imagecodecs.png_decode(other))
     assert beside(one) == beside(other)
 

@@ -141,7 +141,8 @@ COMPRESSED = {
 def test_the_last_line_and_json_have_the_same_facts(words, tmp_path, monkeypatch, capsys):
     save_folder(tmp_path / "in")
     size = sum(path.stat().st_size for path in (tmp_path / "in").iterdir())
-    code, out, err = run(monkeypatch, capsys, "compress", "in", "-o", "x.bb", *words)
+    keep = ("--keep", "samples")
+    code, out, err = run(monkeypatch, capsys, "compress", "in", "-o", "x.bb", *words, *keep)
     packed = (tmp_path / "x.bb").stat().st_size
     line = err.splitlines()[-1]
     assert line.startswith(
@@ -152,7 +153,7 @@ def test_the_last_line_and_json_have_the_same_facts(words, tmp_path, monkeypatch
     assert "bits/dim" not in line
     assert "carried as they were" in line
     code, out, err = run(
-        monkeypatch, capsys, "compress", "in", "-o", "x.bb", *words, "--force", "--json"
+        monkeypatch, capsys, "compress", "in", "-o", "x.bb", *words, *keep, "--force", "--json"
     )
     facts = json.loads(out)
     files = facts.pop("files")
