@@ -147,12 +147,7 @@ def _pixels_of(data: bytes) -> Coded:
         return lossy.recode(data)
 
 
-_RECIPES = {
-    png.KIND: png.write,
-    raw.KIND: raw.write,
-    tiff.KIND: tiff.write,
-    webp.KIND: webp.write,
-}
+_RECIPES = (png.KIND, raw.KIND, tiff.KIND, webp.KIND)
 
 
 def has_recipe(records: Iterable[Record]) -> bool:
@@ -174,6 +169,13 @@ def write(levels: Levels, mode: str, records: tuple[Record, ...]) -> tuple[bytes
         FormatError: the recipe is damaged.
     """
     for kind, recipe in records:
-        if kind in _RECIPES:
-            return _RECIPES[kind](levels, mode, recipe)
+        match kind:
+            case png.KIND:
+                return png.write(levels, mode, recipe)
+            case raw.KIND:
+                return raw.write(levels, mode, recipe)
+            case tiff.KIND:
+                return tiff.write(levels, mode, recipe)
+            case webp.KIND:
+                return webp.write(levels, mode, recipe)
     raise FormatError("a file's recipe is missing")

@@ -78,7 +78,7 @@ def test_what_libtiff_writes_comes_back_byte_for_byte(compression, mode):
     if mode == "P":
         image.putpalette([n * 37 % 256 for n in range(768)])
     data = odd_kinds.saved("TIFF", image, compression=compression)
-    coded = Rule().examine(data)
+    coded = tiff.code(data, deflate.Search())
     assert (coded.mode, coded.outcome) == (mode, Outcome.EXACT)
     assert rule.write(coded.levels, coded.mode, coded.records) == (data, True)
 
@@ -113,7 +113,7 @@ def test_every_sample_and_tag_is_compared():
     other, _ = rule.write(changed, coded.mode, coded.records)
     with pytest.raises(NotKept, match="pixels"):
         tiff.check_same(data, other)
-    described, _ = made(3, 65535, "zlib", {"rowsperstrip": 7}, description="another")
+    described, _ = made(3, 65535, "zlib", {"rowsperstrip": 7}, software="another")
     with pytest.raises(NotKept, match="metadata"):
         tiff.check_same(data, described)
 
