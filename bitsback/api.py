@@ -136,17 +136,14 @@ def compress(
     from bitsback.archive import writer
     from bitsback.archive.compressed import CompressedBytes
     from bitsback.coding.model import NO_MODEL
-    from bitsback.errors import InputError
     from bitsback.keeping.rule import way
     from bitsback.sources.read import read
 
-    if not isinstance(payload, bytes | bytearray | memoryview):
-        raise InputError(f"the payload must be bytes, not {type(payload).__name__}")
     found = read(images, way(keep, recode_lossy, times))
     done = writer.compress_set(
         found,
         as_model(model) if len(found.pixels) else NO_MODEL,
-        payload=bytes(payload),
+        payload=payload,
         batch=batch,
         seed=seed,
         always_chain=always_chain,
@@ -225,8 +222,9 @@ def open(path: str | Path, model: "str | Path | LoadedModel | None" = None) -> "
 
 def _reader(data: bytes, model: "str | Path | LoadedModel | None") -> "Reader":
     from bitsback.archive.reader import Reader
+    from bitsback.errors import plain_bytes
 
-    return Reader(io.BytesIO(data), _finder(model))
+    return Reader(io.BytesIO(plain_bytes(data, "data")), _finder(model))
 
 
 def _finder(model: "str | Path | LoadedModel | None") -> "LoadModel":
@@ -343,7 +341,9 @@ def lossy_decode(
         >>> float(np.abs(back.astype(int) - image).mean()) < 10  # levels of 255
         True
     """
+    from bitsback.errors import plain_bytes
     from bitsback.lossy import coder, files
 
+    data = plain_bytes(data, "data")
     loaded = files.model_of(data, None, "auto", "torch") if model is None else as_model(model)
     return coder.decode(data, loaded, variance, seed)

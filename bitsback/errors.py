@@ -1,9 +1,10 @@
 """The exceptions that bitsback raises on purpose, all under one root; how a program ends on one."""
 
 import contextlib
+import operator
 import sys
 from collections.abc import Iterator
-from typing import NoReturn
+from typing import Any, NoReturn
 
 
 class BitsbackError(Exception):
@@ -35,6 +36,29 @@ class InputError(BitsbackError):
 
 class ModelError(BitsbackError):
     """A model that is missing, malformed, or not the one that a file needs."""
+
+
+def whole_number(value: Any, name: str) -> int:
+    """A caller's whole number, of any type that is one, such as NumPy's.
+
+    Raises:
+        InputError: it is not whole; the sentence calls it by its name.
+    """
+    try:
+        return operator.index(value)
+    except TypeError as error:
+        raise InputError(f"the {name} must be an integer, not {value!r}") from error
+
+
+def plain_bytes(value: Any, name: str) -> bytes:
+    """A caller's bytes.
+
+    Raises:
+        InputError: they are none; the sentence calls them by their name.
+    """
+    if not isinstance(value, bytes | bytearray | memoryview):
+        raise InputError(f"the {name} must be bytes, not {type(value).__name__}")
+    return value if isinstance(value, bytes) else bytes(value)
 
 
 def refuse(reason: str) -> NoReturn:

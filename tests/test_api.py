@@ -9,6 +9,8 @@ import pytest
 import bitsback
 from bitsback.archive.reader import Reader
 
+IMAGE = np.zeros((16, 16, 3), np.uint8)
+
 
 @pytest.mark.parametrize(
     "option",
@@ -28,7 +30,7 @@ def test_options_of_other_types_are_refused(build_model, option):
 
 def test_integers_of_numpy_and_other_bytes_are_taken(build_model):
     images, model = np.zeros((2, 8, 8), np.uint8), build_model()
-    options = {"seed": np.int64(3), "batch": np.int64(2), "chunk": np.int64(1)}
+    options = {"seed": np.int64(3), "batch": np.uint8(2), "chunk": np.int64(1)}
     data = bitsback.compress(images, model, bytearray(b"x"), **options)
     assert data == bitsback.compress(images, model, b"x", seed=3, batch=2, chunk=1)
 
@@ -36,6 +38,26 @@ def test_integers_of_numpy_and_other_bytes_are_taken(build_model):
 def test_a_name_that_no_file_can_have_is_no_model():
     with pytest.raises(bitsback.ModelError, match="aaa"):
         bitsback.load_model("a" * 5000)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: bitsback.decompress("text"),
+        lambda: bitsback.decompress(None),
+        lambda: bitsback.payload_of("text"),
+        lambda: bitsback.open("a\0b"),
+        lambda: bitsback.load_model("omniglot", "cpu", micro_batch=1.5),
+        lambda: bitsback.lossy_encode(IMAGE, steps=1.5),
+        lambda: bitsback.lossy_encode(IMAGE, bits_per_dim="0.1"),
+        lambda: bitsback.lossy_decode("text"),
+        lambda: bitsback.lossy_decode(bitsback.lossy_encode(IMAGE, steps=1), seed=-1),
+        lambda: bitsback.lossy_decode(bitsback.lossy_encode(IMAGE, steps=1), seed=1.5),
+    ],
+)
+def test_what_no_function_can_take_is_refused_by_name(call):
+    with pytest.raises(bitsback.InputError):
+        call()
 
 
 def test_the_bytes_tell_what_went_through_the_model(build_model):

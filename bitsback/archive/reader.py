@@ -279,6 +279,8 @@ def open_path(path: str | Path, load_model: LoadModel) -> Reader:
         file = Path(path).open("rb")  # noqa: SIM115 - the reader closes it
     except OSError as error:
         raise InputError(f"{path} cannot be read: {(error.strerror or 'error').lower()}") from error
+    except ValueError as error:
+        raise InputError(f"{path!r} is no name of a file") from error
     try:
         return Reader(file, load_model)
     except BaseException:

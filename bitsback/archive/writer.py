@@ -8,7 +8,7 @@ import io
 import itertools
 from collections.abc import Callable, Collection
 from functools import partial
-from typing import BinaryIO, SupportsIndex
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,7 @@ from bitsback.chunks.plan import Check, Settings
 from bitsback.coding import rates
 from bitsback.coding.model import NO_MODEL, LoadedModel
 from bitsback.coding.rates import RateReport
-from bitsback.errors import InputError
+from bitsback.errors import InputError, plain_bytes, whole_number
 from bitsback.format import header as container
 from bitsback.format.header import ChunkEntry, Header, pack_header
 from bitsback.images.image_set import Block, ImageSet, bare, part
@@ -80,9 +80,7 @@ def compress_to(
         InputError: the model cannot code such images, or chunk is out of range.
         ModelError: what was coded does not decode.
     """
-    if not isinstance(payload, bytes | bytearray | memoryview):
-        raise InputError(f"the payload must be bytes, not {type(payload).__name__}")
-    payload = bytes(payload)
+    payload = plain_bytes(payload, "payload")
     parts = parts_of(images, chunk)
     bounds = [(each.begin, each.end) for each in parts]
     header = Header(
@@ -206,8 +204,7 @@ def chunk_bounds(sizes: NDArray[np.int64], chunk: int | None, most: int) -> list
     Raises:
         InputError: chunk is not positive, or no integer.
     """
-    if chunk is not None and not isinstance(chunk, SupportsIndex):
-        raise InputError(f"a chunk must hold a whole number of images, not {chunk!r}")
+    chunk = None if chunk is None else whole_number(chunk, "number of images in a chunk")
     if chunk is not None and not 1 <= chunk < 2**32:
         raise InputError("a chunk must hold at least one image and less than 2**32")
     if chunk is not None:

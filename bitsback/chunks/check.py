@@ -38,37 +38,34 @@ def check_batch(
     try:
         found = bits_back.decode(message, loaded.model, batch)
     except (EmptyMessageError, ValueError) as error:
-        raise _differs(loaded) from error
+        raise differs(loaded) from error
     if not np.array_equal(found, x) or message != before:
-        raise _differs(loaded)
+        raise differs(loaded)
 
 
-def check_chunk(
+def comes_back(
     data: bytes, images: ImageSet, payload: bytes, loaded: LoadedModel, seed: int, number: int
-) -> None:
-    """Decode a whole chunk.
+) -> bool:
+    """Whether a chunk, decoded again, gives what was coded.
 
     Args:
         images, payload: what `data` must give.
         seed: of the file's dither.
         number: of the chunk in its file.
-
-    Raises:
-        ModelError: something does not come back.
     """
-    count, version = len(images.pixels), NEWEST if images.is_new else VERSION
+    version, count = NEWEST if images.is_new else VERSION, len(images.pixels)
     try:
         found = decode_chunk(data, loaded, version=version, seed=seed, number=number, images=count)
-    except FormatError as error:
-        raise _differs(loaded) from error
+    except FormatError:
+        return False
     pairs = zip(found.images.pixels, images.pixels, strict=True)
     whole = found.payload == payload and found.images.packed == images.packed
     whole &= found.images.manifest.to_json() == images.manifest.to_json()
-    if not whole or not all(np.array_equal(*pair) for pair in pairs):
-        raise _differs(loaded)
+    return whole and all(np.array_equal(*pair) for pair in pairs)
 
 
-def _differs(loaded: LoadedModel) -> ModelError:
+def differs(loaded: LoadedModel) -> ModelError:
+    """The error of a model whose chunk does not decode."""
     return ModelError(
         f"model {loaded.name!r} gives other numbers the second time: what it coded does not "
         "decode, and nothing is written"

@@ -21,14 +21,14 @@ from bitsback.coding.chain import ChainStep
 from bitsback.coding.initial_bits import Initial
 from bitsback.coding.model import LoadedModel
 from bitsback.coding.rates import RateReport, Tally
-from bitsback.errors import EmptyMessageError
+from bitsback.errors import BitsbackError, EmptyMessageError
 from bitsback.format.chunk import pack_chunk, pixel_checksum
 from bitsback.format.chunk_head import ChunkHead
 from bitsback.images.image_set import ImageSet
 from bitsback.progress import Progress
 
 from . import carrying, cost
-from .check import check_batch, check_chunk
+from .check import check_batch, comes_back, differs
 from .cost import CAUTION, Needs
 from .plan import Plan, Settings, payload_of, plan_chunk
 from .prefix import encode_prefix
@@ -48,12 +48,14 @@ class Chunk:
     Args:
         image_bits: that the pixels of each image took, (N,).
         carried: numbers of images whose files travel in place of their pixels.
+        without_model: whether the model has no part in it.
     """
 
     data: bytes
     report: RateReport
     image_bits: NDArray[np.float64]
     carried: frozenset[int] = frozenset()
+    without_model: bool = False
 
 
 def encode_chunk(
@@ -79,25 +81,49 @@ def encode_chunk(
     Raises:
         InputError: the model cannot code such images, or not so many side by side.
         ModelError: what was coded does not decode: the model gives other numbers the second time.
+        BitsbackError: what was coded without the model does not decode.
     """
-    if not len(images.pixels):
-        return encode_files(images, settings, number, payload)
-    tell = _rising(progress)
-    chunk = _encode(images, loaded, settings, number, payload, tell)
-    whole = images
-    if not settings.always_chain:
-        size, beside = len(chunk.data), chunk.report.payload_bits // 8
-        for numbers in carrying.choices(whole, chunk.image_bits, size, beside):
-            left = carrying.carried(whole, numbers)
-            if len(left.pixels):
-                other = _encode(left, loaded, settings, number, payload, tell)
-            else:
-                other = encode_files(left, settings, number, payload)
-            if len(other.data) < len(chunk.data):
-                chunk, images = dataclasses.replace(other, carried=numbers), left
-    if settings.check == "all":
-        check_chunk(chunk.data, images, payload, loaded, settings.seed, number)
+    if len(images.pixels):
+        if isinstance(images.pixels, np.ndarray):  # which its owner may change in the meantime
+            images = dataclasses.replace(images, pixels=images.pixels.copy())
+        chunk, images = _encode_smallest(images, loaded, settings, number, payload, progress)
+    else:
+        chunk = encode_files(images, settings, number, payload)
+    if settings.check == "all" or (settings.check == "last" and chunk.without_model):
+        whole = comes_back(chunk.data, images, payload, loaded, settings.seed, number)
+        if not whole and chunk.without_model:
+            raise BitsbackError(
+                "what was coded without a model does not decode, and nothing is written: a library "
+                "for images or for compression is at fault"
+            )
+        if not whole:
+            raise differs(loaded)
     return chunk
+
+
+def _encode_smallest(
+    images: ImageSet,
+    loaded: LoadedModel,
+    settings: Settings,
+    number: int,
+    payload: bytes,
+    progress: Progress | None,
+) -> tuple[Chunk, ImageSet]:
+    """The smallest chunk of these images, some perhaps as files, and the set that it holds."""
+    tell = _rising(progress)
+    best, held = _encode(images, loaded, settings, number, payload, tell), images
+    if settings.always_chain:
+        return best, held
+    size, beside = len(best.data), best.report.payload_bits // 8
+    for numbers in carrying.choices(images, best.image_bits, size, beside):
+        left = carrying.carried(images, numbers)
+        if len(left.pixels):
+            other = _encode(left, loaded, settings, number, payload, tell)
+        else:
+            other = encode_files(left, settings, number, payload)
+        if len(other.data) < len(best.data):
+            best, held = dataclasses.replace(other, carried=numbers), left
+    return best, held
 
 
 def _encode(
@@ -133,7 +159,8 @@ def encode_files(images: ImageSet, settings: Settings, number: int, payload: byt
     plan = Plan((), (), payload_of(images, payload), number, settings.seed, batch=1, heads=1)
     initial = Initial(plan.payload, b"", 0)
     message = initial.message(plan.seed, plan.number)
-    return _pack(plan, message, initial, Beginning((), 0, 0.0), Tally(), [])
+    chunk = _pack(plan, message, initial, Beginning((), 0, 0.0), Tally(), [])
+    return dataclasses.replace(chunk, without_model=True)
 
 
 def _smallest(*chunks: Chunk) -> Chunk:
@@ -164,7 +191,8 @@ def encode_classically(plan: Plan, binary: bool) -> Chunk:
     # All tiles are coded together: each takes about its share of what they take by themselves.
     alone = [np.array([len(zlib.compress(tile, 1)) for tile in tiles]) for tiles in segments]
     shares = [sizes * (bits / sum(map(np.sum, alone))) for sizes in alone]
-    return _pack(plan, message, initial, Beginning((), plan.count, bits), Tally(), shares)
+    chunk = _pack(plan, message, initial, Beginning((), plan.count, bits), Tally(), shares)
+    return dataclasses.replace(chunk, without_model=True)
 
 
 @dataclasses.dataclass(frozen=True)

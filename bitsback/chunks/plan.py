@@ -4,7 +4,7 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Literal, SupportsIndex, get_args
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from bitsback.ans.message import DEFAULT_HEADS
 from bitsback.coding.chain import Chain
 from bitsback.coding.model import LoadedModel
-from bitsback.errors import InputError
+from bitsback.errors import InputError, whole_number
 from bitsback.format.chunk_head import MAX_BATCH_VALUES, batch_values, fewest_bytes
 from bitsback.format.payload import pack_payload
 from bitsback.images.image_set import ImageSet
@@ -52,9 +52,10 @@ class Settings:
     def __post_init__(self) -> None:
         if self.check not in get_args(Check):
             raise InputError(f"unknown check {self.check!r}: {', '.join(get_args(Check))}")
-        for name, value in (("batch", self.batch), ("seed", self.seed)):
-            if value is not None and not isinstance(value, SupportsIndex):
-                raise InputError(f"the {name} must be an integer, not {value!r}")
+        for name in ("batch", "seed", "heads"):
+            value = getattr(self, name)
+            if value is not None:
+                object.__setattr__(self, name, whole_number(value, name))
         if self.batch is not None and not 1 <= self.batch <= 65535:
             raise InputError("the batch must lie between 1 and 65535")
         if not 0 <= self.seed < 2**64:
@@ -155,7 +156,8 @@ def plan_chunk(
         payload: the caller's bytes.
 
     Raises:
-        InputError: the model cannot code such images, or not so many side by side.
+        InputError: the model cannot code such images, or not so many side by side; or they changed
+            since they were found to be binary.
     """
     check_codable(images, loaded)
     shapes = tuple(_shape(pixels.shape) for pixels in images.pixels)
@@ -169,6 +171,8 @@ def plan_chunk(
         batch=settings.batch or loaded.batch * (loaded.tiles[-1] // side) ** 2,
         heads=settings.heads or DEFAULT_HEADS,
     )
+    if images.binary and any(segment.tiles.max() > 1 for segment in plan.segments):
+        raise InputError("the images changed while they were read")
     most = _largest_batch(plan)
     if plan.batch > most:
         if settings.batch is not None:

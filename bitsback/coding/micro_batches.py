@@ -7,7 +7,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from bitsback.errors import ModelError
+from bitsback.errors import ModelError, whole_number
 from bitsback.tables.latent_grid import Gaussian
 from bitsback.tiles.padding import Pixels
 
@@ -27,9 +27,11 @@ class MicroBatches(Generic[S, M]):
 
     Raises:
         ModelError: `most` is below 1.
+        InputError: `most` is no whole number.
     """
 
     def __init__(self, model: Model[S, M], most: int) -> None:
+        most = whole_number(most, "micro-batch")
         if most < 1:
             raise ModelError(f"a micro-batch holds at least 1 image, not {most}")
         self.model, self.most = model, most

@@ -12,6 +12,7 @@ Source: section 3 (the first scheme) and 4.3 of Gregor et al., arXiv:1604.08772.
 
 import dataclasses
 from collections.abc import Sequence
+from numbers import Real
 from operator import attrgetter
 
 import numpy as np
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 
 from bitsback.ans.message import Message
 from bitsback.coding.model import LoadedModel
-from bitsback.errors import FormatError, InputError, ModelError
+from bitsback.errors import FormatError, InputError, ModelError, whole_number
 
 from . import regions, stack
 from .container import (
@@ -150,7 +151,7 @@ def write(
     Raises:
         InputError: there are not so many steps, or the images are large and almost empty.
     """
-    most = regions.steps_of(loaded)
+    most, steps = regions.steps_of(loaded), whole_number(steps, "number of steps")
     if not 1 <= steps <= most:
         raise InputError(f"model {loaded.name!r} has steps 1 to {most}, not {steps}")
     height, width, channels = shape
@@ -217,10 +218,10 @@ def write_within(
     """`write` with the most steps whose file takes at most `rate` bits/dim; at least with one.
 
     Raises:
-        InputError: the rate is not positive.
+        InputError: the rate is no positive number.
     """
-    if not rate > 0:
-        raise InputError(f"a rate is more than 0 bits/dim, not {rate}")
+    if not isinstance(rate, Real) or not rate > 0:
+        raise InputError(f"a rate is more than 0 bits/dim, not {rate!r}")
     most = rate * len(coded) * int(np.prod(shape))
     sums = np.cumsum(sum(image.bits for image in coded))
     steps = regions.steps_of(loaded)
@@ -249,8 +250,10 @@ def decode(
     Raises:
         FormatError: not a lossy file, or a damaged one.
         ModelError: another model wrote it.
-        InputError: the variance is negative.
+        InputError: the variance is negative, or the seed out of range.
     """
+    if not 0 <= whole_number(seed, "seed") < 2**64:
+        raise InputError("the seed must lie between 0 and 2**64 - 1")
     if not 0 <= variance < 1e6:
         raise InputError(f"a variance is 0 or more, not {variance}")
     header, code = unpack(data)

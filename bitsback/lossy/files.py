@@ -1,6 +1,7 @@
 """Images of the command line as lossy files, and back."""
 
 import functools
+from numbers import Real
 from pathlib import Path
 
 import numpy as np
@@ -114,7 +115,12 @@ def default_model(rate: float | None, channels: int = 3) -> str:
 
     Args:
         rate: bits/dim of images of so many channels; the table is of colour images.
+
+    Raises:
+        InputError: the rate is no number.
     """
+    if not isinstance(rate, Real | None):
+        raise InputError(f"a rate is a number of bits/dim, not {rate!r}")
     wanted = np.inf if rate is None else rate * channels / 3
     return choice.model_for(wanted, choice.points())
 

@@ -26,6 +26,10 @@ _NAMES = ("x", "images", "image", "imgs", "pictures", "test", "test_images", "x_
 _LEVELS = (np.dtype(np.uint8), np.dtype(np.bool_), np.dtype("<u2"), np.dtype(">u2"))
 # NumPy takes time for every item, also for one of no bytes, and a file can claim many.
 _MOST_EMPTY = 1 << 20
+_HEADERS = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+}
 
 
 @dataclass(frozen=True)
@@ -134,10 +138,7 @@ def npy_layout(path: Path) -> NpyLayout:
     try:
         with path.open("rb") as file:
             version = np.lib.format.read_magic(file)
-            read = {
-                (1, 0): np.lib.format.read_array_header_1_0,
-                (2, 0): np.lib.format.read_array_header_2_0,
-            }.get(version)
+            read = _HEADERS.get(version)
             if read is None:  # version 3.0: of names of fields beyond Latin-1
                 array = load_npy(path)
                 return NpyLayout(array.dtype, array.shape, False, b"")
@@ -211,8 +212,7 @@ def _check_header(header: bytes, wanted: tuple[tuple[int, ...], bool, np.dtype[A
     file = io.BytesIO(header)
     try:
         version = np.lib.format.read_magic(file)
-        read = np.lib.format.read_array_header_1_0
-        found = (read if version == (1, 0) else np.lib.format.read_array_header_2_0)(file)
+        found = _HEADERS[version](file)
     except Exception as error:  # parsers of damaged files raise many kinds
         raise FormatError("its .npy header is damaged") from error
     if found != wanted or file.tell() != len(header):
@@ -325,11 +325,27 @@ def _read_npz(data: bytes, bombs: bool = True) -> tuple[dict[str, Array], bool]:
             if name == member.filename or name in arrays:
                 raise FormatError(f"unexpected member {member.filename}")
             packed |= member.compress_type != zipfile.ZIP_STORED
-            file = io.BytesIO(archive.read(member))
-            arrays[name] = np.lib.format.read_array(file, allow_pickle=False)
+            arrays[name] = _array_of(archive.read(member))
             if arrays[name].dtype.itemsize == 0 and arrays[name].size > _MOST_EMPTY:
                 raise FormatError(f"{member.filename} has too many items of no bytes")
     return arrays, packed
+
+
+def _array_of(data: bytes) -> Array:
+    """The array of a .npy file's bytes.
+
+    NumPy would ask for as much memory as the header claims before it reads a value.
+    """
+    file = io.BytesIO(data)
+    version = np.lib.format.read_magic(file)
+    if version in _HEADERS:
+        shape, _, dtype = _HEADERS[version](file)
+        size = math.prod(shape) * dtype.itemsize
+        if min(shape, default=0) < 0 or (not dtype.hasobject and size > len(data) - file.tell()):
+            raise FormatError(f"{len(data) - file.tell()} bytes are no array of shape {shape}")
+    file.seek(0)
+    array: Array = np.lib.format.read_array(file, allow_pickle=False)
+    return array
 
 
 def _unreadable(path: Path, error: Exception) -> InputError:

@@ -5,6 +5,7 @@ make the same tar.
 """
 
 import io
+import os
 import tarfile
 from collections.abc import Iterable
 from functools import partial
@@ -31,8 +32,12 @@ def read_tar(path: Path, policy: Policy = rule.DEFAULT) -> ImageSet:
     entries: list[SourceFile] = []
     gap, position = b"", 0
     try:
-        with tarfile.open(path, "r:") as file, path.open("rb") as raw:
-            for info in file:
+        with (
+            path.open("rb") as raw,
+            _Within(io.FileIO(path)) as within,
+            tarfile.open(fileobj=within, mode="r:") as file,
+        ):
+            for info in tar_headers.members(file):
                 if info.issparse() or not (info.isreg() or info.isdir() or _is_link(info)):
                     raise InputError(f"{path}: {info.name} is a special file")
                 if not info.isreg() and not tar_headers.is_inside(info):
@@ -60,6 +65,29 @@ def read_tar(path: Path, policy: Policy = rule.DEFAULT) -> ImageSet:
     if not entries:
         raise InputError(f"{path} holds no files")
     return read_entries("tar", entries, policy, ending=gap)
+
+
+class _Within(io.BufferedReader):
+    """A file of which no more is asked than it holds, whatever a header claims.
+
+    Python would have room for all that is asked before it reads a byte.
+    """
+
+    def read(self, size: int | None = -1) -> bytes:
+        """The next bytes."""
+        if size is None or size < 0:
+            return super().read(size)
+        left = os.fstat(self.fileno()).st_size - self.tell()
+        return super().read(max(0, min(size, left)))
+
+
+def is_tar(path: Path) -> bool:
+    """Whether a file begins as an uncompressed tar does."""
+    try:
+        with _Within(io.FileIO(path)) as within, tarfile.open(fileobj=within, mode="r:"):
+            return True
+    except (tarfile.TarError, ValueError, EOFError):
+        return False
 
 
 def _is_link(info: tarfile.TarInfo) -> bool:

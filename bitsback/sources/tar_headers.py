@@ -7,13 +7,14 @@ checksum. Source: POSIX.1-2001, pax, "ustar interchange format".
 
 import io
 import tarfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from bitsback.errors import FormatError
 from bitsback.images.safe_names import is_safe, is_safe_link
 
 BLOCK = 512
+_MOST_BYTES = 1 << 62  # a position beyond is no number of the system's
 _DAMAGED = "a tar's header is damaged"
 _NAME, _SIZE, _CHECKSUM = slice(0, 100), slice(124, 136), slice(148, 156)
 
@@ -103,11 +104,23 @@ def is_inside(info: tarfile.TarInfo) -> bool:
     return info.isdir() and (name in ("", ".") or is_safe(name))
 
 
+def members(file: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+    """The members of an open tar, in order.
+
+    Raises:
+        ReadError: one has a size that no file has; below 0, tarfile would read it again for ever.
+    """
+    for info in file:
+        if not 0 <= info.size < _MOST_BYTES:
+            raise tarfile.ReadError(f"{info.name} has a size of {info.size} bytes")
+        yield info
+
+
 def _infos(header: bytes) -> list[tarfile.TarInfo]:
     infos = []
     try:
         with tarfile.open(fileobj=io.BytesIO(header), mode="r:") as file:
-            for info in file:
+            for info in members(file):
                 infos.append(info)
     except (tarfile.TarError, ValueError, EOFError):
         pass  # the content of the last one is not here

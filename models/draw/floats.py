@@ -168,15 +168,14 @@ class Clip(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, limit: float) -> Tensor:
-        ctx.save_for_backward(x)
-        ctx.limit = limit
-        return x.clamp(-limit, limit)
+        clipped = x.clamp(-limit, limit)
+        ctx.save_for_backward(x - clipped)
+        return clipped
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        (x,) = ctx.saved_tensors
-        leaves = ((x > ctx.limit) & (grads[0] < 0)) | ((x < -ctx.limit) & (grads[0] > 0))
-        return grads[0].masked_fill(leaves, 0.0), None
+        (beyond,) = ctx.saved_tensors
+        return grads[0].masked_fill(beyond * grads[0] < 0, 0.0), None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -98,7 +98,7 @@ def layers(config: DrawConfig) -> dict[str, Layer]:
         means = Source(pixels.channels, config.means_bits, 1.0)
         by_name |= _head(config, hidden, means)
     if config.residual:
-        by_name |= _residual(config, hidden, Source(pixels.channels, config.means_bits, 1.0))
+        by_name |= _residual(config, hidden)
     for step in passes(config)[1:] if config.passes > 1 and not config.residual else ():
         seen, before = one_seen * step.index, of_pass
         side = 1 << (step.level - 1)
@@ -155,7 +155,7 @@ def _head(config: DrawConfig, hidden: Source, means: Source) -> dict[str, Layer]
     return by_name
 
 
-def _residual(config: DrawConfig, decoder: Source, means: Source) -> dict[str, Layer]:
+def _residual(config: DrawConfig, decoder: Source) -> dict[str, Layer]:
     """The convolutions of residual passes, on the grid of their pixels but for two.
 
     What a level hears is convolved on the grid of latents, and what rises from the coarser level on
@@ -176,7 +176,7 @@ def _residual(config: DrawConfig, decoder: Source, means: Source) -> dict[str, L
         level, known = step.level, (first, *(difference,) * (step.index - 1))
         if step.index == 1:
             by_name[f"enter{level}"] = update(maps, first)
-            by_name[f"hear{level}"] = update(maps << 2 * (config.levels - level), decoder, means)
+            by_name[f"hear{level}"] = update(maps << 2 * (config.levels - level), decoder)
             if level < config.levels:
                 by_name[f"rise{level}"] = update(4 * maps, positive)
         by_name[f"seen{step.number}"] = update(maps, *known, positive)

@@ -32,8 +32,9 @@ def save(trainer: Trainer, folder: Path) -> None:
     for name, p, mean in zip(names, trainer.params, trainer.average, strict=True):
         tensors[f"now/{name}"] = p.detach()
         tensors[f"average/{name}"] = mean
-        for key, value in trainer.adam.state.get(p, {}).items():
-            tensors[f"adam/{key}/{name}"] = torch.as_tensor(value)
+        for kind, optimiser in trainer.optimisers.items():
+            for key, value in optimiser.state.get(p, {}).items():
+                tensors[f"{kind}/{key}/{name}"] = torch.as_tensor(value)
     for i, snapshot in enumerate(trainer.snapshots):
         for j, name in enumerate(names):
             tensors[f"older/{i}/{name}"] = snapshot[j]
@@ -94,18 +95,21 @@ def _restore(trainer: Trainer, state: dict[str, Any], tensors: dict[str, Tensor]
 
     names = list(trainer.network.named())
     kept = sorted({name.split("/")[1] for name in tensors if name.startswith("older/")})
-    trainer.adam.state.clear()
+    for optimiser in trainer.optimisers.values():
+        optimiser.state.clear()
     trainer.snapshots = [[] for _ in kept]
     with torch.no_grad():
         for name, p, mean in zip(names, trainer.params, trainer.average, strict=True):
             p.copy_(take(f"now/{name}", p))
             mean.copy_(take(f"average/{name}", p))
             if f"adam/step/{name}" in tensors:
-                trainer.adam.state[p] = {
+                trainer.optimisers["adam"].state[p] = {
                     "step": tensors[f"adam/step/{name}"],
                     "exp_avg": take(f"adam/exp_avg/{name}", p),
                     "exp_avg_sq": take(f"adam/exp_avg_sq/{name}", p),
                 }
+            if f"muon/mean/{name}" in tensors:
+                trainer.optimisers["muon"].state[p] = {"mean": take(f"muon/mean/{name}", p)}
         for i, copies in zip(kept, trainer.snapshots, strict=True):
             copies += [
                 take(f"older/{i}/{n}", p) for n, p in zip(names, trainer.params, strict=True)

@@ -26,7 +26,7 @@ class TrainingImages:
         crop: side of the square crops, pixels.
         sample: whether a level v is turned into a fresh binary pixel of probability v/255.
         flip: whether crops are mirrored at random.
-        vary: whether crops are varied at random (see `augment`).
+        vary: share of the crops that are varied at random (see `augment`).
         chroma, camera: shares of the crops that get the traces of halved chroma and of a camera.
     """
 
@@ -34,7 +34,7 @@ class TrainingImages:
     crop: int
     sample: bool = False
     flip: bool = False
-    vary: bool = False
+    vary: float = 0.0
     chroma: float = 0.0
     camera: float = 0.0
 
@@ -77,9 +77,9 @@ class TrainingImages:
         weights = np.array([a.shape[0] * math.sqrt(a.shape[1] * a.shape[2]) for a in arrays])
         which = random.choice(len(arrays), count_of(size, scale), p=weights / weights.sum())
         varied = varied_drawing if self.arrays[0].shape[-1] == 1 else varied_crop
-        take = varied if self.vary else window
         crops = []
         for i in which:
+            take = varied if self.vary and random.random() < self.vary else window
             crop = take(arrays[i][random.integers(arrays[i].shape[0])], side, random)
             if self.camera and random.random() < self.camera:
                 crop = camera_traces(crop, random)

@@ -22,11 +22,12 @@ class TrainConfig:
         beta: weight of the likelihood in the objective (eq. 11).
         sizes: of crops, from the model's smallest tile up, each twice the one before; they take
             turns, with the same number of pixels.
-        vary: whether crops are varied at random (see `augment`).
+        vary: share of the crops that are varied at random (see `augment`).
         chroma: share of the colour crops whose chroma is halved and interpolated again, as that of
             most photographs once was (see `augment.halved_chroma`).
         camera: share of the crops that get a sensor's noise and a camera's sharpening.
         dropout: share of the LSTMs' outputs that are nil in training.
+        muon: whether the hidden layers of passes are trained by Muon and the rest by Adam.
         weight_norm: whether weights are trained as gains and directions (see `network`).
         kl_warmup: steps over which the weight of the KL rises to 1: pixels in passes are learned
             sooner than latents, which else may never be used.
@@ -48,10 +49,11 @@ class TrainConfig:
     warmup: int = 100
     beta: float = 1.0
     sizes: int = 1
-    vary: bool = False
+    vary: float = 0.0
     chroma: float = 0.0
     camera: float = 0.0
     dropout: float = 0.0
+    muon: bool = False
     weight_norm: bool = False
     kl_warmup: int = 0
     free_bits: float = 0.0
@@ -71,9 +73,11 @@ class TrainConfig:
             "warmup": self.warmup < 0,
             "beta": not 0 < self.beta < math.inf,
             "sizes": not 1 <= self.sizes <= 4,
+            "vary": not 0 <= self.vary <= 1,
             "chroma": not 0 <= self.chroma <= 1,
             "camera": not 0 <= self.camera <= 1,
             "dropout": not 0 <= self.dropout < 1,
+            "muon": self.muon and self.weight_norm,
             "kl_warmup": self.kl_warmup < 0,
             "free_bits": not 0 <= self.free_bits < math.inf,
             "clip": not self.clip > 0,

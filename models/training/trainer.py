@@ -23,6 +23,7 @@ from bitsback.models.draw.floats import WHOLE, Part
 
 from . import distributed, losses, validation
 from .data import TrainingImages, count_of
+from .muon import Muon
 from .network import DrawNetwork, join_gains, split_gains
 from .plan import TrainConfig
 
@@ -89,7 +90,7 @@ class Trainer:
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.params: list[Tensor] = list(self.network.parameters())
         self.average = [p.detach().clone() for p in self.params]
-        self.adam = torch.optim.Adam(self.params, lr=train.learning_rate, betas=(0.9, 0.99))
+        self.optimisers = optimisers(self.network, train)
         self.update = 0
         self.seconds = 0.0
         self.running = (0.0, 0.0, 0)  # mean, mean square, count of recent losses
@@ -159,17 +160,19 @@ class Trainer:
         likelihood = costs.likelihood.mean() / scale**2
         rising = min(1.0, (self.update + 1) / max(1, train.kl_warmup))
         total = (train.beta * likelihood + rising * paid) / self.images.dims
-        self.adam.zero_grad(set_to_none=True)
+        self.network.zero_grad(set_to_none=True)
         total.backward()  # type: ignore[no-untyped-call]
         norm = float(torch.nn.utils.clip_grad_norm_(self.params, train.clip))
-        for group in self.adam.param_groups:
-            group["lr"] = self.rate()
+        for optimiser in self.optimisers.values():
+            for group in optimiser.param_groups:
+                group["lr"] = self.rate()
         values = [float(v.detach()) for v in (total, likelihood + kl, kl, *by_group)]
         value, nats, kl_nats, *self.groups = distributed.mean(values, self.part)
         if not math.isfinite(norm) or self.is_spike(value):
             self.revert()
         else:
-            self.adam.step()
+            for optimiser in self.optimisers.values():
+                optimiser.step()
             self.follow()
         self.update += 1
         return nats, kl_nats
@@ -203,7 +206,8 @@ class Trainer:
         with torch.no_grad():
             for p, older in zip([*self.params, *self.average], self.snapshots[0], strict=True):
                 p.copy_(older)
-        self.adam.state.clear()
+        for optimiser in self.optimisers.values():
+            optimiser.state.clear()
         self.running = (0.0, 0.0, 0)
         self.reverted.append(self.update)
 
@@ -277,6 +281,26 @@ class Trainer:
         """The averaged parameters by name: the ones to export."""
         params = join_gains(dict(zip(self.network.named(), self.average, strict=True)))
         return {name: value.cpu() for name, value in params.items()}
+
+
+def optimisers(network: DrawNetwork, train: TrainConfig) -> dict[str, torch.optim.Optimizer]:
+    """By name: Adam, and Muon for the hidden layers of passes if it is asked for.
+
+    What a level begins with stays with Adam: those matrices are the largest, and take longest to
+    make orthogonal, but their convolutions, on coarser grids, are the cheapest.
+    """
+    hidden = {name: p for name, p in network.named().items() if train.muon and _is_hidden(name)}
+    others = [p for name, p in network.named().items() if name not in hidden]
+    by_name: dict[str, torch.optim.Optimizer] = {
+        "adam": torch.optim.Adam(others, lr=train.learning_rate, betas=(0.9, 0.99))
+    }
+    if hidden:
+        by_name["muon"] = Muon(hidden.values(), lr=train.learning_rate, bf16=train.bf16)
+    return by_name
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith(("seen", "inner", "outer")) and not name.endswith("/bias")
 
 
 def _whole_batch(train: TrainConfig, part: Part) -> int:

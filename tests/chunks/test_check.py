@@ -5,8 +5,10 @@ import pytest
 
 from bitsback import compress, decompress
 from bitsback.ans.message import Message
-from bitsback.chunks import encoder
-from bitsback.errors import InputError, ModelError
+from bitsback.archive.writer import compress_set
+from bitsback.chunks import encoder, prefix
+from bitsback.errors import BitsbackError, InputError, ModelError
+from bitsback.images.image_set import from_array
 from bitsback.models.draw.model import DrawModel
 from bitsback.tables.latent_grid import Gaussian
 
@@ -74,3 +76,50 @@ def test_an_unknown_check_is_refused(build_model):
 def test_arguments_of_a_wrong_type_are_refused(wrong, build_model):
     with pytest.raises(InputError):
         compress(IMAGES, build_model(), **wrong)
+
+
+@pytest.mark.parametrize("check", ["last", "all"])
+def test_a_classical_code_that_does_not_decode_is_found(check, build_model, monkeypatch):
+    model, blank = build_model(), np.zeros((9, 20, 13), np.uint8)
+    assert np.array_equal(decompress(compress(blank, model, check=check), model), blank)
+    encode = prefix.classical.encode
+    monkeypatch.setattr(prefix.classical, "encode", lambda x, binary: encode(x ^ 1, binary))
+    with pytest.raises(BitsbackError, match="without a model does not decode"):
+        compress(blank, model, check=check)
+    assert compress(blank, model, check="none")
+
+
+def test_a_chunk_of_files_alone_is_decoded_again(build_model, monkeypatch, tmp_path):
+    (tmp_path / "a.txt").write_bytes(b"no image")
+    model = build_model()
+    assert compress(tmp_path, model)
+    flatten = encoder.flatten
+    monkeypatch.setattr(encoder, "flatten", lambda message: flatten(message) ^ np.uint32(1))
+    with pytest.raises(BitsbackError, match="without a model does not decode"):
+        compress(tmp_path, model)
+    assert compress(tmp_path, model, check="none")
+
+
+@pytest.mark.parametrize("check", ["none", "last", "all"])
+def test_an_array_that_changes_while_it_is_coded_comes_back_as_it_was(
+    check, build_model, monkeypatch
+):
+    model, images = build_model(), IMAGES.copy()
+    plan = encoder.plan_chunk
+
+    def changing(*args):
+        planned = plan(*args)
+        images[...] ^= 1
+        return planned
+
+    monkeypatch.setattr(encoder, "plan_chunk", changing)
+    data = compress(images, model, PAYLOAD, check=check)
+    assert np.array_equal(decompress(data, model), IMAGES)
+
+
+def test_bits_that_become_levels_are_refused(build_model):
+    images = IMAGES.copy()
+    read = from_array(images)
+    images *= 255
+    with pytest.raises(InputError, match="changed while they were read"):
+        compress_set(read, build_model())

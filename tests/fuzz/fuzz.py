@@ -2,9 +2,10 @@
 
     PYTHONPATH=tests python tests/fuzz/fuzz.py --cases 100000 [--seed N] [--jobs 2] [--only NUMBER]
 
-Case NUMBER of a seed is always the same. Each must end, within 5 seconds of a processor and 500 MB
-more memory than an idle process has, in the very pixels that were compressed or in a subclass of
-BitsbackError. Otherwise the case is saved, its traceback printed, and the exit code is 1.
+Case NUMBER of a seed is always the same. Each must end, within 5 seconds of a
+processor, 500 MB more memory than an idle process has, and 1 GB written, in the very pixels that
+were compressed or in a subclass of BitsbackError. Otherwise the case is saved, its traceback
+printed, and the exit code is 1.
 """
 
 import argparse
@@ -21,12 +22,13 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
 from random import Random
 
 import fuzz_files
+import fuzz_lossy
 import fuzz_models
 import numpy as np
 from fuzz_files import Case, Images, Source
@@ -34,15 +36,17 @@ from fuzz_files import Case, Images, Source
 from bitsback.archive.reader import Damage, Reader
 from bitsback.coding.model import LoadedModel
 from bitsback.errors import BitsbackError
+from bitsback.images import bit_depth
 from bitsback.images.image_set import ImageSet
-from bitsback.images.parts import Lost
+from bitsback.images.manifest import FilesManifest
+from bitsback.images.parts import Lost, Part, join
 from bitsback.models import store
 from bitsback.sources import writers
 from bitsback.sources.read import read_images
 from bitsback.tiles import channels as planes
 from bitsback.tiles import tiles
 
-SECONDS, MEMORY = 5.0, 500_000_000
+SECONDS, MEMORY, DISK = 5.0, 500_000_000, 1_000_000_000
 STUCK = 900  # seconds without a word from any worker, after which all count as stuck
 SUFFIXES = {"array": ".npy", "npz": ".npz", "file": ".png", "folder": "", "tar": ".tar"}
 
@@ -51,13 +55,23 @@ class HangError(Exception):
     """A case took too long."""
 
 
+class FullDiskError(Exception):
+    """A case wrote more than it may."""
+
+
 class WrongPixelsError(Exception):
     """A case gave other pixels, or wrote outside its output."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-    """How a case ended: in an error's name, or in "pixels"; and what it took."""
+    """How a case ended: in an error's name, or in "pixels"; and what it took.
+
+    Args:
+        seconds: of a processor.
+        peak, idle: bytes of memory, at most and of an idle process.
+        written: bytes, to files and pipes.
+    """
 
     number: int
     kind: str
@@ -66,6 +80,7 @@ class Result:
     peak: int
     idle: int = 0
     failure: str = ""
+    written: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,6 +90,7 @@ class World:
     folder: Path
     models: dict[str, LoadedModel]
     sources: list[Source]
+    lossy: list[fuzz_lossy.LossySource]
 
 
 def build(folder: Path) -> World:
@@ -83,7 +99,7 @@ def build(folder: Path) -> World:
     sources = fuzz_files.build_sources(folder, models)
     fuzz_files.untouched(sources)
     fuzz_files.bombs()
-    return World(folder, models, sources)
+    return World(folder, models, sources, fuzz_lossy.build(folder))
 
 
 def same(found: Images, wanted: Images, side: int, reshaped: bool) -> bool:
@@ -114,20 +130,51 @@ def decode(case: Case, random: Random, scratch: Path) -> None:
     reader = Reader(
         io.BytesIO(case.data), lambda name, _: models[name] if name in models else store.load(name)
     )
-    way = random.choice(["all", "all", "salvage", "write", "slice"])
+    way = random.choice(["all", "all", "salvage", "write", "rescue", "slice", "index", "join"])
     if case.kind in ("extra arrays", "beside"):
         way = "write"
+    flat = [image for wanted in case.wanted for image in wanted]
     if way == "write" and not case.reshaped:
         kind = case.source.sets[0].manifest.kind
         output = scratch / "out" / f"output{SUFFIXES[kind]}"
-        written = _write(reader, output)
-        flat = [image for wanted in case.wanted for image in wanted]
-        found = [image[...] for image in written.pixels]
-        if not same(found, flat[: len(found)], side, False):
+        written = _write(reader, reader.restored(), output)
+        found, wanted = [image[...] for image in written.pixels], flat
+        if isinstance(written.manifest, FilesManifest) and written.kept.carried:
+            # A file with strange things beside its pixels is right, but not read as an image.
+            names = [name for each in case.source.sets for name in each.manifest.names]
+            images = dict(zip(names, flat, strict=False))
+            wanted = [images[name] for name in written.manifest.names]
+        if not same(found, wanted[: len(found)], side, False):
             raise WrongPixelsError("a file with other pixels was written")
     elif way == "write":
         kind = random.choice(list(SUFFIXES))
-        _write(reader, scratch / "out" / f"output{SUFFIXES[kind]}")
+        _write(reader, reader.restored(), scratch / "out" / f"output{SUFFIXES[kind]}")
+    elif way == "rescue":
+        lost: list[Damage] = []
+        kind = case.source.sets[0].manifest.kind
+        _write(reader, reader.salvaged(lost), scratch / "out" / f"output{SUFFIXES[kind]}")
+        if lost:
+            raise lost[0].error
+    elif way == "index":
+        count = len(reader)
+        number = random.choice([0, -1, count // 2, random.randrange(max(1, min(count, 50)))])
+        try:
+            image = reader[number]
+        except IndexError:
+            if count > 0:  # which each of these numbers suits
+                raise
+            return
+        if image.dtype == np.uint16:
+            image = bit_depth.high(image)
+        if not case.reshaped and not any(image.tobytes() == each.tobytes() for each in flat):
+            raise WrongPixelsError(f"image {number} is another")
+    elif way == "join":
+        joined = join(reader.restored(), len(reader))
+        if joined.dtype == np.uint16:
+            joined = bit_depth.high(joined)
+        whole = b"".join(image.tobytes() for image in flat)
+        if not case.reshaped and not whole.startswith(joined.tobytes()):
+            raise WrongPixelsError("the images together are others")
     elif way == "slice":
         chunk = random.randrange(min(len(case.wanted), len(reader.header.chunks)))
         first, end = reader.header.firsts[chunk], random.choice([1, 2, 5, 6])
@@ -149,13 +196,13 @@ def decode(case: Case, random: Random, scratch: Path) -> None:
             raise damage[0].error
 
 
-def _write(reader: Reader, output: Path) -> ImageSet:
+def _write(reader: Reader, parts: Iterable[Part], output: Path) -> ImageSet:
     """What is written, read again; nothing may be written anywhere else."""
     shutil.rmtree(output.parent, ignore_errors=True)
     output.parent.mkdir()
     before = sorted(output.parent.parent.iterdir())
     try:
-        writers.write_images(reader.restored(), len(reader), output)
+        writers.write_images(parts, len(reader), output)
     finally:
         left = {path.name for path in output.parent.iterdir()} - {output.name}
         if left or sorted(output.parent.parent.iterdir()) != before:
@@ -193,6 +240,12 @@ def run_case(world: World, seed: int, number: int) -> tuple[str, str]:
             kind = fuzz_models.make(scratch / name, world.folder / name, random)
             source = next(s for s in world.sources if s.loaded.name == name)
             load(scratch / name, source, random)
+        elif random.random() < 0.15:
+            lossy = fuzz_lossy.make(world.lossy, random)
+            kind = lossy.kind
+            (scratch / "case.bb").write_bytes(lossy.data)
+            if not fuzz_lossy.decode(lossy, random, scratch) and not lossy.forged:
+                raise WrongPixelsError("a damaged lossy file gives other pixels")
         else:
             case = fuzz_files.make(world.sources, random)
             kind = case.kind
@@ -221,10 +274,18 @@ def peak() -> int:
     return int(status.split("VmHWM:")[1].split()[0]) * 1024
 
 
+def written() -> int:
+    """Bytes that this process has written, where the system tells it."""
+    try:
+        return int(Path("/proc/self/io").read_text().split("wchar:")[1].split()[0])
+    except OSError:
+        return 0
+
+
 def timed_case(world: World, seed: int, number: int, idle: int, seconds: float) -> Result:
     """`run_case` under an alarm, with what it took; a failure is told, not raised."""
     reset_peak()
-    start = time.process_time()
+    start, before = time.process_time(), written()
     kind, end, failure = "?", "", ""
     signal.setitimer(signal.ITIMER_PROF, seconds)
     try:
@@ -238,7 +299,12 @@ def timed_case(world: World, seed: int, number: int, idle: int, seconds: float) 
     if most > idle + MEMORY and not failure:
         end = "FAILED: memory"
         failure = f"{kind}, case {number} of seed {seed}: {(most - idle) / 1e6:.0f} MB"
-    return Result(number, kind, end, time.process_time() - start, most, idle, failure)
+    on_disk = written() - before
+    if on_disk > DISK and not failure:
+        end = "FAILED: disk"
+        failure = f"{kind}, case {number} of seed {seed}: {on_disk / 1e6:.0f} MB written"
+    seconds = time.process_time() - start
+    return Result(number, kind, end, seconds, most, idle, failure, on_disk)
 
 
 def work(numbers: range, seed: int, keep: Path, pipe: Connection, seconds: float) -> None:
@@ -247,7 +313,12 @@ def work(numbers: range, seed: int, keep: Path, pipe: Connection, seconds: float
     def too_long(*_: object) -> None:
         raise HangError(f"more than {seconds} s")
 
+    def too_much(*_: object) -> None:
+        raise FullDiskError(f"more than {DISK} bytes in a file")
+
     signal.signal(signal.SIGPROF, too_long)
+    signal.signal(signal.SIGXFSZ, too_much)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (DISK, resource.RLIM_INFINITY))
     # Where memory is asked for that the machine may lack, MemoryError is the better end.
     resource.setrlimit(resource.RLIMIT_AS, (1 << 34, resource.RLIM_INFINITY))
     base = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
@@ -327,6 +398,8 @@ def summary(results: list[Result]) -> str:
         f"most memory: case {most.number} ({most.kind}), {most.peak / 1e6:.0f} MB, "
         f"of which {most.idle / 1e6:.0f} MB idle"
     )
+    full = max(results, key=lambda result: result.written)
+    lines.append(f"most written: case {full.number} ({full.kind}), {full.written / 1e6:.0f} MB")
     return "\n".join(lines)
 
 

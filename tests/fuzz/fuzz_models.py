@@ -55,7 +55,7 @@ def fields(folder: Path, random: Random) -> None:
         match random.randrange(4):
             case 0 if random.random() < 0.3:
                 within.pop(key, None)
-            case 1 if key == "log_widths" and within[key]:
+            case 1 if key == "log_widths" and isinstance(within[key], list) and within[key]:
                 row = random.choice(list(within[key]))
                 if isinstance(row, list) and row:
                     row[random.randrange(len(row))] = random.choice([-48, 32, 33, 127, 128, *JUNK])

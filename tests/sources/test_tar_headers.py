@@ -1,7 +1,9 @@
 """A tar comes back byte for byte: owners, times, modes, PAX fields, folders and links."""
 
+import contextlib
 import io
 import tarfile
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -17,6 +19,7 @@ from bitsback.images.manifest import FilesManifest
 from bitsback.keeping.rule import Policy
 from bitsback.sources import tar_headers
 from bitsback.sources.read import read_images
+from bitsback.sources.tar import is_tar
 from bitsback.sources.writers import write_images
 
 RNG = np.random.default_rng(2)
@@ -147,6 +150,55 @@ def test_nothing_leads_out_of_a_tar(tmp_path, colour, other):
         with pytest.raises(FormatError, match="unsafe"):
             write_images([images], 1, tmp_path / "out.tar")
         assert not (tmp_path / "out.tar").exists()
+
+
+def claiming(kind, size) -> bytes:
+    """The header of a member that claims a size, which may be negative, in 12 bytes."""
+    info = tarfile.TarInfo("b.png")
+    info.type = kind
+    block = bytearray(info.tobuf(tarfile.GNU_FORMAT))
+    block[124:136] = (size % 256**12 | (size >= 0) << 95).to_bytes(12, "big")
+    block[148:156] = tar_headers._checksum(bytes(block))
+    return bytes(block)
+
+
+HOSTILE = {
+    "size -512": claiming(tarfile.REGTYPE, -512),
+    "1 TB": claiming(tarfile.REGTYPE, 10**12),
+    "long name of 1 TB": claiming(tarfile.GNUTYPE_LONGNAME, 10**12),
+    "long name of -512": claiming(tarfile.GNUTYPE_LONGNAME, -512),
+    "PAX header of 1 TB": claiming(tarfile.XHDTYPE, 10**12),
+    "PAX header of -512": claiming(tarfile.XHDTYPE, -512),
+}
+for size in ("-1024", str(10**12), str(2**70), "1e3"):
+    pax = tarfile.TarInfo("b.png")
+    pax.pax_headers = {"size": size}
+    HOSTILE[f"PAX size {size}"] = pax.tobuf(tarfile.PAX_FORMAT)
+
+
+@pytest.mark.parametrize("first", [b"", "member"])
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_size_that_a_tar_cannot_bear_out_is_refused_at_once(name, first, tmp_path):
+    member = io.BytesIO()
+    if first:
+        with tarfile.open(fileobj=member, mode="w") as out:
+            info = tarfile.TarInfo("a.txt")
+            info.size = 512
+            out.addfile(info, io.BytesIO(bytes(range(256)) * 2))
+    before = member.getvalue()[:1024] if first else b""
+    path = tmp_path / "a.tar"
+    path.write_bytes(before + HOSTILE[name] + b"content".ljust(2048, b"\0"))
+    tracemalloc.start()
+    try:
+        with pytest.raises(InputError):
+            read_images([path])
+        is_tar(path)
+        with contextlib.suppress(FormatError):  # which a header has whose size is filled in
+            tar_headers.restored(HOSTILE[name], "b.png", 7)
+    finally:
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert most < 1 << 22
 
 
 @given(st.text(max_size=120), st.integers(0, 1 << 36), st.integers(0, 1 << 32))

@@ -3,7 +3,6 @@
 import contextlib
 import shutil
 import sys
-import tarfile
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -32,10 +31,12 @@ def images_from(paths: list[Path]) -> Iterator[list[Path]]:
         return
     if len(paths) > 1:
         raise InputError("- is standard input: it must be given alone")
+    from bitsback.sources import tar
+
     with _spooled("standard-input") as path:
         with path.open("rb") as file:
             is_npy = file.read(len(_NPY)) == _NPY
-        if not is_npy and not tarfile.is_tarfile(path):
+        if not is_npy and not tar.is_tar(path):
             raise InputError("standard input holds neither a .npy nor a tar")
         yield [path.rename(path.with_suffix(".npy" if is_npy else ".tar"))]
 

@@ -1,7 +1,7 @@
 """Passes of residual networks: hidden maps go on from pass to pass and from level to level.
 
 Each level begins with what is known there: its first pixels, the hidden maps of the coarser level,
-and the last step's decoder and canvas, so that every level hears the latents. A mean is an offset
+and the last step's decoder, so that every level hears the latents. A mean is an offset
 from the first pixel of its 2x2 block, and later channels depend on how far the earlier ones lie
 from their own means.
 
@@ -41,7 +41,7 @@ def _enter(ops: Ops[Array], config: DrawConfig, state: State[Array], first: Arra
     """The hidden maps with which a level begins, given its first pixels."""
     level = passes(config)[state.done + 1].level
     hidden = conv(ops, f"enter{level}", [first])
-    heard = conv(ops, f"hear{level}", [state.hd1, state.means])
+    heard = conv(ops, f"hear{level}", [state.hd1])
     hidden = ops.add_hidden(hidden, ops.up(heard, 1 << (config.levels - level)))
     if state.hp is None:
         return hidden

@@ -152,5 +152,5 @@ def test_varied_drawings_are_moved_but_keep_their_ink(monkeypatch):
     for name in ("TURNED", "SCALED", "SHIFTED"):
         monkeypatch.setattr(augment, name, 0.0)
     assert np.array_equal(augment.varied_drawing(square, 28, random), square)
-    images = TrainingImages((square[None],), 28, vary=True)
+    images = TrainingImages((square[None],), 28, vary=1.0)
     assert np.array_equal(images.batch(1, 0, 0)[0, 0].numpy(), square[..., 0])

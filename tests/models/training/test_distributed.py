@@ -43,7 +43,7 @@ LOSSY = dataclasses.replace(
 # The model, and what differs from `PLAN`, whose batch is that of all processes.
 CASES: dict[str, tuple[DrawConfig, dict[str, object]]] = {
     "normal noise": (SMALL, {}),
-    "uniform noise, crops of two sizes": (LOSSY, {"sizes": 2, "vary": True, "kl_warmup": 9}),
+    "uniform noise, crops of two sizes": (LOSSY, {"sizes": 2, "vary": 1.0, "kl_warmup": 9}),
     "dropout": (LOGISTIC, {"dropout": 0.2, "weight_norm": True}),
     "spike": (SMALL, {"updates": 60, "quantise_from": 1.0}),
 }
@@ -78,7 +78,12 @@ def curve(run: Trainer, until: int | None = None) -> np.ndarray:
 
 def state_of(run: Trainer) -> np.ndarray:
     """All tensors of a run in one."""
-    moments = [v for p in run.params for _, v in sorted(run.adam.state[p].items())]
+    moments = [
+        v
+        for optimiser in run.optimisers.values()
+        for p in run.params
+        for _, v in sorted(optimiser.state.get(p, {}).items())
+    ]
     older = [copy for copies in run.snapshots for copy in copies]
     tensors = [*run.params, *run.average, *moments, *older]
     return torch.cat([t.detach().flatten() for t in tensors]).numpy()

@@ -107,7 +107,7 @@ def test_the_weight_of_the_kl_rises_to_one(monkeypatch):
     def gradients(update, kl_warmup):
         run.train = dataclasses.replace(run.train, kl_warmup=kl_warmup)
         run.update = update
-        monkeypatch.setattr(run.adam, "step", lambda: None)
+        monkeypatch.setattr(run.optimisers["adam"], "step", lambda: None)
         run.one_update()
         return torch.cat([p.grad.flatten() for p in run.params]).clone()
 
@@ -134,7 +134,7 @@ def test_a_larger_beta_spends_more_on_latents_and_less_on_pixels():
 def test_a_run_takes_crops_of_several_sizes_in_turn():
     config = dataclasses.replace(COLOUR, likelihood="logistic", doublings=1)
     noise = np.random.default_rng(0).integers(0, 256, (9, 20, 20, 3)).astype(np.uint8)
-    plan = dataclasses.replace(PLAN, sizes=2, vary=True)
+    plan = dataclasses.replace(PLAN, sizes=2, vary=0.5)
     run = Trainer(config, plan, data.TrainingImages((noise,), 8), "cpu")
     asked = []
     real = data.TrainingImages.batch
@@ -147,6 +147,6 @@ def test_a_run_takes_crops_of_several_sizes_in_turn():
         patch.setattr(data.TrainingImages, "batch", batch)
         totals = [run.one_update()[0] for _ in range(4)]
     assert asked == [(4, 3, 8, 8), (1, 3, 16, 16)] * 2
-    assert run.images.vary
+    assert run.images.vary == 0.5
     # Nats of a crop of the smallest size, whatever was taken.
     assert max(totals) < 1.5 * min(totals)

@@ -35,7 +35,12 @@ def trainer(plan: TrainConfig = PLAN, config: DrawConfig = SMALL) -> Trainer:
 
 def state_of(run: Trainer) -> list[torch.Tensor]:
     """All tensors of a run: parameters, averages, moments and older copies."""
-    moments = [v for p in run.params for _, v in sorted(run.adam.state[p].items())]
+    moments = [
+        v
+        for optimiser in run.optimisers.values()
+        for p in run.params
+        for _, v in sorted(optimiser.state.get(p, {}).items())
+    ]
     older = [copy for copies in run.snapshots for copy in copies]
     return [p.detach() for p in run.params] + run.average + moments + older
 
