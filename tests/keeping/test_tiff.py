@@ -57,7 +57,11 @@ def test_tiffs_in_pieces_come_back(channels, highest, compression, layout, predi
     data, levels = made(
         channels, highest, compression, layout, predictor=predictor, byteorder=order
     )
-    coded = Rule().examine(data)
+    try:
+        coded = Rule().examine(data)
+    except NotKept as error:  # no libtiff made it, so that another reader must agree
+        assert "no independent reader" in str(error)
+        return
     np.testing.assert_array_equal(coded.levels, levels)
     back, exact = rule.write(coded.levels, coded.mode, coded.records)
     assert exact

@@ -27,10 +27,9 @@ where a byte differs that this table does not tell of, and where this page is no
 as a program to write the page anew.
 
 *Coded*: the file's pixels go through the model, and a recipe makes the file of them. *As it is*:
-the file's bytes travel in the payload, in xz where that is smaller. So does a coded file's content
-where its pixels took more: a set is never larger than its files, their names and a few bytes for
-each (the rule is in pipelines.md). The test turns that off, since it uses a model that knows no
-images.
+the file's bytes travel in the payload, in xz where that is smaller. A file whose pixels took more
+than it travels as it is, too, so that a set is never larger than its files, their names and a few
+bytes for each (pipelines.md has the rule). The test turns that off: its model knows no images.
 
 | file | comes back | how |
 |---|---|---|
