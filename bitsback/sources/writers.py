@@ -326,9 +326,7 @@ def _content(name: str, pixels: ImageArray, mode: str, data: bytes, tell: Tell) 
         return file.getvalue()
     content, is_exact = rule.write(_levels(pixels, mode, data), mode, records)
     if not is_exact:
-        tell(
-            f"{name} has the same samples in other bytes, since the library that packs it is another"
-        )
+        tell(f"{name} has the same samples in other bytes, since another library packs it")
     return content
 
 

@@ -43,6 +43,14 @@ def made(channels: int, highest: int, compression: str, layout: dict, **options)
     return data, levels
 
 
+def pillow_reads(data: bytes) -> bool:
+    try:
+        np.asarray(Image.open(io.BytesIO(data)))
+    except OSError:
+        return False
+    return True
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     channels=st.integers(1, 4),
@@ -57,11 +65,11 @@ def test_tiffs_in_pieces_come_back(channels, highest, compression, layout, predi
     data, levels = made(
         channels, highest, compression, layout, predictor=predictor, byteorder=order
     )
-    try:
-        coded = Rule().examine(data)
-    except NotKept as error:  # no libtiff made it, so that another reader must agree
-        assert "no independent reader" in str(error)
+    if tiff.code(data, deflate.Search()).outcome is Outcome.SAMPLES and not pillow_reads(data):
+        with pytest.raises(NotKept, match="no independent reader"):
+            Rule().examine(data)
         return
+    coded = Rule().examine(data)
     np.testing.assert_array_equal(coded.levels, levels)
     back, exact = rule.write(coded.levels, coded.mode, coded.records)
     assert exact
