@@ -18,6 +18,7 @@ from .api import (
 from .errors import (
     BitsbackError,
     ChecksumError,
+    CoverageWarning,
     EmptyMessageError,
     FormatError,
     InputError,
@@ -29,6 +30,7 @@ __version__ = "0.1.0"
 __all__ = [
     "BitsbackError",
     "ChecksumError",
+    "CoverageWarning",
     "EmptyMessageError",
     "FormatError",
     "InputError",

@@ -1,6 +1,7 @@
 """The Python interface: arrays in, bytes out, and back."""
 
 import io
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from bitsback.chunks.plan import Check
     from bitsback.coding.model import LoadedModel
     from bitsback.coding.rates import RateReport
+    from bitsback.coding.reports.expected import Expected
 
     from .progress import Progress
 
@@ -135,6 +137,7 @@ def compress(
     """
     from bitsback.archive import writer
     from bitsback.archive.compressed import CompressedBytes
+    from bitsback.chunks.plan import Settings
     from bitsback.coding.model import NO_MODEL
     from bitsback.keeping.rule import way
     from bitsback.sources.read import read
@@ -143,11 +146,8 @@ def compress(
     done = writer.compress_set(
         found,
         as_model(model) if len(found.pixels) else NO_MODEL,
+        Settings(batch, seed, always_chain=always_chain, check=check),
         payload=payload,
-        batch=batch,
-        seed=seed,
-        always_chain=always_chain,
-        check=check,
         chunk=chunk,
         progress=progress,
     )
@@ -241,12 +241,23 @@ def rate(
     batch: int | None = None,
     seed: int = 0,
     chunk: int | None = None,
+    expected: "Expected | Mapping[str, Any] | None" = None,
     progress: "Progress | None" = None,
 ) -> "RateReport":
     """Compress images through the model and say where every bit went; arguments as `compress`.
 
+    Args:
+        expected: bits that a float model's own ELBO promises, for the check to compare with:
+            {"groups": [KL of each of the model's groups, in order], "likelihood": -log2 p(x | z)}.
+            Each is an array of bits by image, (N,) or (samples, N); or a mean per image and its
+            standard error, {"mean": ..., "standard_error": ...}. Each image must be one tile.
+
     Raises:
-        InputError, ModelError: as `compress`.
+        InputError: as `compress`; or expected bits that do not fit the model and images.
+        ModelError: as `compress`; or clipping to the tables costs more than 0.1 %.
+
+    Warns:
+        CoverageWarning: a share of 1e-6 or more lies beyond the tables.
 
     Examples:
         >>> images = np.stack([np.eye(28, k=k, dtype=np.uint8) for k in range(4)])
@@ -256,20 +267,19 @@ def rate(
         >>> report.check().passed  # the message grew by the KL-based rate
         True
     """
-    from bitsback.archive import writer
+    from bitsback.archive import rates
+    from bitsback.chunks.plan import Settings
     from bitsback.keeping.rule import PIXELS
     from bitsback.sources.read import read
 
-    return writer.compress_set(
+    return rates.measure(
         read(images, PIXELS),
         as_model(model),
-        batch=batch,
-        seed=seed,
-        always_chain=True,
-        check="none",
+        Settings(batch, seed, always_chain=True, measure=True),
         chunk=chunk,
+        expected=expected,
         progress=progress,
-    ).report
+    )
 
 
 def lossy_encode(

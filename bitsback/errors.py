@@ -34,6 +34,10 @@ class InputError(BitsbackError):
     """Images that cannot be coded as given: wrong dtype, dimensions or values, or an empty set."""
 
 
+class CoverageWarning(UserWarning):
+    """A model asks for distributions beyond the coder's tables, which clip them."""
+
+
 class ModelError(BitsbackError):
     """A model that is missing, malformed, or not the one that a file needs."""
 

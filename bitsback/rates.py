@@ -5,9 +5,15 @@ from bitsback.coding.rates import (
     GroupRate,
     RateReport,
 )
+from bitsback.coding.reports.coverage import Beyond, Coverage
+from bitsback.coding.reports.expected import Estimate, Expected
 
 __all__ = [
+    "Beyond",
     "Check",
+    "Coverage",
+    "Estimate",
+    "Expected",
     "GroupRate",
     "Part",
     "RateReport",

@@ -85,7 +85,7 @@ def shipped() -> list[tuple[str, bytes]]:
     for name, folder in [(n, WEIGHTS / n) for n in names()] + [
         (path.name.rpartition("-")[0], path) for path in sorted(EARLIER.iterdir())
     ]:
-        fields = json.loads((folder / "config.json").read_text())
+        fields = json.loads((folder / "config.json").read_text("utf-8"))
         weights.append((name, bytes.fromhex(fields["sha256"])))
     return weights
 
@@ -196,7 +196,7 @@ def read(folder: Path) -> tuple[Manifest, Tensors]:
         ModelError: a file is missing or damaged; the sentence names it.
     """
     try:
-        fields: object = json.loads((folder / "config.json").read_text())
+        fields: object = json.loads((folder / "config.json").read_text("utf-8"))
         tensors = load_file(folder / "model.safetensors")
     except OSError as error:
         raise ModelError(f"{folder}: cannot be read: {error.strerror}") from error

@@ -20,7 +20,7 @@ from matplotlib.ticker import StrMethodFormatter
 
 import bitsback
 from bitsback.ans.message import DEFAULT_HEADS, Message
-from bitsback.coding import bits_back, rates
+from bitsback.coding import bits_back
 from bitsback.coding.batch import Batch
 from bitsback.coding.latents import pop_prior
 from bitsback.coding.model import LoadedModel
@@ -81,7 +81,7 @@ class Run:
     @property
     def kl_bits(self) -> float:
         """The rate that the KL promises for this batch."""
-        groups = sum(rates.group_kl_bits(group) for group in self.cost.groups)
+        groups = sum(group.kl_bits for group in self.cost.groups)
         return groups + self.cost.expected_likelihood
 
     @property

@@ -78,7 +78,7 @@ def estimate(
     written = writer.compress_set(
         sample,
         loaded,
-        **dataclasses.asdict(settings),
+        settings,
         chunk=chunk,
         progress=progress,
     )

@@ -300,10 +300,17 @@ def _matching_model(header: container.Header, load_model: LoadModel) -> LoadedMo
     known = (tables.TABLES_SHA256, *tables.EARLIER_SHA256)
     if not any(bytes.fromhex(sha256).startswith(header.tables_sha256) for sha256 in known):
         raise FormatError("the file was written with other frequency tables than this version's")
+    bound = f" on {header.machine}, where alone it decodes" if header.machine else ""
     needed = f"model {header.model!r} with SHA-256 {header.model_sha256.hex()}..."
     try:
         loaded = load_model(header.model, header.model_sha256)
     except ModelError as error:
-        raise ModelError(f"the file needs {needed}: {error}") from error
+        raise ModelError(f"the file needs {needed}{bound}: {error}") from error
     check_weights(loaded, header.model_sha256, "the file", header.model)
+    if header.machine != loaded.machine:
+        raise ModelError(
+            f"the file decodes only where it was written, since its model computes in floats: on "
+            f"{header.machine or 'any machine, by the exact model'}; here is "
+            f"{loaded.machine or 'an exact model'}"
+        )
     return loaded

@@ -13,10 +13,10 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from bitsback.chunks.plan import Check, Settings
-from bitsback.coding import rates
+from bitsback.chunks.plan import DEFAULT, Settings
 from bitsback.coding.model import NO_MODEL, LoadedModel
 from bitsback.coding.rates import RateReport
+from bitsback.coding.reports import tally
 from bitsback.errors import InputError, plain_bytes, whole_number
 from bitsback.format import header as container
 from bitsback.format.header import ChunkEntry, Header, pack_header
@@ -89,7 +89,8 @@ def compress_to(
         tables_sha256=bytes.fromhex(tables.TABLES_SHA256)[: container.TABLES_BYTES],
         seed=settings.seed,
         chunks=tuple(ChunkEntry(end - begin, 0) for begin, end in bounds),
-        format_version=container.NEWEST if images.is_new else container.VERSION,
+        format_version=_version(images, loaded),
+        machine=loaded.machine,
     )
     # The header's size is known before the chunks', so it is written over these bytes in the end.
     start = file.tell()
@@ -109,13 +110,19 @@ def compress_to(
     final = dataclasses.replace(header, chunks=tuple(entries))
     if not final.images:
         sha256 = NO_MODEL.sha256[: container.MODEL_BYTES]
-        final = dataclasses.replace(final, model=NO_MODEL.name, model_sha256=sha256)
+        final = dataclasses.replace(
+            final,
+            model=NO_MODEL.name,
+            model_sha256=sha256,
+            machine="",
+            format_version=container.RECIPES,
+        )
     if final.size != header.size:
         _move_up(file, start + header.size, start + final.size)
     file.seek(start)
     file.write(pack_header(final))
     file.seek(0, io.SEEK_END)
-    return Written(rates.join(reports, 8 * final.size), images.kept.with_larger(larger))
+    return Written(tally.join(reports, 8 * final.size), images.kept.with_larger(larger))
 
 
 def _name(images: ImageSet, number: int) -> str:
@@ -132,21 +139,23 @@ def _move_up(file: BinaryIO, source: int, target: int) -> None:
     file.truncate(target)
 
 
+def _version(images: ImageSet, loaded: LoadedModel) -> int:
+    if loaded.machine:
+        return container.NEWEST
+    return container.RECIPES if images.is_new else container.VERSION
+
+
 def compress_set(
     images: ImageSet,
     loaded: LoadedModel,
+    settings: Settings = DEFAULT,
     *,
     payload: bytes = b"",
-    batch: int | None = None,
-    seed: int = 0,
-    heads: int | None = None,
-    always_chain: bool = False,
-    check: Check = "last",
     chunk: int | None = None,
     progress: Progress | None = None,
 ) -> Compressed:
-    """`compress_to` in memory; for batch, seed, heads, always_chain and check see `Settings`."""
-    file, settings = io.BytesIO(), Settings(batch, seed, heads, always_chain, check)
+    """`compress_to` in memory."""
+    file = io.BytesIO()
     written = compress_to(
         file, images, loaded, settings, payload=payload, chunk=chunk, progress=progress
     )

@@ -25,7 +25,7 @@ from bitsback.ans.message import DEFAULT_HEADS, U64, Interval, Locate, Message
 from bitsback.coding import bits_back
 from bitsback.coding.batch import Batch
 from bitsback.coding.model import LoadedModel
-from bitsback.coding.rates import Tally
+from bitsback.coding.reports.tally import Tally
 from bitsback.errors import BitsbackError, InputError
 from bitsback.sources import read
 from bitsback.tiles import tiles

@@ -21,6 +21,7 @@ from PIL import Image
 
 from bitsback.archive import writer
 from bitsback.archive.reader import Reader
+from bitsback.chunks.plan import Settings
 from bitsback.coding.model import LoadedModel, Model
 from bitsback.errors import BitsbackError, InputError
 from bitsback.images import classical
@@ -143,7 +144,7 @@ def run(
     timed = TimedModel(loaded.model)
     measured = dataclasses.replace(loaded, model=cast("Model[Any, Any]", timed))
     began = time.perf_counter()
-    packed = writer.compress_set(images, measured, batch=batch, progress=progress)
+    packed = writer.compress_set(images, measured, Settings(batch), progress=progress)
     encoded = time.perf_counter() - began
     share = timed.seconds / encoded
     began = time.perf_counter()

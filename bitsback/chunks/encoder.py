@@ -20,7 +20,8 @@ from bitsback.coding.bits_back import BatchCost
 from bitsback.coding.chain import ChainStep
 from bitsback.coding.initial_bits import Initial
 from bitsback.coding.model import LoadedModel
-from bitsback.coding.rates import RateReport, Tally
+from bitsback.coding.rates import RateReport
+from bitsback.coding.reports.tally import Tally
 from bitsback.errors import BitsbackError, EmptyMessageError
 from bitsback.format.chunk import pack_chunk, pixel_checksum
 from bitsback.format.chunk_head import ChunkHead
@@ -142,7 +143,8 @@ def _encode(
         return encode_classically(plan, loaded.binary)
     plan = cost.shaped(plan, expected, settings.heads)
     needs = Needs(expected.popped, plan.heads)
-    encoder = ChainEncoder(plan, loaded, needs, progress, settings.check != "none")
+    check = settings.check != "none"
+    encoder = ChainEncoder(plan, loaded, needs, progress, check, settings.measure)
     chained = encoder.encode(filled=False)
     if not chained.report.batches:
         filled = encoder.encode(filled=True)
@@ -218,6 +220,7 @@ class ChainEncoder:
     Args:
         progress: called with (tiles done, tiles in all).
         check: whether the chain's last batch is decoded again.
+        measure: as of `Settings`.
     """
 
     plan: Plan
@@ -225,6 +228,7 @@ class ChainEncoder:
     needs: Needs
     progress: Progress
     check: bool = True
+    measure: bool = False
 
     def encode(self, filled: bool) -> Chunk:
         """The chunk.
@@ -286,8 +290,9 @@ class ChainEncoder:
         """Code a batch, and decode it again if it is the chain's last one."""
         model, x = self.loaded.model, self.plan.segments[step.segment].batch(step.where)
         before = message.copy() if last and self.check else None
-        cost = bits_back.encode(message, model, batch, x)
-        of_tiles[step.segment][step.where] = cost.each * (cost.net / max(1.0, cost.each.sum()))
+        cost = bits_back.encode(message, model, batch, x, self.measure)
+        share = cost.net / max(1.0, cost.expected_likelihood)
+        of_tiles[step.segment][step.where] = cost.code_length * share
         if before is not None:
             check_batch(message.copy(), before, self.loaded, batch, x)
         return cost
@@ -327,7 +332,9 @@ def _pack(
     data = pack_chunk(head, words)
     payload_bits, filler_bits = 8 * len(initial.payload), 8 * initial.filler
     net = sum(batch.net_bits for batch in tally.batches)
+    alone = len(plan.segments) == 1 and plan.count == len(plan.shapes)
     report = tally.report(
+        beginning.count if alone else None,
         images=len(plan.shapes),
         dims=plan.dims,
         chained_dims=plan.dims_after(beginning.count),

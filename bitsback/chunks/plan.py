@@ -38,6 +38,8 @@ class Settings:
             measure the model.
         check: what is decoded again before a chunk is written: nothing, the last batch that was
             coded, or all.
+        measure: whether the report has the bits of every image, the rounding of the pixels'
+            pushes simulated, and what lies beyond the tables; pixels are coded more slowly.
 
     Raises:
         InputError: the batch or the seed is out of range, or no integer, or no such check is known.
@@ -48,6 +50,7 @@ class Settings:
     heads: int | None = None
     always_chain: bool = False
     check: Check = "last"
+    measure: bool = False
 
     def __post_init__(self) -> None:
         if self.check not in get_args(Check):
@@ -60,6 +63,9 @@ class Settings:
             raise InputError("the batch must lie between 1 and 65535")
         if not 0 <= self.seed < 2**64:
             raise InputError("the seed must lie between 0 and 2**64 - 1")
+
+
+DEFAULT = Settings()
 
 
 @dataclasses.dataclass(frozen=True)

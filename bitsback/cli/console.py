@@ -1,6 +1,7 @@
 """Reports as tables in the terminal, and progress bars on standard error."""
 
 import contextlib
+import warnings
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
@@ -37,37 +38,51 @@ def progress_bar() -> Progress:
 
 
 def print_report(report: "RateReport", console: Console) -> None:
-    """The rate table, where every bit went, and the check."""
-    table = Table("part", "net bits", "KL bits", "z", "Gaussian KL", "bits/dim", "nats/image")
-    check = report.check()
-    z_of = {part.name: f"{part.z:+.2f}" for part in check.parts}
+    """The chain's rates, what the file consists of, the legend, and the check."""
+    from bitsback.coding.reports import rows
 
-    def row(name: str, net: float, kl: float, continuous: str) -> None:
-        rates = (f"{report.bits_per_dim(net):.5f}", f"{report.nats_per_image(net):.3f}")
-        table.add_row(name, f"{net:.0f}", f"{kl:.0f}", z_of.get(name, ""), continuous, *rates)
-
-    for group in report.steps:
-        continuous = f"{group.continuous_kl_bits:.0f}"
-        row(group.name, group.net_bits, group.kl_bits, continuous)
-    latents = sum(group.kl_bits for group in report.steps)
-    row("pixels", report.likelihood_bits, report.kl_bits - latents, "")
-    row("chain", report.net_bits, report.kl_bits, "")
+    expected = report.expected is not None
+    beside = ("expected", "z expected") if expected else ()
+    heads = ("part", "net", "KL", "z", "Gaussian KL", *beside, "bits/dim", "nats/image")
+    table = Table(*heads)
+    for row in rows.chain_rows(report):
+        cells = [row.part, f"{row.net_bits:.0f}", f"{row.kl_bits:.0f}", _signed(row.z)]
+        cells.append(_whole(row.gaussian_kl_bits))
+        if expected:
+            cells += [_whole(row.expected_bits), _signed(row.z_expected)]
+        table.add_row(*cells, f"{row.bits_per_dim:.5f}", f"{row.nats_per_image:.3f}")
+    console.print(rows.chain_title(report), soft_wrap=True)
     console.print(table)
-    parts = {
-        "payload": report.payload_bits,
-        "first images": report.first_bits,
-        "filler": report.filler_bits,
-        "net": report.net_bits,
-        "header": report.header_bits,
-        "stack's head": report.head_bits,
-        "file": report.file_bits,
-    }
-    for name, bits in parts.items():
+    for name, meaning in rows.shown_legend(report).items():
+        console.print(f"{name:>11}: {meaning}", soft_wrap=True)
+    console.print(rows.file_title(report), soft_wrap=True)
+    for name, bits in rows.file_rows(report).items():
         console.print(f"{name:>17}: {bits:12.0f} bits  {bits / report.file_bits:8.3%}")
-    console.print(
-        f"file: {report.file_bits / report.dims:.5f} bits/dim over {report.images} images"
-    )
-    console.print(str(check))
+    for line in [*rows.coverage_lines(report), str(report.check())]:
+        console.print(line, soft_wrap=True)
+
+
+def _whole(bits: float | None) -> str:
+    return "" if bits is None else f"{bits:.0f}"
+
+
+def _signed(z: float | None) -> str:
+    return "" if z is None else f"{z:+.2f}"
+
+
+@contextlib.contextmanager
+def told_warnings() -> Iterator[None]:
+    """Within it, a CoverageWarning is a line on standard error."""
+    from bitsback.errors import CoverageWarning
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", CoverageWarning)
+        yield
+    for each in caught:
+        if issubclass(each.category, CoverageWarning):
+            console.print(f"bitsback: warning: {each.message}")
+        else:
+            warnings.warn_explicit(each.message, each.category, each.filename, each.lineno)
 
 
 def print_bench(bench: "Bench", console: Console) -> None:

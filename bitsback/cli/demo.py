@@ -13,6 +13,7 @@ from rich.console import Console
 
 from bitsback.api import DEFAULT_MODEL, load_model
 from bitsback.archive import reader, writer
+from bitsback.chunks.plan import Settings
 from bitsback.sources import atomic_files, read, writers
 
 from .console import bar, print_report
@@ -42,7 +43,11 @@ def main() -> int:
         model = load_model(DEFAULT_MODEL)
         with bar("compress") as progress:
             packed = writer.compress_set(
-                images, model, payload=b"demo", always_chain=True, progress=progress
+                images,
+                model,
+                payload=b"demo",
+                settings=Settings(always_chain=True),
+                progress=progress,
             )
         file = Path(name) / "images.bb"
         atomic_files.atomic_write(file, packed.data)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .files.outputs import Force, claim
+from .files.outputs import Force, check_figure, claim
 from .options import Device, read_limited
 
 if TYPE_CHECKING:
@@ -57,8 +57,7 @@ def figure(
         raise InputError(f"there is no figure {name!r}: {', '.join(sorted(_DRAWN, key=int))}")
     if kind in _NEEDS_DATA and not data:
         raise InputError(f"figure {name} is drawn from images: give them with --data")
-    if output.suffix not in (".png", ".svg", ".pdf"):
-        raise InputError(f"cannot write {output}: a figure is a .png, .svg or .pdf")
+    check_figure(output)
     claim(output, data or [], force=force)
     try:
         from bitsback.figures import paper

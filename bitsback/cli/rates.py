@@ -1,13 +1,16 @@
 """`bitsback rate` and `bitsback bench`: a set's rate, checked, and beside that of other codecs."""
 
 import json
+from pathlib import Path
+from typing import Annotated
 
 import typer
 from rich.console import Console
 
 from bitsback.api import DEFAULT_MODEL
 
-from .console import bar, print_bench, print_report
+from .console import bar, print_bench, print_report, told_warnings
+from .files.outputs import Force, check_figure, claim
 from .options import (
     Batch,
     Device,
@@ -31,28 +34,51 @@ def rate(
     seed: Seed = 0,
     device: Device = "auto",
     engine: Engine = "torch",
+    expected: Annotated[
+        Path | None,
+        typer.Option(help="JSON of the bits per image that your own ELBO promises, to compare"),
+    ] = None,
+    html: Annotated[Path | None, typer.Option(help="write the report as a page, too")] = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="draw where the bits went: a .png, .svg or .pdf")
+    ] = None,
+    force: Force = False,
     as_json: Json = False,
 ) -> None:
     """Compress in memory; show the rate reached beside the KL-based rate, and check them."""
-    from bitsback.api import load_model
-    from bitsback.archive import writer
+    from bitsback import api
+    from bitsback.coding.reports.expected import Expected
+    from bitsback.coding.reports.plot import figure_type
+    from bitsback.sources import atomic_files
 
+    outputs = [output for output in (html, plot) if output is not None]
+    if plot is not None:
+        check_figure(plot)
+        figure_type()
+    for output in outputs:
+        claim(output, [*inputs, *([expected] if expected else [])], force=force)
+    promised = None if expected is None else Expected.read(expected)
     images = read_limited(inputs, limit)
-    with bar("rate") as progress:
-        loaded = load_model(model, device, engine)
-        report = writer.compress_set(
+    with bar("rate") as progress, told_warnings():
+        loaded = api.load_model(model, device, engine)
+        report = api.rate(
             images,
             loaded,
             batch=batch,
             seed=seed,
-            always_chain=True,
             chunk=chunk,
+            expected=promised,
             progress=progress,
-        ).report
+        )
     if as_json:
         print(json.dumps(report.to_dict()))
     else:
         print_report(report, Console(highlight=False))
+    if html is not None:
+        atomic_files.atomic_write(html, lambda file: file.write(report.to_html().encode()))
+    if plot is not None:
+        drawn, kind = report.plot(), plot.suffix[1:]
+        atomic_files.atomic_write(plot, lambda file: drawn.savefig(file, format=kind))
     if not report.check().passed:
         raise typer.Exit(1)
 

@@ -16,13 +16,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bitsback.ans.message import Message
-from bitsback.tables import latent_grid, pixels
+from bitsback.ans.metered import MeteredMessage
+from bitsback.tables import fine, latent_grid, pixels
 from bitsback.tiles import padding
 from bitsback.tiles.padding import Pixels
 
 from .batch import Batch
 from .latents import Latents, Posterior, masks_of, pop_prior, posteriors, prepare, push_prior
 from .model import Group, Likelihood, M, Model, S
+from .reports import coverage
+from .reports.coverage import NOTHING, Coverage
 
 Choose = Callable[[int, S, Latents], NDArray[np.int64]]
 
@@ -44,17 +47,27 @@ class GroupCost:
     Args:
         popped: bits that the message lost to the posterior.
         pushed: bits that the message gained from the prior.
-        rows: (q rows, base, p rows) of the coded latents: their distributions on the grid.
+        count: coded latents.
+        kl: KL(q || p) on the grid by image, (B,) bits; of a constant width, the code length of
+            its one k.
         continuous_kl: KL(q || p) of the Gaussians themselves, eq. 7, coded channels, bits.
         variance: of pushed - popped, given what was coded before, bits**2.
+        rounding: what rounding added to the pushes, simulated; None if not measured.
     """
 
     group: Group
     popped: float
     pushed: float
-    rows: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
+    count: int
+    kl: NDArray[np.float64]
     continuous_kl: float
     variance: float
+    rounding: float | None = None
+
+    @property
+    def kl_bits(self) -> float:
+        """KL(q || p) on the grid, over all images."""
+        return float(self.kl.sum())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,17 +77,24 @@ class BatchCost:
     Args:
         net: bits that the message grew by.
         likelihood: bits that pushing the images added.
-        expected_likelihood: code length of the images under the likelihood's tables.
+        code_length: of every image under the likelihood's tables, (B,).
         groups: costs of the latents, in the order of decoding.
-        each: of expected_likelihood, every image's share, (B,).
+        rounding: what rounding added to the images' pushes, simulated; None if not measured.
+        coverage: what lies beyond the tables, if measured.
     """
 
     images: int
     net: float
     likelihood: float
-    expected_likelihood: float
+    code_length: NDArray[np.float64]
     groups: tuple[GroupCost, ...]
-    each: NDArray[np.float64]
+    rounding: float | None = None
+    coverage: Coverage = NOTHING
+
+    @property
+    def expected_likelihood(self) -> float:
+        """Code length of all images under the likelihood's tables, bits."""
+        return float(self.code_length.sum())
 
 
 def walk(model: Model[S, M], batch: Batch, choose: Choose[S]) -> tuple[list[Visit[S]], S]:
@@ -89,12 +109,19 @@ def walk(model: Model[S, M], batch: Batch, choose: Choose[S]) -> tuple[list[Visi
     return visits, state
 
 
-def encode(message: Message, model: Model[S, M], batch: Batch, x: NDArray[np.uint8]) -> BatchCost:
+def encode(
+    message: Message,
+    model: Model[S, M],
+    batch: Batch,
+    x: NDArray[np.uint8],
+    measure: bool = False,
+) -> BatchCost:
     """Push a batch of images onto the message.
 
     Args:
         message: holds the bits that the posteriors take; changed in place.
         x: (B, C, H, W) uint8; what stands beyond the batch's extents is ignored.
+        measure: whether the pushes' rounding and the tables' coverage are measured, too.
 
     Returns:
         The bits it cost, measured on the message.
@@ -120,24 +147,34 @@ def encode(message: Message, model: Model[S, M], batch: Batch, x: NDArray[np.uin
 
     visits, state = walk(model, batch, choose)
     held = message.bits
-    each = _push_images(message, model, batch, state, x)
+    meter = MeteredMessage(message) if measure else None
+    coded = _likelihoods(model, batch, state, x)
+    code_length = _push_images(meter or message, coded)
     likelihood_bits = message.bits - held
+    rounding = meter.rounding_bits if meter else None
+    covered = NOTHING
     costs = []
     for visit, q, lost in zip(*(reversed(v) for v in (visits, asked, popped)), strict=True):
         held = message.bits
-        push_prior(message, visit.latents, visit.k)
+        rounded = meter.rounding_bits if meter else 0.0
+        push_prior(meter or message, visit.latents, visit.k)
         gained = message.bits - held
-        costs.append(_cost(visit, q, lost, gained))
+        cost = _cost(visit, q, lost, gained)
+        if meter:
+            cost = dataclasses.replace(cost, rounding=meter.rounding_bits - rounded)
+            covered += coverage.of_latents(visit.latents, q, visit.k)
+        costs.append(cost)
     net = message.bits - before
-    return BatchCost(
-        batch.size, net, likelihood_bits, float(each.sum()), tuple(reversed(costs)), each
-    )
+    if measure:
+        covered += coverage.of_pixels(coded)
+    groups = tuple(reversed(costs))
+    return BatchCost(batch.size, net, likelihood_bits, code_length, groups, rounding, covered)
 
 
-def _push_images(
-    message: Message, model: Model[S, M], batch: Batch, state: S, x: NDArray[np.uint8]
-) -> NDArray[np.float64]:
-    """Push images given all latents; their code lengths under the tables, (B,) bits."""
+def _likelihoods(
+    model: Model[S, M], batch: Batch, state: S, x: NDArray[np.uint8]
+) -> list[tuple[Likelihood, NDArray[np.uint8]]]:
+    """The codecs of the passes given all latents, each with its pixels."""
     coded: list[tuple[Likelihood, NDArray[np.uint8]]] = []
     for number, where in enumerate(model.passes):
         part = x[:, :, *where]
@@ -149,7 +186,15 @@ def _push_images(
             coded.append((likelihood.only(known), pixels.picked(part, known)))
         if number + 1 < len(model.passes):
             state = model.reveal(state, part)
-    return np.sum([likelihood.push(message, part) for likelihood, part in coded[::-1]], 0)
+    return coded
+
+
+def _push_images(
+    message: Message, coded: list[tuple[Likelihood, NDArray[np.uint8]]]
+) -> NDArray[np.float64]:
+    """Push the passes' pixels, the last ones first; `BatchCost.code_length`."""
+    lengths = [likelihood.push(message, part) for likelihood, part in coded[::-1]]
+    return np.sum(lengths, axis=0)
 
 
 def _pop_images(message: Message, model: Model[S, M], batch: Batch, state: S) -> NDArray[np.uint8]:
@@ -185,11 +230,16 @@ def _cost(visit: Visit[S], q: Posterior, lost: float, gained: float) -> GroupCos
     rows = (q.rows, q.base, visit.latents.prior_rows)
     on = visit.latents
     kl = float(on.of_coded(latent_grid.continuous_kl_bits(q.q, on.p)).sum())
-    # A posterior as wide as the grid leaves one k: no luck.
-    luck = 0.0
-    if not on.group.constant_width:
+    if on.group.constant_width:
+        # A posterior as wide as the grid leaves one k: no luck.
+        on_grid, luck = latent_grid.code_length(on.prior_rows, visit.k), 0.0
+    elif on.group.fine:
+        on_grid, luck = fine.moments(*rows)
+    else:
+        on_grid = latent_grid.kl_bits(*rows)
         luck = float(latent_grid.luck_variance(*rows).sum())
-    return GroupCost(on.group, lost, gained, rows, kl, luck)
+    by_image = on_grid.reshape(len(on_grid), -1).sum(1)
+    return GroupCost(on.group, lost, gained, on_grid.size, by_image, kl, luck)
 
 
 def draw(

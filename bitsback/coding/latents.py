@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from bitsback.ans import codecs
 from bitsback.ans.message import Message
-from bitsback.tables import latent_grid, tables
+from bitsback.errors import ModelError
+from bitsback.tables import fine, latent_grid, tables
 from bitsback.tables.tables import Ints
 
 from .batch import Batch
@@ -46,7 +47,9 @@ class Latents:
 
     @functools.cached_property
     def prior_rows(self) -> NDArray[np.int64]:
-        """Rows of the prior table for the coded channels."""
+        """Rows of the prior table for the coded channels; of a fine group, rows of `fine`."""
+        if self.group.fine:
+            return self.of_coded(fine.rows(self.p, self.dither))
         if self.origin is self.p:
             return self.of_coded(latent_grid.prior_rows(self.log_width, self.dither))
         octaves = self.origin.log_scale.astype(np.int64) - self.p.log_scale
@@ -70,9 +73,14 @@ class Latents:
         full[:, self.coded], full[:, ~self.coded] = k, self.drawn
         return full
 
-    def z(self, k: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The latents themselves, from k of the coded channels."""
-        return latent_grid.latent(self.origin, self.log_width, self.complete(k), self.dither)
+    def z(self, k: NDArray[np.int64], limit: int | None = None) -> NDArray[np.int64]:
+        """The latents themselves, from k of the coded channels; `limit` in place of the group's."""
+        if self.group.fine:
+            # 64 (k + u), exactly
+            return 2 * tables.FRACTIONS * self.complete(k) + 2 * self.dither - tables.FRACTIONS + 1
+        limit = self.group.limit if limit is None else limit
+        full = self.complete(k)
+        return latent_grid.latent(self.origin, self.log_width, full, self.dither, limit)
 
 
 def prepare(batch: Batch, index: int, group: Group, p: latent_grid.Gaussian) -> Latents:
@@ -83,8 +91,12 @@ def prepare(batch: Batch, index: int, group: Group, p: latent_grid.Gaussian) -> 
     if batch.coded is not None and index not in batch.coded:
         coded = np.zeros(shape[1], np.bool_)
         if batch.variance == 0:
-            middle = np.full(shape, latent_grid.MIDDLE)
-            return Latents(group, p, p, middle, coded, np.zeros(shape, np.int64))
+            middle, means = np.full(shape, latent_grid.MIDDLE), np.zeros(shape, np.int64)
+            if group.fine:
+                means = (p.mean.astype(np.int64) + 128) >> latent_grid.MEAN_BITS
+            return Latents(group, p, p, middle, coded, means)
+        if group.fine:
+            raise ModelError("latents on a fine grid are coded, or lie at their priors' means")
         narrower = math.floor(latent_grid.STEPS / 2 * math.log2(batch.variance) + 0.5)
         # Fine, as the dither adds a twelfth of the grid's width squared to the variance.
         width, seed = _FINE, batch.drawn_seed
@@ -106,7 +118,10 @@ def prepare(batch: Batch, index: int, group: Group, p: latent_grid.Gaussian) -> 
 
 @dataclasses.dataclass(frozen=True)
 class Posterior:
-    """q of a group on its grid: table rows and the offset of k, for the coded channels."""
+    """q of a group on its grid: table rows and the offset of k, for the coded channels.
+
+    Of a fine group they are rows of `fine`, and the limits of its priors.
+    """
 
     rows: NDArray[np.int64]
     base: NDArray[np.int64]
@@ -123,6 +138,8 @@ class Posterior:
         """Take k off the message."""
         if self.latents.group.constant_width:
             return self.nearest
+        if self.latents.group.fine:
+            return self._fine(message, masks).pop(message)[1]
         column: NDArray[np.int64] = self._codec(message, masks).pop(message)[1]
         return self.base + column + tables.FIRST
 
@@ -130,7 +147,13 @@ class Posterior:
         """Give k's bits back to the message."""
         if self.latents.group.constant_width:
             return
+        if self.latents.group.fine:
+            self._fine(message, masks).push(message, k)
+            return
         self._codec(message, masks).push(message, k - self.base - tables.FIRST)
+
+    def _fine(self, message: Message, masks: np.random.Philox) -> codecs.Codec[NDArray[np.int64]]:
+        return fine.posterior_codec(self.rows, self.base, self._masks(message, masks))
 
     def _codec(self, message: Message, masks: np.random.Philox) -> codecs.Codec[NDArray[Any]]:
         """Columns of the rows, with masks of the heads' low 24 bits for each block.
@@ -138,9 +161,12 @@ class Posterior:
         A pop samples from q only if the bits it takes are uniform; those that a model of other
         data has pushed are not. The mask makes them so, and being its own inverse it is free.
         """
-        heads = len(message.heads)
-        mask = masks.random_raw(-(-self.rows.size // heads) * heads) & np.uint64(tables.TOTAL - 1)
+        mask = self._masks(message, masks)
         return codecs.categorical(tables.posterior_table(), self.rows, tables.PRECISION, mask)
+
+    def _masks(self, message: Message, masks: np.random.Philox) -> NDArray[np.uint64]:
+        heads = len(message.heads)
+        return masks.random_raw(-(-self.rows.size // heads) * heads) & np.uint64(tables.TOTAL - 1)
 
 
 def masks_of(batch: Batch, index: int) -> np.random.Philox:
@@ -171,6 +197,9 @@ def posteriors(
         q, memories[0] = model.posterior(index, memories[0], state, latents.p)
         if latents.group.constant_width:
             return Posterior(latents.nothing, latents.nothing, q, latents)
+        if latents.group.fine:
+            rows, limit = fine.rows(q, latents.dither), fine.limits(latents.prior_rows)
+            return Posterior(latents.of_coded(rows), limit, q, latents)
         rows, base = latent_grid.posterior_rows(q, latents.p, latents.log_width, latents.dither)
         return Posterior(latents.of_coded(rows), latents.of_coded(base), q, latents)
 
@@ -184,10 +213,17 @@ def prior_codec(rows: NDArray[np.int64]) -> codecs.Codec[NDArray[Any]]:
 
 def push_prior(message: Message, latents: Latents, k: NDArray[np.int64]) -> None:
     """Push a group's k under its prior."""
+    if latents.group.fine:
+        rows = latents.prior_rows
+        fine.prior_codec(rows, fine.limits(rows)).push(message, k)
+        return
     prior_codec(latents.prior_rows).push(message, k - tables.FIRST)
 
 
 def pop_prior(message: Message, latents: Latents) -> NDArray[np.int64]:
     """Pop a group's k under its prior."""
+    if latents.group.fine:
+        rows = latents.prior_rows
+        return fine.prior_codec(rows, fine.limits(rows)).pop(message)[1]
     column: NDArray[np.int64] = prior_codec(latents.prior_rows).pop(message)[1]
     return column + tables.FIRST

@@ -20,22 +20,23 @@ class Part:
 
     Args:
         name: "step 1", "step 1, layer 2", "pixels" or "chain".
-        net_bits: what it added to the message.
-        kl_bits: what the KL or the tables' code length promises.
-        standard_error_bits: of the difference, from the variances of q and the stack's rounding.
-        bound_bits: how far rounding may shift the mean of the difference.
+        bits: what it added to the message; beside expected bits, the KL or code length itself.
+        promised_bits: what the KL or the tables' code length promises; or the expected bits.
+        standard_error_bits: of the difference, from the variances of q and the stack's rounding;
+            or from the differences of the images.
+        bound_bits: how far rounding may shift the mean of the difference; or the tolerance.
     """
 
     name: str
-    net_bits: float
-    kl_bits: float
+    bits: float
+    promised_bits: float
     standard_error_bits: float
     bound_bits: float
 
     @property
     def difference_bits(self) -> float:
-        """Net minus KL-based bits."""
-        return self.net_bits - self.kl_bits
+        """Bits minus promised ones."""
+        return self.bits - self.promised_bits
 
     @property
     def z(self) -> float:
@@ -48,6 +49,14 @@ class Part:
         """Whether |difference| <= limit standard errors + bound; never with a NaN or infinity."""
         allowed = limit * self.standard_error_bits + self.bound_bits
         return math.isfinite(allowed) and abs(self.difference_bits) <= allowed
+
+    def line(self, tiles: int, bound: str) -> str:
+        """One line, in bits per tile; bound: what it is called."""
+        return (
+            f"{self.name}: {self.difference_bits / tiles:+.4f} bits per tile, standard error "
+            f"{self.standard_error_bits / tiles:.4f}, {bound} {self.bound_bits / tiles:.4f}, "
+            f"z = {self.z:+.2f}"
+        )
 
     def visible_bits(self, limit: float) -> float:
         """The smallest shift of the mean that could not have passed but by luck."""
@@ -63,11 +72,14 @@ class Check:
             if the chain coded nothing.
         limit: most standard errors of a part, from the family-wise level of 1e-5 over all parts.
         tiles: of the chain.
+        expected: KL-based bits beside the expected ones, if any are: of each group, of the pixels,
+            and of the whole chain last.
     """
 
     parts: tuple[Part, ...]
     limit: float
     tiles: int
+    expected: tuple[Part, ...] = ()
 
     @property
     def measured(self) -> bool:
@@ -86,8 +98,9 @@ class Check:
 
     @property
     def failed(self) -> tuple[Part, ...]:
-        """The parts that do not match."""
-        return tuple(part for part in self.parts if not part.passes(self.limit))
+        """The parts that do not match, KL-based or expected bits."""
+        every = (*self.parts, *self.expected)
+        return tuple(part for part in every if not part.passes(self.limit))
 
     @property
     def chain(self) -> Part:
@@ -97,37 +110,43 @@ class Check:
     def __str__(self) -> str:
         if not self.measured:
             return "net and KL-based rate not measured: the chain coded nothing"
-        rule = f"|difference| <= {self.limit:.2f} standard errors + rounding bound"
-        lines = [f"{_line(part, self.tiles)}" for part in self.failed or (self.chain,)]
-        verdict = "DO NOT MATCH" if self.failed else "match"
-        visible = self.chain.visible_bits(self.limit)
-        share = visible / self.chain.kl_bits if self.chain.kl_bits else math.inf
         parts = "in all parts" if self.latents else "of the pixels; no latents are coded"
-        if self.failed:
-            parts = f"in {len(self.failed)} of {len(self.parts)} parts"
-        return "\n".join(
-            [
-                f"net and KL-based rate {verdict} {parts} ({rule})",
-                *lines,
-                f"a leak of {visible / self.tiles:.2f} bits per tile ({share:.3%}) would show",
-            ]
-        )
+        lines = self._lines("net and KL-based rate", parts, self.parts, "rounding bound")
+        visible = self.chain.visible_bits(self.limit)
+        promised = self.chain.promised_bits
+        share = visible / promised if promised else math.inf
+        lines.append(f"a leak of {visible / self.tiles:.3g} bits per tile ({share:.2g}) would show")
+        if self.expected:
+            what = "KL-based and expected rate"
+            lines += self._lines(what, "in all parts", self.expected, "tolerance")
+            lines += self._nats
+        return "\n".join(lines)
+
+    def _lines(self, what: str, where: str, parts: tuple[Part, ...], bound: str) -> list[str]:
+        """The verdict on some parts, and those that fail, or the last one."""
+        failed = [part for part in parts if not part.passes(self.limit)]
+        if failed:
+            where = f"in {len(failed)} of {len(parts)} parts"
+        verdict = "DO NOT MATCH" if failed else "match"
+        rule = f"|difference| <= {self.limit:.2f} standard errors + {bound}"
+        shown = [part.line(self.tiles, bound) for part in failed or parts[-1:]]
+        return [f"{what} {verdict} {where} ({rule})", *shown]
+
+    @property
+    def _nats(self) -> list[str]:
+        """A hint, where expected bits are nearly those of the chain in nats."""
+        ratio = self.expected[-1].promised_bits / self.expected[-1].bits
+        if abs(ratio / math.log(2.0) - 1) < 0.05:
+            return ["the expected numbers look like nats: divide them by ln 2"]
+        return []
 
 
-def _line(part: Part, tiles: int) -> str:
-    return (
-        f"{part.name}: {part.difference_bits / tiles:+.4f} bits per tile, standard error "
-        f"{part.standard_error_bits / tiles:.4f}, rounding bound {part.bound_bits / tiles:.4f}, "
-        f"z = {part.z:+.2f}"
-    )
+def check(parts: tuple[Part, ...], tiles: int, expected: tuple[Part, ...] = ()) -> Check:
+    """Compare the parts of a chain of `tiles` tiles; for parts and expected see `Check`.
 
-
-def check(parts: tuple[Part, ...], tiles: int) -> Check:
-    """Compare the parts of a chain of `tiles` tiles; the whole chain is the last one.
-
-    The level is divided by the number of parts (Bonferroni).
+    The level is divided by the number of comparisons (Bonferroni).
     """
     if not tiles:
         return Check((), 0.0, 0)
-    tail = FAMILY_LEVEL / (2 * len(parts))
-    return Check(parts, -statistics.NormalDist().inv_cdf(tail), tiles)
+    tail = FAMILY_LEVEL / (2 * (len(parts) + len(expected)))
+    return Check(parts, -statistics.NormalDist().inv_cdf(tail), tiles, expected)

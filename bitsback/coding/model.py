@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from bitsback.ans.message import Message
 from bitsback.errors import ModelError
-from bitsback.tables.latent_grid import NIL, Gaussian
+from bitsback.tables.latent_grid import NIL, Z_LIMIT, Gaussian
 from bitsback.tables.tables import Ints
 from bitsback.tiles.padding import Pixels
 
@@ -33,12 +33,26 @@ class Group:
             coded.
         constant_width: whether q is uniform of the grid's width, so that nothing is popped under
             it; delta is then in units of 1, not of the prior's sigma.
+        fine: whether the group lies on a fine grid (see `bitsback.tables.fine`) and is told in
+            units of its width: means of p and q in 2**-8 of it, log-scales 64 log2 of sigma in that
+            unit, latents in 2**-6 of it. The model says what the unit is; `log_width` is nil.
+        limit: the largest |z|, in units of 2**-6; latents beyond are clipped to it. Fine grids
+            have none.
+
+    Raises:
+        ModelError: of a fine group, a log-width is not nil, or the width is constant.
     """
 
     step: int
     layer: int
     log_width: Ints
     constant_width: bool = False
+    limit: int = Z_LIMIT
+    fine: bool = False
+
+    def __post_init__(self) -> None:
+        if self.fine and (self.constant_width or np.any(self.log_width)):
+            raise ModelError("a fine group has log-widths of nil and no constant width")
 
 
 class Likelihood(Protocol):
@@ -61,7 +75,10 @@ class Model(Protocol[S, M]):
     S is the type of its states, M that of its memories.
     """
 
-    groups: tuple[Group, ...]
+    @property
+    def groups(self) -> tuple[Group, ...]:
+        """The latents' groups, in the order of decoding."""
+        ...
 
     @property
     def passes(self) -> tuple[Pixels, ...]:
@@ -114,6 +131,8 @@ class LoadedModel:
         tiles: sides of the square tiles that it codes, in pixels, the smallest first.
         batch: tiles per batch of the chain, by default, if they are of the largest size.
         multiple: the network takes images whose sides are multiples of this.
+        machine: where its numbers are these, if it computes in floats that round: files then say
+            so, and are decoded by a model that says the same. Empty: they are the same everywhere.
     """
 
     name: str
@@ -124,6 +143,7 @@ class LoadedModel:
     tiles: tuple[int, ...]
     batch: int
     multiple: int
+    machine: str = ""
 
     @property
     def has_latents(self) -> bool:

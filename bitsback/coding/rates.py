@@ -9,24 +9,24 @@ Source: eq. 5-11 of Gregor et al., arXiv:1604.08772; bits-back, Townsend et al. 
 
 import dataclasses
 import math
-from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from bitsback.tables import latent_grid
-
-from .bits_back import BatchCost, GroupCost
 from .matching import Check, Part, check
+from .reports.coverage import NOTHING, Coverage
+from .reports.expected import ByImage, Expected
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from pandas import DataFrame
 
 LN2 = math.log(2.0)
-
-# A push of [start, start + freq) of T onto a head x adds log2(T / freq) bits and, on average
-# over x, (start + freq / 2 - T / 2) / x / ln 2 more. That is nil over symbols which follow the
-# table, as popped ones do; others bias it by at most (1 - freq / T) T / 2x. Heads lie
-# log-uniformly in [2**31, 2**63), so the mean of T / 2x is 2**-8 / (32 ln 2).
-ROUNDING_BITS = 2.0**-8 / (32 * LN2) / LN2
-# By the same distribution the mean of (T / x)**2 is 2**-15 / (32 ln 2), and a push's bits lie
-# within (1 - freq / T) T / x of their mean, in nats: a third of its square at most is variance.
+# By the log-uniform distribution of heads (see `reports.tally`) the mean of (T / x)**2 is
+# 2**-15 / (32 ln 2), and a push's bits lie within (1 - freq / T) T / x of their mean, in nats: a
+# third of its square at most is variance.
 ROUNDING_VARIANCE = 2.0**-15 / (32 * LN2) / 3 / LN2**2
+# Log-scales in 1/64 octave are rounded half up to widths in 1/16 octave: posteriors are wider by
+# 1/128 octave on average. Their KL is smaller by as many bits, and the pixels pay them.
+WIDTH_BITS = 2.0**-7
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,11 +37,14 @@ class Spread:
         variance: of the luck of popped latents, bits**2.
         rounding_bits: how far the stack's rounding may shift the mean.
         pushes: symbols pushed and popped, each of which is rounded.
+        simulated_bits: what rounding added to pushes that were simulated, which are not among
+            the former.
     """
 
     variance: float = 0.0
     rounding_bits: float = 0.0
     pushes: int = 0
+    simulated_bits: float = 0.0
 
     @property
     def limits(self) -> tuple[float, float]:
@@ -53,6 +56,7 @@ class Spread:
             self.variance + other.variance,
             self.rounding_bits + other.rounding_bits,
             self.pushes + other.pushes,
+            self.simulated_bits + other.simulated_bits,
         )
 
 
@@ -68,6 +72,7 @@ class GroupRate:
         kl_bits: KL(q || p) on the grid.
         continuous_kl_bits: KL of the Gaussians, eq. 7.
         spread: what may part net from KL.
+        latents: that were coded, over all images.
     """
 
     step: int
@@ -77,6 +82,7 @@ class GroupRate:
     kl_bits: float
     continuous_kl_bits: float
     spread: Spread = Spread()
+    latents: int = 0
 
     @property
     def name(self) -> str:
@@ -91,14 +97,15 @@ class GroupRate:
 
 @dataclasses.dataclass(frozen=True)
 class BatchRate:
-    """One batch of the chain: its images, net and KL-based bits."""
+    """One batch of the chain: its images, net and KL-based bits, and what may part the two."""
 
     images: int
     net_bits: float
     kl_bits: float
+    spread: Spread = Spread()
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class RateReport:
     """Where every bit of a file went.
 
@@ -118,6 +125,9 @@ class RateReport:
         header_bits: of the headers and checksums of file and chunks.
         head_bits: of the stacks' last heads and of rounding to whole words.
         classical_dims: values that a classical code took, as it was smaller than the chain.
+        by_image: bits of the chain's images, if they were measured and each is one tile.
+        coverage: what lies beyond the tables, if it was measured.
+        expected: what a float model's own ELBO promises.
     """
 
     images: int
@@ -134,6 +144,9 @@ class RateReport:
     header_bits: int
     head_bits: float
     classical_dims: int = 0
+    by_image: ByImage | None = None
+    coverage: Coverage = NOTHING
+    expected: Expected | None = None
 
     @property
     def model_share(self) -> float:
@@ -173,159 +186,94 @@ class RateReport:
         """Bits of the chain as nats per image: per value, times an image's values."""
         return self.bits_per_dim(bits) * LN2 * self.dims / max(1, self.images)
 
+    @property
+    def pixels_kl_bits(self) -> float:
+        """Code length of the chain's pixels under the likelihood's tables."""
+        return self.kl_bits - sum(group.kl_bits for group in self.steps)
+
     def check(self) -> Check:
-        """Compare net with KL-based bits: of each step and layer, of the pixels, and in all."""
-        parts = [
-            Part(group.name, group.net_bits, group.kl_bits, *group.spread.limits)
+        """Compare net with KL-based bits: of each step and layer, of the pixels, and in all.
+
+        Where bits are expected, the KL-based ones are compared with these, too.
+        """
+        rows = [
+            (group.name, group.net_bits, group.kl_bits, group.spread)
             for group in self.steps
             if group.popped_bits or group.pushed_bits
         ]
-        kl = self.kl_bits - sum(group.kl_bits for group in self.steps)
-        parts.append(Part("pixels", self.likelihood_bits, kl, *self.pixels.limits))
+        rows.append(("pixels", self.likelihood_bits, self.pixels_kl_bits, self.pixels))
+        parts = [
+            Part(name, net, kl + spread.simulated_bits, *spread.limits)
+            for name, net, kl, spread in rows
+        ]
+        rounding = sum(spread.simulated_bits for *_, spread in rows)
         error = math.sqrt(sum(part.standard_error_bits**2 for part in parts))
         bound = sum(part.bound_bits for part in parts)
-        parts.append(Part("chain", self.net_bits, self.kl_bits, error, bound))
-        return check(tuple(parts), self.chained_images)
+        parts.append(Part("chain", self.net_bits, self.kl_bits + rounding, error, bound))
+        return check(tuple(parts), self.chained_images, self._expected_parts())
+
+    def _expected_parts(self) -> tuple[Part, ...]:
+        """KL-based bits beside the expected ones: of each group, of the pixels, and in all."""
+        images, expected = self.by_image, self.expected
+        if images is None or expected is None:
+            return ()
+        names = [group.name for group in self.steps]
+        kl = [group.kl_bits for group in self.steps]
+        rows = [
+            *zip(names, kl, map(images.compared, range(len(kl)), expected.groups), strict=True),
+            ("pixels", self.pixels_kl_bits, images.compared(len(kl), expected.likelihood)),
+            ("chain", self.kl_bits, images.compared_in_all(expected)),
+        ]
+        widths = [WIDTH_BITS * group.latents for group in self.steps] + [0.0, 0.0]
+        return tuple(
+            Part(name, bits, promised, error, expected.tolerance * abs(promised) + width)
+            for (name, bits, (promised, error)), width in zip(rows, widths, strict=True)
+        )
+
+    def __repr__(self) -> str:
+        check = self.check()
+        verdict = "match" if check.passed else "DO NOT MATCH" if check.measured else "not measured"
+        net, kl = self.bits_per_dim(self.net_bits), self.bits_per_dim(self.kl_bits)
+        file = f"{self.images} images, file {self.file_bits / max(1, self.dims):.4f} bits/dim"
+        chain = f"chain of {self.chained_images} tiles, net {net:.4f}, KL {kl:.4f}: {verdict}"
+        return f"<RateReport: {file}; {chain}>"
+
+    def _repr_html_(self) -> str:
+        """The tables, the legend and the check, as notebooks show them."""
+        from .reports.html import fragment
+
+        return fragment(self)
+
+    def to_html(self) -> str:
+        """A page of its own: the tables, the legend, the check, and the figure if it is drawn."""
+        from .reports.html import page
+
+        return page(self)
+
+    def to_frame(self) -> "DataFrame":
+        """A pandas table: a row for each step and layer, the pixels and the chain.
+
+        Its columns are the fields of `reports.rows.Row`.
+
+        Raises:
+            InputError: pandas is not installed.
+        """
+        from .reports.frame import to_frame
+
+        return to_frame(self)
+
+    def plot(self) -> "Figure":
+        """A matplotlib figure: where every bit went, and net minus KL along the chain in its band.
+
+        Raises:
+            InputError: matplotlib is not installed.
+        """
+        from .reports.plot import plot
+
+        return plot(self)
 
     def to_dict(self) -> dict[str, Any]:
         """The report as JSON holds it; bits, bits/dim and nats per image."""
-        check = self.check()
+        from .reports.summary import to_dict
 
-        def rates(bits: float) -> dict[str, float]:
-            return {
-                "bits": bits,
-                "bits_per_dim": self.bits_per_dim(bits),
-                "nats_per_image": self.nats_per_image(bits),
-            }
-
-        return {
-            "images": self.images,
-            "dims": self.dims,
-            "chained_images": self.chained_images,
-            "chained_dims": self.chained_dims,
-            "model_share": self.model_share,
-            "net_bits_per_dim": self.bits_per_dim(self.net_bits),
-            "kl_bits_per_dim": self.bits_per_dim(self.kl_bits),
-            "file_bits_per_dim": self.file_bits / max(1, self.dims),
-            "nats_per_image": self.nats_per_image(self.net_bits),
-            "file_bits": self.file_bits,
-            "net_bits": self.net_bits,
-            "kl_bits": self.kl_bits,
-            "initial_bits": self.initial_bits,
-            "initial": {
-                "payload_bits": self.payload_bits,
-                "first_bits": self.first_bits,
-                "filler_bits": self.filler_bits,
-            },
-            "overhead_bits": self.overhead_bits,
-            "header_bits": self.header_bits,
-            "head_bits": self.head_bits,
-            "likelihood": rates(self.likelihood_bits),
-            "match": check.passed,
-            "check": {
-                "measured": check.measured,
-                "latents": check.latents,
-                "limit": check.limit,
-                "parts": [
-                    dataclasses.asdict(part) | {"z": part.z, "passed": part.passes(check.limit)}
-                    for part in check.parts
-                ],
-            },
-            "steps": [
-                {
-                    "step": group.step,
-                    "layer": group.layer,
-                    "popped_bits": group.popped_bits,
-                    "pushed_bits": group.pushed_bits,
-                    "net": rates(group.net_bits),
-                    "kl": rates(group.kl_bits),
-                    "continuous_kl": rates(group.continuous_kl_bits),
-                }
-                for group in self.steps
-            ],
-        }
-
-
-def group_kl_bits(cost: GroupCost) -> float:
-    """KL(q || p) of a group on its grid, bits; of a constant width, the cost of its one k."""
-    if cost.group.constant_width:
-        return cost.pushed
-    return float(latent_grid.kl_bits(*cost.rows).sum())
-
-
-def rounding_bits(count: int, bits: float) -> float:
-    """What rounding may add to `count` pushes of `bits` in all, from 1 - 2**-b <= b ln 2."""
-    return ROUNDING_BITS * min(count, bits * LN2)
-
-
-def join(reports: Sequence[RateReport], header_bits: int) -> RateReport:
-    """The report of a file from those of its chunks, and the bits of the file's own header."""
-    groups: dict[tuple[int, int], GroupRate] = {}
-    for report in reports:
-        for group in report.steps:
-            _add_group(groups, group)
-    return RateReport(
-        images=sum(r.images for r in reports),
-        dims=sum(r.dims for r in reports),
-        chained_images=sum(r.chained_images for r in reports),
-        chained_dims=sum(r.chained_dims for r in reports),
-        likelihood_bits=sum(r.likelihood_bits for r in reports),
-        steps=tuple(groups.values()),
-        batches=tuple(batch for r in reports for batch in r.batches),
-        pixels=sum((r.pixels for r in reports), Spread()),
-        payload_bits=sum(r.payload_bits for r in reports),
-        first_bits=sum(r.first_bits for r in reports),
-        filler_bits=sum(r.filler_bits for r in reports),
-        header_bits=header_bits + sum(r.header_bits for r in reports),
-        head_bits=sum(r.head_bits for r in reports),
-        classical_dims=sum(r.classical_dims for r in reports),
-    )
-
-
-def _add_group(groups: dict[tuple[int, int], GroupRate], more: GroupRate) -> None:
-    key = (more.step, more.layer)
-    old = groups.get(key, GroupRate(*key, 0.0, 0.0, 0.0, 0.0))
-    groups[key] = GroupRate(
-        *key,
-        old.popped_bits + more.popped_bits,
-        old.pushed_bits + more.pushed_bits,
-        old.kl_bits + more.kl_bits,
-        old.continuous_kl_bits + more.continuous_kl_bits,
-        old.spread + more.spread,
-    )
-
-
-class Tally:
-    """Adds up the costs of batches as they are coded."""
-
-    def __init__(self) -> None:
-        self.batches: list[BatchRate] = []
-        self.likelihood_bits = 0.0
-        self.pixels = Spread()
-        self.groups: dict[tuple[int, int], GroupRate] = {}
-
-    def add(self, cost: BatchCost, dims: int) -> None:
-        """Count a batch whose images have `dims` values in all."""
-        kl = cost.expected_likelihood
-        self.pixels += Spread(rounding_bits=rounding_bits(dims, kl), pushes=dims)
-        for group in cost.groups:
-            on_grid = group_kl_bits(group)
-            kl += on_grid
-            count = group.rows[0].size
-            spread = Spread(group.variance, rounding_bits(count, group.pushed), 2 * count)
-            key = (group.group.step, group.group.layer)
-            bits = group.popped, group.pushed, on_grid, group.continuous_kl
-            _add_group(self.groups, GroupRate(*key, *bits, spread))
-        self.likelihood_bits += cost.likelihood
-        self.batches.append(BatchRate(cost.images, cost.net, kl))
-
-    def report(self, **known: Any) -> RateReport:
-        """The report, given the fields that only the file's writer knows."""
-        return RateReport(
-            chained_images=sum(batch.images for batch in self.batches),
-            likelihood_bits=self.likelihood_bits,
-            steps=tuple(self.groups.values()),
-            batches=tuple(self.batches),
-            pixels=self.pixels,
-            **known,
-        )
+        return to_dict(self)

@@ -11,7 +11,6 @@ from bitsback.coding.batch import Batch
 from bitsback.coding.bits_back import encode, walk
 from bitsback.coding.latents import Latents, masks_of, posteriors
 from bitsback.coding.model import LoadedModel
-from bitsback.coding.rates import group_kl_bits
 from bitsback.errors import InputError
 from bitsback.lossy import coder, regions
 
@@ -103,5 +102,5 @@ def information(images: NDArray[np.uint8], loaded: LoadedModel) -> Information:
     return Information(
         tuple(group.step for group in groups),
         tuple(group.layer for group in groups),
-        tuple(group_kl_bits(group) / len(x) for group in cost.groups),
+        tuple(group.kl_bits / len(x) for group in cost.groups),
     )

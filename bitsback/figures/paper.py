@@ -104,7 +104,9 @@ def samples(models: Sequence[LoadedModel], count: int, seed: int = 0) -> Figure:
 
 def training() -> Figure:
     """Figure 8: the rate during training for several T, over images seen and over time."""
-    text = resources.files("bitsback.models").joinpath("logs", "paper_steps.json").read_text()
+    text = (
+        resources.files("bitsback.models").joinpath("logs", "paper_steps.json").read_text("utf-8")
+    )
     figure, axes = sheets.panels(2, "Omniglot, one layer: the rate in training for several T")
     runs = {
         int((row["change"] or "steps=8").removeprefix("steps=")): row["curve"]

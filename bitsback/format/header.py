@@ -1,4 +1,4 @@
-"""The bitsback file, versions 4 and 5, field by field. All integers are little-endian and unsigned.
+"""The bitsback file, versions 4 to 6, field by field. All integers are little-endian and unsigned.
 
     offset    size  field
     0         8     magic: 89 42 42 4B 0D 0A 1A 0A ("\\x89BBK\\r\\n\\x1a\\n")
@@ -9,11 +9,13 @@
 
 The header is also the index: a chunk begins where the sizes of those before it end.
 
-    2       format version: 4, or 5 where a chunk has no images or a sidecar has a recipe
+    2       format version: 4; 5 where a chunk has no images or a sidecar has a recipe; 6 where the
+            model computes in floats that round, so that the file decodes on one machine only
     8       first bytes of the SHA-256 of the model's weights
     4       first bytes of the SHA-256 of the frequency tables
     LEB128  seed of the dither
     1       length of the model's name in bytes, then the name in UTF-8
+    1       in version 6 only: length of what the machine says of itself, then that in UTF-8
     then for each chunk:
     LEB128  images in it
     5       its size in bytes
@@ -35,7 +37,8 @@ from . import varint, version2
 
 MAGIC = b"\x89BBK\r\n\x1a\n"
 VERSION = 4  # 3 differs in the chunks alone (see bitsback.format.chunk)
-NEWEST = 5  # a chunk may have no images, and sidecars hold recipes and bare files
+RECIPES = 5  # a chunk may have no images, and sidecars hold recipes and bare files
+NEWEST = 6  # the header names the machine that the file decodes on
 
 _LENGTH = struct.Struct("<I")
 _VERSION = struct.Struct("<H")
@@ -61,6 +64,7 @@ class Header:
         model_sha256: the first 8 bytes, or in a file of version 2 all 32.
         tables_sha256: the first 4 bytes, or 8.
         seed: of the dither.
+        machine: that the file decodes on, as its model says (see `LoadedModel`); empty for all.
     """
 
     model: str
@@ -69,6 +73,7 @@ class Header:
     seed: int
     chunks: tuple[ChunkEntry, ...]
     format_version: int = VERSION
+    machine: str = ""
 
     @functools.cached_property
     def size(self) -> int:
@@ -107,11 +112,18 @@ def pack_header(header: Header) -> bytes:
         FormatError: a field does not fit its place in the format.
     """
     _check(header)
-    name = header.model.encode()
-    if len(name) > 255 or any(entry.size >= 1 << 8 * _SIZE for entry in header.chunks):
-        raise FormatError("a header field does not fit the format: the name or a chunk's size")
+    name, machine = header.model.encode(), header.machine.encode()
+    if max(len(name), len(machine)) > 255 or any(
+        entry.size >= 1 << 8 * _SIZE for entry in header.chunks
+    ):
+        raise FormatError(
+            "a header field does not fit the format: the model's name, the machine's, or a "
+            "chunk's size"
+        )
     body = _VERSION.pack(header.format_version) + header.model_sha256 + header.tables_sha256
     body += varint.pack(header.seed) + bytes([len(name)]) + name
+    if header.format_version >= NEWEST:
+        body += bytes([len(machine)]) + machine
     body += b"".join(
         varint.pack(entry.images) + entry.size.to_bytes(_SIZE, "little") for entry in header.chunks
     )
@@ -170,33 +182,38 @@ def _read_body(body: bytes) -> Header:
         raise FormatError("the file's header is too short")
     (version,) = _VERSION.unpack_from(body)
     if version == version2.VERSION:
-        fields = version2.unpack_header(body)
-    elif version in (3, VERSION, NEWEST):
-        fields = _unpack_header(body)
-    else:
-        raise FormatError(
-            f"the file has format version {version}, this bitsback reads versions "
-            f"{version2.VERSION} to {NEWEST}"
-        )
-    name, model_sha, tables_sha, seed, entries = fields
-    chunks = tuple(itertools.starmap(ChunkEntry, entries))
-    return Header(name, model_sha, tables_sha, seed, chunks, version)
+        name, model_sha, tables_sha, seed, entries = version2.unpack_header(body)
+        chunks = tuple(itertools.starmap(ChunkEntry, entries))
+        return Header(name, model_sha, tables_sha, seed, chunks, version)
+    if version in (3, VERSION, RECIPES, NEWEST):
+        return _unpack_header(body, version)
+    raise FormatError(
+        f"the file has format version {version}, this bitsback reads versions "
+        f"{version2.VERSION} to {NEWEST}"
+    )
 
 
-def _unpack_header(body: bytes) -> version2.HeaderFields:
+def _unpack_header(body: bytes, version: int) -> Header:
     rest = memoryview(body)[_VERSION.size :]  # parts of it are no copies
     model_sha, rest = _split(rest, MODEL_BYTES)
     tables_sha, rest = _split(rest, TABLES_BYTES)
     seed, position = varint.unpack(rest, 0, _WHOSE)
-    length, rest = _split(rest[position:], 1)
-    name, rest = _split(rest, length[0])
+    name, rest = _unpack_text(rest[position:])
+    machine, rest = _unpack_text(rest) if version >= NEWEST else ("", rest)
     entries = []
     while rest:
         images, position = varint.unpack(rest, 0, _WHOSE)
         size, rest = _split(rest[position:], _SIZE)
-        entries.append((images, int.from_bytes(size, "little")))
+        entries.append(ChunkEntry(images, int.from_bytes(size, "little")))
+    digests = bytes(model_sha), bytes(tables_sha)
+    return Header(name, *digests, seed, tuple(entries), version, machine)
+
+
+def _unpack_text(rest: memoryview) -> tuple[str, memoryview]:
+    length, rest = _split(rest, 1)
+    text, rest = _split(rest, length[0])
     try:
-        return bytes(name).decode(), bytes(model_sha), bytes(tables_sha), seed, entries
+        return bytes(text).decode(), rest
     except UnicodeDecodeError as error:
         raise FormatError("the file's header is malformed") from error
 
@@ -214,6 +231,8 @@ def _check(header: Header) -> None:
         raise FormatError("the header's checksums have wrong lengths")
     if not 0 <= header.seed < 2**64:
         raise FormatError("the header's seed is out of range")
-    least = 0 if header.format_version >= NEWEST else 1
+    if (header.format_version >= NEWEST) != bool(header.machine):
+        raise FormatError("the header names a machine where it must not, or none where it must")
+    least = 0 if header.format_version >= RECIPES else 1
     if not header.chunks or any(not least <= entry.images < 2**32 for entry in header.chunks):
         raise FormatError("the header has no chunks, or one without images or with too many")

@@ -1,14 +1,32 @@
-"""Which stored names are safe to write under, on any system."""
+"""Names of files as an archive stores them, and which of them are safe to write under."""
 
 import os
 import re
 
 
+def stored_name(local: str) -> str:
+    """The name that an archive stores for a name on this system: the same in every locale.
+
+    Which characters Python gives for the bytes of a name depends on the locale. A stored name has
+    those of UTF-8, and a lone surrogate for each byte that is not UTF-8.
+    """
+    return os.fsencode(local).decode("utf-8", "surrogateescape")
+
+
+def local_name(stored: str) -> str:
+    """Inverse of `stored_name`.
+
+    Raises:
+        UnicodeError: no file on this system can have the name.
+    """
+    return os.fsdecode(stored.encode("utf-8", "surrogateescape"))
+
+
 def is_safe(name: str) -> bool:
     """Whether a relative name, with forward slashes, stays inside the folder it is put in."""
     try:
-        os.fsencode(name)
-    except UnicodeEncodeError:
+        local_name(name)
+    except UnicodeError:
         return False
     # Backslashes and drive letters matter on Windows only, but a file is decoded anywhere.
     return not any(

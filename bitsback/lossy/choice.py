@@ -33,7 +33,7 @@ class Point:
 
 def points() -> list[Point]:
     """The table that ships."""
-    text = resources.files("bitsback.models").joinpath("weights", NAME).read_text()
+    text = resources.files("bitsback.models").joinpath("weights", NAME).read_text("utf-8")
     return [Point(**fields) for fields in json.loads(text)]
 
 

@@ -28,7 +28,6 @@ from .container import (
     LARGEST,
     LossyHeader,
     batch_size,
-    check_pixels,
     model_bits,
     pack,
     sealed,
@@ -61,8 +60,8 @@ class Encoded:
         steps: that are stored.
         promised_bits: the KL of what is stored, summed over the images.
         images, dims: images, and their values in all.
-        header_bytes: of the file, its checksum included; 6 for a square image whose sides are
-            below 128.
+        header_bytes: of the file, its checksum and filler included; 6 for a square image whose
+            sides are below 128.
     """
 
     data: bytes
@@ -149,7 +148,7 @@ def write(
         steps: how many are stored.
 
     Raises:
-        InputError: there are not so many steps, or the images are large and almost empty.
+        InputError: there are not so many steps.
     """
     most, steps = regions.steps_of(loaded), whole_number(steps, "number of steps")
     if not 1 <= steps <= most:
@@ -177,12 +176,9 @@ def write(
                 )
                 stack.push(message, rows.astype(np.int64), columns)
     dims = len(coded) * height * width * channels
-    head = pack(header)
-    data = sealed(head + stack.to_bytes(message))
-    try:
-        check_pixels(header, len(data))
-    except FormatError as error:
-        raise InputError(f"these images hold too little for a lossy file: {error}") from error
+    code = stack.to_bytes(message)
+    head = pack(header.with_filler_for(len(code)))
+    data = sealed(head + code)
     return Encoded(data, steps, promised, len(coded), dims, len(head) + CHECKSUM)
 
 

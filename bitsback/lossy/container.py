@@ -16,17 +16,20 @@ A set of images of one size has 4 in the first 3 bits, and before the stack
 
     LEB128  number of images
 
-If the images have 65,536 pixels or more in all, the last byte before the stack is
+If the images have 65,536 pixels or more in all, or count as more than 2**21, there follow
 
-    1 byte  log2 of the number of the stack's heads, at most 12; they are one elsewhere
+    1 bit   whether there is filler
+    7       log2 of the number of the stack's heads, at most 12; they are one elsewhere
+    LEB128  bytes of filler, and so many zeros, if there is any
 
 On the stack, from its top: the images in batches of min(64, 2**18 // (height * width)), but at
 least one; of a batch one region after another (see bitsback.lossy.regions); of a region one
 group of latents after another, of all images of the batch.
 
-A file has at most 2**21 pixels, and 512 more for each of its bytes: a short file must not fill the
-memory. A stack that was altered or cut short does not end empty, either (but for one in some 16
-million).
+A file has at most 2**21 pixels, and 512 more for each of its bytes: a short file must not take
+long, nor fill the memory. An image counts as 256 pixels at least. Where almost nothing is to be
+stored, such as of a blank image of 24 million pixels, filler makes the file long enough. A stack
+that was altered or cut short does not end empty, either (but for one in some 16 million).
 
 Version 1 has 5 in place of 3, 6 in place of 4, and no checksum; since its writers knew no limit, it
 may have 2**25 pixels, and 2**14 more for each byte.
@@ -46,6 +49,8 @@ CHECKSUM = 2
 _MOST_PIXELS, _MOST_SHRINKAGE = (1 << 25, 1 << 21), (1 << 14, 1 << 9)  # of version 1 and 2
 _MOST = 1 << 32  # images
 _BATCH, _BATCH_PIXELS = 64, 1 << 18  # the most of a batch
+_LEAST_PIXELS = 1 << 8  # that an image counts as
+_FILLED = 1 << 7
 _ONE_HEAD = 1 << 16  # pixels that have no byte for their heads are fewer
 _MOST_HEADS = 12  # their log2
 _BYTES_PER_HEAD = 512  # of information; each head but the first takes 4 bytes
@@ -64,6 +69,7 @@ class LossyHeader:
         gray: whether the image is gray but the model has three channels.
         images: how many, if it is a set that shares this header; None for one image.
         log_heads: log2 of the number of the stack's heads; 0 where all have below 65,536 pixels.
+        filler: bytes that are there to make the file long enough.
     """
 
     model: int
@@ -74,6 +80,7 @@ class LossyHeader:
     width: int
     images: int | None = None
     log_heads: int = 0
+    filler: int = 0
 
     @property
     def count(self) -> int:
@@ -92,14 +99,30 @@ class LossyHeader:
         return 1 << self.log_heads
 
     @property
-    def large(self) -> bool:
-        """Whether there may be more heads than one."""
-        return self.count * self.height * self.width >= _ONE_HEAD
+    def counted(self) -> int:
+        """Pixels, for the limit of a file's."""
+        return self.count * max(_LEAST_PIXELS, self.height * self.width)
+
+    def is_large(self, version: int = 2) -> bool:
+        """Whether there may be more heads than one, or filler."""
+        few = self.count * self.height * self.width < _ONE_HEAD
+        return not few or (version > 1 and self.counted > _MOST_PIXELS[version - 1])
 
     def with_heads_for(self, bits: float) -> "LossyHeader":
         """The same, with as many heads as suit so much information."""
         wanted = int(bits / 8 / _BYTES_PER_HEAD).bit_length() - 1
-        return replace(self, log_heads=min(max(0, wanted), _MOST_HEADS) if self.large else 0)
+        return replace(self, log_heads=min(max(0, wanted), _MOST_HEADS) if self.is_large() else 0)
+
+    def with_filler_for(self, stack: int) -> "LossyHeader":
+        """The same, with as much filler as a stack of so many bytes needs beside it."""
+        lack = self.fewest_bytes() - len(pack(self)) - stack - CHECKSUM
+        return replace(self, filler=max(0, lack))
+
+    def fewest_bytes(self, version: int = 2) -> int:
+        """Bytes that a file of so many pixels has at least."""
+        return max(
+            0, -(-(self.counted - _MOST_PIXELS[version - 1]) // _MOST_SHRINKAGE[version - 1])
+        )
 
 
 def batch_size(height: int, width: int) -> int:
@@ -127,19 +150,17 @@ def pack(header: LossyHeader) -> bytes:
     data = bits.to_bytes(3, "big") + varint.pack(header.height)
     data += b"" if square else varint.pack(header.width)
     data += b"" if header.images is None else varint.pack(header.images)
-    return data + bytes([header.log_heads]) if header.large else data
+    if not header.is_large():
+        return data
+    if not header.filler:
+        return data + bytes([header.log_heads])
+    filler = varint.pack(header.filler) + bytes(header.filler)
+    return data + bytes([_FILLED | header.log_heads]) + filler
 
 
 def sealed(data: bytes) -> bytes:
     """The bytes of a file, from those of its header and its stack."""
     return data + hashlib.blake2b(data, digest_size=CHECKSUM).digest()
-
-
-def check_pixels(header: LossyHeader, size: int, version: int = 2) -> None:
-    """Raise FormatError where a file of `size` bytes tells more pixels than it may."""
-    pixels = header.count * header.height * header.width
-    if pixels > _MOST_PIXELS[version - 1] + _MOST_SHRINKAGE[version - 1] * size:
-        raise FormatError(f"{_WHOSE} tells {pixels} pixels in {size} bytes, more than it may")
 
 
 def unpack(data: bytes) -> tuple[LossyHeader, bytes]:
@@ -180,9 +201,25 @@ def unpack(data: bytes) -> tuple[LossyHeader, bytes]:
         width=width,
         images=images,
     )
-    check_pixels(header, whole, 2 if kind in (_SINGLE, _SET) else 1)
-    if not header.large:
+    version = 2 if kind in (_SINGLE, _SET) else 1
+    if whole < header.fewest_bytes(version):
+        told = f"{header.count} images of {height} x {width} pixels"
+        raise FormatError(f"{_WHOSE} tells {told} in {whole} bytes, more than it may")
+    if not header.is_large(version):
         return header, data[place:]
-    if len(data) == place or data[place] > _MOST_HEADS:
+    return _with_heads(header, data, place, version)
+
+
+def _with_heads(
+    header: LossyHeader, data: bytes, place: int, version: int
+) -> tuple[LossyHeader, bytes]:
+    """The header of large images, with what it tells of heads and filler; and the stack."""
+    field = data[place] if place < len(data) else _FILLED - 1
+    log_heads, is_filled = field % _FILLED, field >= _FILLED
+    if log_heads > _MOST_HEADS or (version == 1 and is_filled):
         raise FormatError(f"{_WHOSE} does not tell how many heads its stack has")
-    return replace(header, log_heads=data[place]), data[place + 1 :]
+    filler, place = varint.unpack(data, place + 1, _WHOSE) if is_filled else (0, place + 1)
+    end = place + filler
+    if is_filled and (not place < end <= len(data) or any(data[place:end])):
+        raise FormatError(f"{_WHOSE} has other filler than zeros")
+    return replace(header, log_heads=log_heads, filler=filler), data[end:]

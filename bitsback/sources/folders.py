@@ -24,7 +24,7 @@ from bitsback.images.image_set import ImageArray, ImageSet
 from bitsback.images.lazy import Lazy
 from bitsback.images.manifest import FilesManifest, Kind
 from bitsback.images.outcomes import Carried, Kept, Outcome
-from bitsback.images.safe_names import is_safe
+from bitsback.images.safe_names import is_safe, stored_name
 from bitsback.keeping import rule
 from bitsback.keeping.coded import Coded, NotKept
 from bitsback.keeping.rule import Policy, Rule
@@ -42,7 +42,7 @@ def read_file(path: Path, policy: Policy = rule.DEFAULT) -> ImageSet:
     Raises:
         InputError: it cannot be read.
     """
-    return read_entries("file", [_file_of(path.name, path)], policy)
+    return read_entries("file", [_file_of(stored_name(path.name), path)], policy)
 
 
 def read_files(paths: Sequence[Path], policy: Policy = rule.DEFAULT) -> ImageSet:
@@ -53,7 +53,7 @@ def read_files(paths: Sequence[Path], policy: Policy = rule.DEFAULT) -> ImageSet
     """
     absolute = [path.absolute() for path in paths]
     parent = os.path.commonpath([path.parent for path in absolute])
-    named = [(path.relative_to(parent).as_posix(), path) for path in absolute]
+    named = [(_name(path, Path(parent)), path) for path in absolute]
     return read_entries("folder", [_file_of(*each) for each in named], policy)
 
 
@@ -65,16 +65,20 @@ def read_folder(folder: Path, policy: Policy = rule.DEFAULT) -> ImageSet:
     """
     paths, folders = _all_below(folder)
     links = [path for path in paths if tree.is_kept_link(path, folder)]
-    named = sorted((path.relative_to(folder).as_posix(), path) for path in set(paths) - set(links))
+    named = sorted((_name(path, folder), path) for path in set(paths) - set(links))
     if not paths and not folders:
         raise InputError(f"{folder} is empty")
     odd = [path for _, path in named if not path.is_file()]
     refuse([f"{path} is neither a file nor a folder, or a link to a folder" for path in odd])
-    below = [(path.relative_to(folder).as_posix(), path) for path in folders]
+    below = [(_name(path, folder), path) for path in folders]
     _checked_names("folder", [name for name, _ in below])
     beside = tree.read([path for _, path in named], below, links, folder, policy.times)
     entries = [_file_of(*each) for each in named]
     return read_entries("folder", entries, policy, beside=beside)
+
+
+def _name(path: Path, root: Path) -> str:
+    return stored_name(path.relative_to(root).as_posix())
 
 
 def _all_below(folder: Path) -> tuple[list[Path], list[Path]]:
@@ -283,6 +287,6 @@ def _free_name(name: str, taken: set[str], in_tar: bool) -> str:
     tries += [path.with_name(f"{path.name}.{i}.png") for i in range(1, len(taken) + 1)]
     free = next(path for path in tries if str(path).casefold() not in taken)
     longest = _LONGEST_IN_TAR if in_tar else _LONGEST_NAME
-    if len(os.fsencode(str(free) if in_tar else free.name)) > longest:
+    if len((str(free) if in_tar else free.name).encode(errors="surrogateescape")) > longest:
         raise NotKept("has a name that cannot end in .png, too")
     return f"./{free}" if name.startswith("./") else str(free)

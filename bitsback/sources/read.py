@@ -31,12 +31,14 @@ def read(source: object, policy: Policy = rule.DEFAULT) -> ImageSet:
         source: the path of a .npy, .npz, tar (WebDataset), Zarr array, image file or folder, or a
             list of paths of image files; an array; a Zarr array; or a data set (see `images_of`).
             Files, but for an .npz, and Zarr arrays are read a chunk at a time when they are coded,
-            so that a set may be larger than the memory.
+            so that a set may be larger than the memory. A set that was read before stays as it is.
         policy: how files come back.
 
     Raises:
         InputError: there are no images, or of a kind that cannot be kept exactly.
     """
+    if isinstance(source, ImageSet):
+        return source
     if isinstance(source, str | Path):
         return read_images([Path(source)], policy)
     if isinstance(source, list | tuple) and source and isinstance(source[0], str | Path):

@@ -35,7 +35,7 @@ def read_tar(path: Path, policy: Policy = rule.DEFAULT) -> ImageSet:
         with (
             path.open("rb") as raw,
             _Within(io.FileIO(path)) as within,
-            tarfile.open(fileobj=within, mode="r:") as file,
+            tarfile.open(fileobj=within, mode="r:", encoding="utf-8") as file,
         ):
             for info in tar_headers.members(file):
                 if info.issparse() or not (info.isreg() or info.isdir() or _is_link(info)):

@@ -119,7 +119,7 @@ def members(file: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
 def _infos(header: bytes) -> list[tarfile.TarInfo]:
     infos = []
     try:
-        with tarfile.open(fileobj=io.BytesIO(header), mode="r:") as file:
+        with tarfile.open(fileobj=io.BytesIO(header), mode="r:", encoding="utf-8") as file:
             for info in members(file):
                 infos.append(info)
     except (tarfile.TarError, ValueError, EOFError):

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from bitsback.errors import FormatError
-from bitsback.images.safe_names import is_safe, is_safe_link
+from bitsback.images.safe_names import is_safe, is_safe_link, local_name, stored_name
 
 _PERMISSIONS = 0o777  # no set-user-ID and the like
 _DAMAGED = "what the file says of its folder is damaged"
@@ -86,19 +86,23 @@ def read(
         tuple(stat.st_mode & _PERMISSIONS for stat in stats),
         tuple(stat.st_mtime_ns for stat in stats) if times else (),
         tuple(folder_of(*each) for each in sorted(folders)),
-        tuple((path.relative_to(root).as_posix(), os.readlink(path)) for path in sorted(links)),
+        tuple(sorted(_link(path, root) for path in links)),
         folder_of("", root),
     )
+
+
+def _link(path: Path, root: Path) -> tuple[str, str]:
+    """Name and target of a link."""
+    return stored_name(path.relative_to(root).as_posix()), stored_name(os.readlink(path))
 
 
 def is_kept_link(path: Path, root: Path) -> bool:
     """Whether a path is a link that leads to a place inside its folder."""
     if not path.is_symlink():
         return False
-    name = path.relative_to(root).as_posix()
     inside = Path(os.path.realpath(root))
     leads_inside = Path(os.path.realpath(path)).is_relative_to(inside)
-    return leads_inside and path.exists() and is_safe_link(name, os.readlink(path))
+    return leads_inside and path.exists() and is_safe_link(*_link(path, root))
 
 
 def pack(tree: Tree) -> bytes:
@@ -176,8 +180,8 @@ def write(tree: Tree, files: Sequence[tuple[int, Path]], root: Path) -> None:
         raise FormatError(_DAMAGED)
     try:
         for folder in tree.folders:
-            root.joinpath(folder.name).mkdir(parents=True, exist_ok=True)
-        for name, target in tree.links:
+            root.joinpath(local_name(folder.name)).mkdir(parents=True, exist_ok=True)
+        for name, target in ((local_name(n), local_name(to)) for n, to in tree.links):
             link = root.joinpath(name)
             link.parent.mkdir(parents=True, exist_ok=True)
             if link.parent.resolve() != root.resolve().joinpath(name).parent:
@@ -191,7 +195,7 @@ def write(tree: Tree, files: Sequence[tuple[int, Path]], root: Path) -> None:
             _set_time(path, tree.times[number])
     of_root = [] if tree.root is None else [tree.root]
     for folder in [*sorted(tree.folders, key=lambda each: -each.name.count("/")), *of_root]:
-        path = root.joinpath(folder.name)
+        path = root.joinpath(local_name(folder.name))
         path.chmod(folder.mode)
         if folder.time is not None:
             _set_time(path, folder.time)

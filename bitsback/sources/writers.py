@@ -36,7 +36,7 @@ from bitsback.images.parts import (
     whole_shape,
     with_first,
 )
-from bitsback.images.safe_names import is_safe
+from bitsback.images.safe_names import is_safe, local_name
 from bitsback.keeping import rule
 from bitsback.keeping.coded import Levels
 
@@ -263,7 +263,7 @@ def _write_folder(parts: Iterable[Part], output: Path, tell: Tell) -> None:
                 beside = _tree_of(part)
             is_first = False
             for name, content, _ in _members([part], "folder", tell):
-                target = folder.joinpath(*_safe_parts(name))
+                target = folder.joinpath(*map(local_name, _safe_parts(name)))
                 target.parent.mkdir(parents=True, exist_ok=True)
                 with target.open("xb") as file:
                     file.write(content)

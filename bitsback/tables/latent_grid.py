@@ -22,12 +22,13 @@ from .tables import FIRST, FRACTIONS, POSTERIOR_WIDTHS, PRIOR_WIDTHS, SCALE_STEP
 MEAN_BITS = 8  # a mean is in units of 2**-8
 Z_BITS = 6  # a latent is in units of 2**-6
 Z_LIMIT = 512
+UNLIMITED = 1 << 40
 STEPS = 64  # of a Gaussian's log-scale in an octave
 MIDDLE = FRACTIONS // 2  # the dither of no shift, but for 1/64
 NIL = 127  # the log-width of a channel that is not coded
 
 _FIXED = 20  # fractional bits of the tables of scales below
-_WIDEST = 12 * STEPS
+WIDEST = 12 * STEPS
 PER_WIDTH = STEPS // SCALE_STEPS  # widths, of grids and of table rows, have fewer steps
 # A distance has 8 fractional bits, an inverse scale 20: in units of 1/32, 23 bits are to go.
 _OFFSET_SHIFT = MEAN_BITS + _FIXED - FRACTIONS.bit_length() + 1
@@ -52,13 +53,13 @@ class Gaussian:
 @functools.cache
 def _scales() -> NDArray[np.int64]:
     """round(2**(i/64) * 2**20) for i = -768..768, int64; the least is 2**8."""
-    steps = np.arange(-_WIDEST, _WIDEST + 1)
+    steps = np.arange(-WIDEST, WIDEST + 1)
     return np.floor(arithmetic.exp2_steps(steps, STEPS) * 2**_FIXED + 0.5).astype(np.int64)
 
 
 def scale(log_scale: Ints) -> NDArray[np.int64]:
     """2**(log_scale/64) in units of 2**-20, int64."""
-    return _scales()[np.clip(log_scale, -_WIDEST, _WIDEST) + _WIDEST]
+    return _scales()[np.clip(log_scale, -WIDEST, WIDEST) + WIDEST]
 
 
 def _bits(seed: int, index: int, group: int, lane: int, count: int) -> NDArray[np.uint64]:
@@ -135,25 +136,32 @@ def posterior_rows(
     return width * FRACTIONS + fraction, np.clip(base, FIRST + radius, last - radius)
 
 
+def centre(q: Gaussian, p: Gaussian, log_width: Ints, d: Ints) -> NDArray[np.int64]:
+    """The base that `posterior_rows` would give on a window without ends; int64 (B, C, h, w)."""
+    return _offsets(q, p, log_width, d)[0]
+
+
 def nearest(q: Gaussian, p: Gaussian, log_width: Ints, d: Ints) -> NDArray[np.int64]:
     """The k of a posterior that is uniform of the grid's width: the paper's first scheme."""
     return np.clip(_offsets(q, p, log_width, d)[0], FIRST, FIRST + tables.COLUMNS - 1)
 
 
-def latent(p: Gaussian, log_width: Ints, k: Ints, d: Ints) -> NDArray[np.int64]:
-    """z in units of 2**-6, rounded and clipped to |z| <= 512; int64 (B, C, h, w)."""
+def latent(
+    p: Gaussian, log_width: Ints, k: Ints, d: Ints, limit: int = Z_LIMIT
+) -> NDArray[np.int64]:
+    """z in units of 2**-6, rounded and clipped to |z| <= limit; int64 (B, C, h, w)."""
     if (loops := compiled.loops("tables")) is not None:
         z = np.empty(d.shape, np.int64)
         parameters = p.mean, p.log_scale, np.broadcast_to(log_width, d.shape), k, d
         flat = (compiled.plain(v).ravel() for v in parameters)
-        fixed = _scales(), PER_WIDTH, _MEAN_SHIFT, _LATENT_SHIFT, Z_LIMIT
+        fixed = _scales(), PER_WIDTH, _MEAN_SHIFT, _LATENT_SHIFT, limit
         loops.latents(*flat, *fixed, z.ravel())
         return z
     step = scale(p.log_scale.astype(np.int64) + PER_WIDTH * np.asarray(log_width, np.int64))
     # k + u = (64 k + 2 d - 31) / 64 exactly.
     halves = 2 * FRACTIONS * np.asarray(k, np.int64) + 2 * d - (FRACTIONS - 1)
     total = (p.mean.astype(np.int64) << _MEAN_SHIFT) + step * halves
-    return np.clip((total + (1 << (_LATENT_SHIFT - 1))) >> _LATENT_SHIFT, -Z_LIMIT, Z_LIMIT)
+    return np.clip((total + (1 << (_LATENT_SHIFT - 1))) >> _LATENT_SHIFT, -limit, limit)
 
 
 @dataclass(frozen=True)
@@ -171,6 +179,11 @@ def _logs() -> _Logs:
     p = np.diff(tables.prior_table().astype(np.float64))
     log_q = np.log2(np.maximum(q, 1))
     return _Logs(log_q.ravel(), (q * log_q).sum(1) / tables.TOTAL, np.log2(p).ravel())
+
+
+def code_length(rows: Ints, k: Ints) -> NDArray[np.float64]:
+    """-log2 P(k) of rows of the prior's table, bits, of their shape."""
+    return tables.PRECISION - _logs().prior[rows * tables.COLUMNS + k - FIRST]
 
 
 def kl_bits(rows: Ints, base: Ints, p_rows: Ints) -> NDArray[np.float64]:

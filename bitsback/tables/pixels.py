@@ -196,16 +196,57 @@ class Mixture:
             places = np.empty((self.means.shape[1], x[:, 0].size), np.int64)
             loops.places(*self._plain, earlier, c, places)
             return places
+        means = np.clip(self._means(x, c), 0, _HIGHEST)
+        scales = flat(np.clip(self.log_scales[:, :, c], *PIXEL_SCALES))
+        rows = (scales - PIXEL_SCALES[0]) * PIXEL_FRACTIONS + means % PIXEL_FRACTIONS
+        return rows * PIXEL_COLUMNS + PIXEL_COLUMNS // 2 - means // PIXEL_FRACTIONS
+
+    def _means(self, x: NDArray[np.uint8], c: int) -> NDArray[np.int64]:
+        """Means of channel c given those of x before it, not clipped, (M, B * H * W)."""
         means = self.means[:, :, c].astype(np.int64)
         first = c * (c - 1) // 2
         if c:
             earlier = x[:, None, :c].astype(np.int64) - 128
             move = (self.coeffs[:, :, first : first + c] * earlier).sum(2)
             means = means + ((move + 64) >> 7)  # 2**-11 to 1/16 level
-        means = flat(np.clip(means, 0, _HIGHEST))
-        scales = flat(np.clip(self.log_scales[:, :, c], *PIXEL_SCALES))
-        rows = (scales - PIXEL_SCALES[0]) * PIXEL_FRACTIONS + means % PIXEL_FRACTIONS
-        return rows * PIXEL_COLUMNS + PIXEL_COLUMNS // 2 - means // PIXEL_FRACTIONS
+        return flat(means)
+
+    def beyond(self, x: NDArray[np.uint8]) -> tuple[int, int, float]:
+        """How many means lie beyond 0..255, given x, uint8 (B, C, H, W).
+
+        Returns:
+            Means that are clipped, means in all, and the bits that the clipping adds to the code
+            length of x: negative where x lies nearer to the clipped means.
+        """
+        count, total, cost = 0, 0, 0.0
+        for c, levels in enumerate(self._channels(x)):
+            means = self._means(x, c)
+            clipped = np.clip(means, 0, _HIGHEST)
+            some = (means != clipped).any(0)
+            count += int((means != clipped).sum())
+            total += means.size
+            known, weights = x[:, c].ravel()[some], levels.weights[:, some]
+            scales = flat(np.clip(self.log_scales[:, :, c], *PIXEL_SCALES))[:, some]
+            free, bound = (
+                _mass(self.kind, v[:, some], scales, weights, known) for v in (means, clipped)
+            )
+            cost += float(np.log2(free / bound).sum())
+        return count, total, cost
+
+
+def _mass(
+    kind: str, means: Ints, log_scales: Ints, weights: Ints, x: NDArray[np.uint8]
+) -> NDArray[np.float64]:
+    """p(x) of n pixels under M components, (M, n) integers each, without tables; (n,)."""
+    scales = np.exp2(log_scales / tables.PIXEL_STEPS)
+    below = (x - 0.5 - means / PIXEL_FRACTIONS) / scales
+    cdf = tables.PIXEL_KINDS[kind]
+    low = np.where(x == 0, 0.0, cdf(np.clip(below, -38.0, 38.0)))
+    high = np.where(x == 255, 1.0, cdf(np.clip(below + 1.0 / scales, -38.0, 38.0)))
+    mass = (weights * (high - low)).sum(0) / _SUM
+    floor = 1.0 / tables.TOTAL  # every level has this much
+    share: NDArray[np.float64] = mass * (1.0 - 256 * floor) + floor
+    return share
 
 
 def picked(values: NDArray[T], where: NDArray[np.bool_]) -> NDArray[T]:

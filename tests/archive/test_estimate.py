@@ -29,7 +29,9 @@ def test_the_size_is_near_the_one_that_follows(build_model, monkeypatch, chunk):
         loaded = build_model()
         found = estimate(images, loaded, Settings(always_chain=chained), chunk=chunk)
         assert (found.images, found.sampled) == (1000, 200)
-        real = writer.compress_set(images, loaded, always_chain=chained, chunk=chunk)
+        real = writer.compress_set(
+            images, loaded, settings=Settings(always_chain=chained), chunk=chunk
+        )
         assert found.size == pytest.approx(len(real.data), rel=0.06)
         assert not chained or 0 < found.error < 0.05 * found.size
         assert found.seconds > 0

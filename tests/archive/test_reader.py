@@ -11,6 +11,7 @@ from PIL import Image
 
 import bitsback
 from bitsback.archive import reader, writer
+from bitsback.chunks.plan import Settings
 from bitsback.format.header import pack_header
 from bitsback.images.image_set import from_array
 from bitsback.sources.read import read_images
@@ -40,7 +41,11 @@ def opened(data, loaded):
 def file(images, loaded):
     """A chained file of chunks of 9, with a payload."""
     packed = writer.compress_set(
-        from_array(images), loaded, payload=b"p" * 900, chunk=9, always_chain=True
+        from_array(images),
+        loaded,
+        payload=b"p" * 900,
+        chunk=9,
+        settings=Settings(always_chain=True),
     )
     assert packed.report.chained_images > 0
     return packed.data
@@ -157,7 +162,7 @@ def test_the_whole_chunks_of_a_truncated_file_can_be_read(file, loaded, images):
 def test_chunks_in_another_order_are_damaged(images, loaded):
     twice = np.concatenate([images[:20]] * 2)
     data = writer.compress_set(
-        from_array(twice), loaded, payload=b"", chunk=20, always_chain=True
+        from_array(twice), loaded, payload=b"", chunk=20, settings=Settings(always_chain=True)
     ).data
     with opened(data, loaded) as found:
         header, (first, second) = found.header, found.header.offsets

@@ -16,6 +16,7 @@ from bitsback.archive.reader import Reader
 from bitsback.archive.writer import chunk_bounds
 from bitsback.benchmarks.files import TimedModel
 from bitsback.chunks import cost
+from bitsback.chunks.plan import Settings
 from bitsback.images.image_set import from_array
 from bitsback.models import store
 from bitsback.tables import latent_grid
@@ -66,7 +67,9 @@ def test_a_batch_larger_than_decoders_allow_is_refused(loaded):
 def test_few_tiles_whose_first_one_fills_the_initial_bits(build_model, count, always_chain):
     loaded = build_model(channels=3, likelihood="logistic", mixtures=2, tile=16)
     images = np.random.default_rng(0).integers(0, 256, (count, 16, 16, 3)).astype(np.uint8)
-    packed = writer.compress_set(from_array(images), loaded, always_chain=always_chain)
+    packed = writer.compress_set(
+        from_array(images), loaded, settings=Settings(always_chain=always_chain)
+    )
     assert np.array_equal(bitsback.decompress(packed.data, loaded), images)
     assert not always_chain or packed.report.chained_images >= 1
 
@@ -84,7 +87,7 @@ def test_where_a_classical_code_is_far_smaller_the_chain_is_not_tried(loaded):
     assert packed.report.chained_images == 0
     assert len(packed.data) < 300
     few = len(calls)
-    through = writer.compress_set(from_array(blank), counted, always_chain=True)
+    through = writer.compress_set(from_array(blank), counted, settings=Settings(always_chain=True))
     assert through.report.chained_images > 3000
     assert len(calls) > 100 * few
     assert np.array_equal(bitsback.decompress(packed.data, loaded), blank)
@@ -92,7 +95,11 @@ def test_where_a_classical_code_is_far_smaller_the_chain_is_not_tried(loaded):
 
 def test_reports_of_chunks_add_up(loaded, images):
     packed = writer.compress_set(
-        from_array(images), loaded, payload=b"p" * 900, chunk=15, always_chain=True
+        from_array(images),
+        loaded,
+        payload=b"p" * 900,
+        chunk=15,
+        settings=Settings(always_chain=True),
     )
     report = packed.report
     assert report.file_bits == pytest.approx(8 * len(packed.data))
@@ -106,7 +113,7 @@ def test_reports_of_chunks_add_up(loaded, images):
 
 def test_a_chain_begins_without_filler_where_it_is_long_enough(loaded, images):
     many = from_array(np.concatenate([images] * 4))
-    packed = writer.compress_set(many, loaded, heads=8, always_chain=True)
+    packed = writer.compress_set(many, loaded, settings=Settings(heads=8, always_chain=True))
     report = packed.report
     assert report.filler_bits == 0
     assert 0 < report.first_bits < report.net_bits
@@ -122,7 +129,9 @@ def test_few_images_have_no_latents_where_that_is_least(loaded, images):
     assert packed.report.chained_images == 0
     assert packed.report.filler_bits == 0
     assert np.array_equal(bitsback.decompress(packed.data, loaded), images[:1])
-    forced = writer.compress_set(from_array(images[:1]), loaded, always_chain=True)
+    forced = writer.compress_set(
+        from_array(images[:1]), loaded, settings=Settings(always_chain=True)
+    )
     assert forced.report.chained_images == 1
     assert forced.report.filler_bits > 0
     assert np.array_equal(bitsback.decompress(forced.data, loaded), images[:1])
@@ -137,7 +146,7 @@ def test_a_batch_that_finds_too_few_bits_is_tried_again_with_more(loaded, images
 
     monkeypatch.setattr(cost, "chain_cost", careless)
     many = np.concatenate([images] * 4)
-    packed = writer.compress_set(from_array(many), loaded, always_chain=True)
+    packed = writer.compress_set(from_array(many), loaded, settings=Settings(always_chain=True))
     assert packed.report.chained_images > 0
     assert np.array_equal(bitsback.decompress(packed.data, loaded), many)
 
@@ -151,6 +160,8 @@ def test_heads_that_take_more_bits_than_usual_are_given_more(tmp_path, images, m
     loaded = store.load(str(tmp_path / "nil"), "cpu")
     monkeypatch.setattr(cost, "_BITS_OF_HEAD", 20)
     many = np.concatenate([images] * 4)[:count]
-    packed = writer.compress_set(from_array(many), loaded, heads=16, always_chain=True)
+    packed = writer.compress_set(
+        from_array(many), loaded, settings=Settings(heads=16, always_chain=True)
+    )
     assert packed.report.chained_images > 0
     assert np.array_equal(bitsback.decompress(packed.data, loaded), many)

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from bitsback.archive.reader import Reader
 from bitsback.archive.writer import compress_set
 from bitsback.chunks import carrying, cost
+from bitsback.chunks.plan import Settings
 from bitsback.coding.model import NO_MODEL
 from bitsback.images.outcomes import LARGER
 from bitsback.keeping.rule import Policy
@@ -83,7 +84,7 @@ def test_a_folder_is_never_larger_than_its_files(tmp_path_factory, colour, kinds
         suffix, data = drawn(kind, side, number)
         (folder / "in" / f"{number}{suffix}").write_bytes(data)
     images = read_images([folder / "in"], Policy(times=False))
-    packed = compress_set(images, colour, chunk=chunk, check="all")
+    packed = compress_set(images, colour, chunk=chunk, settings=Settings(check="all"))
     before = files_in(folder / "in")
     most = sum(len(data) + len(name) + A_FILE for name, data in before.items()) + A_SET
     with Reader(io.BytesIO(packed.data), lambda *_: colour) as reader:
@@ -105,7 +106,9 @@ def test_only_the_files_that_take_less_are_carried(tmp_path, colour):
     late = [each.name for each in packed.kept.carried]
     assert late == ["1.png", "4.png"]
     assert {each.reason for each in packed.kept.carried} == {LARGER}
-    assert len(packed.data) < len(compress_set(images, colour, always_chain=True).data)
+    assert len(packed.data) < len(
+        compress_set(images, colour, settings=Settings(always_chain=True)).data
+    )
     with Reader(io.BytesIO(packed.data), lambda *_: colour) as reader:
         write_images(reader.restored(), len(reader), tmp_path / "out")
     assert files_in(tmp_path / "out") == files_in(tmp_path / "in")

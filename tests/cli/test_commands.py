@@ -80,6 +80,47 @@ def test_rate_prints_json_with_the_promised_fields(model_folder, tmp_path, monke
     assert code == (0 if report["match"] else 1)
 
 
+def test_rate_compares_with_expected_bits_of_a_file(model_folder, tmp_path, monkeypatch, capsys):
+    np.save(tmp_path / "in.npy", np.zeros((300, 8, 8), np.uint8))
+    words = "rate", tmp_path / "in.npy", "--model", model_folder
+    report = json.loads(run(monkeypatch, capsys, *words, "--json")[1])
+    count = report["chained_images"]
+    bits = [step["kl"]["bits"] / count for step in report["steps"]]
+    bits.append(report["likelihood"]["bits"] / count)
+    pairs = [{"mean": mean, "standard_error": 0.0} for mean in bits]
+    file = tmp_path / "expected.json"
+    for factor, code in ((1.0, 0), (1.5, 1)):
+        likelihood = pairs[-1] | {"mean": factor * bits[-1]}
+        file.write_text(json.dumps({"groups": pairs[:-1], "likelihood": likelihood}))
+        found, out, _ = run(monkeypatch, capsys, *words, "--expected", file)
+        assert found == code, out
+        verdict = "match in all parts" if factor == 1.0 else "DO NOT MATCH in 2 of"
+        assert f"KL-based and expected rate {verdict}" in out
+        assert "z expected: KL minus expected" in out
+    file.write_text("[]")
+    code, _, err = run(monkeypatch, capsys, *words, "--expected", file)
+    assert (code, err) == (2, "bitsback: expected bits need groups and a likelihood\n")
+
+
+def test_rate_writes_a_page_and_a_figure(model_folder, tmp_path, monkeypatch, capsys):
+    pytest.importorskip("matplotlib")
+    np.save(tmp_path / "in.npy", np.zeros((60, 8, 8), np.uint8))
+    words = "rate", tmp_path / "in.npy", "--model", model_folder
+    outputs = "--html", tmp_path / "x.html", "--plot", tmp_path / "x.png"
+    code, out, _ = run(monkeypatch, capsys, *words, *outputs)
+    assert code == 0, out
+    assert (tmp_path / "x.html").read_text().startswith("<!DOCTYPE html>")
+    with Image.open(tmp_path / "x.png") as drawn:
+        assert drawn.size[0] > 500
+    code, _, err = run(monkeypatch, capsys, *words, *outputs)
+    assert (code, err.count("\n")) == (2, 1)
+    assert "exists" in err
+    assert run(monkeypatch, capsys, *words, *outputs, "--force")[0] == 0
+    code, _, err = run(monkeypatch, capsys, *words, "--plot", tmp_path / "x.gif")
+    assert code == 2
+    assert "a figure is a .png, .svg or .pdf" in err
+
+
 @pytest.mark.parametrize(
     "array", [np.zeros((3, 8, 8)), np.zeros((0, 8, 8), np.uint8), np.zeros((2, 2, 2, 2, 2), bool)]
 )

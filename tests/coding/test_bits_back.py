@@ -14,7 +14,6 @@ from bitsback.ans.message import Message
 from bitsback.coding import bits_back, latents
 from bitsback.coding.batch import Batch
 from bitsback.coding.model import Group
-from bitsback.coding.rates import Tally
 from bitsback.models.draw import equations
 from bitsback.models.draw.integers import IntegerOps
 from bitsback.models.draw.model import DrawModel
@@ -185,51 +184,3 @@ def test_posteriors_that_no_coded_latent_needs_are_not_computed(monkeypatch, cod
     assert np.array_equal(bits_back.decode(message, model, batch), x)
     assert seen == 2 * asked
     assert len(observed) == 2 * bool(asked)
-
-
-def chain_check(model, monkey=None):
-    """The check of a chain of 120 images drawn from noise."""
-    random = np.random.default_rng(1)
-    message, tally = Message.random(16, 20_000, 0), Tally()
-    for index in range(60):
-        x = (random.random((2, 1, 8, 8)) < 0.3).astype(np.uint8)
-        cost = bits_back.encode(message, model, Batch(2, 8, 8, 0, index), x)
-        tally.add(cost, x.size)
-    return tally.report(
-        images=120,
-        dims=120 * 64,
-        chained_dims=120 * 64,
-        payload_bits=0,
-        first_bits=0,
-        filler_bits=0,
-        header_bits=0,
-        head_bits=0.0,
-    ).check()
-
-
-def test_net_and_kl_based_bits_match():
-    assert chain_check(model_of(SMALL)).passed
-
-
-@pytest.mark.parametrize("off", [32 * 6, 3])
-def test_a_posterior_off_by_rows_fails_the_check(monkeypatch, off):
-    pop = latents.Posterior.pop
-
-    def wrong(self, message, masks):
-        return pop(dataclasses.replace(self, rows=self.rows - off), message, masks)
-
-    monkeypatch.setattr(latents.Posterior, "pop", wrong)
-    assert not chain_check(model_of(SMALL)).passed
-
-
-def test_a_prior_of_the_wrong_step_fails_the_check(monkeypatch):
-    push = latents.push_prior
-    seen = {}
-
-    def wrong(message, here, k):
-        other = seen.get(here.group.step + 1, here)
-        seen[here.group.step] = here
-        push(message, other, k)
-
-    monkeypatch.setattr(bits_back, "push_prior", wrong)
-    assert not chain_check(model_of(SMALL)).passed

@@ -122,9 +122,9 @@ def test_an_altered_header_is_a_checksum_error():
 
 
 def test_another_version_is_named():
-    body = b"\6\0" + bytes(60)
+    body = b"\7\0" + bytes(60)
     head = pack_header(HEADER)[:8] + struct.pack("<I", len(body)) + body
-    with pytest.raises(FormatError, match="version 6, this bitsback reads versions 2 to 5"):
+    with pytest.raises(FormatError, match="version 7, this bitsback reads versions 2 to 6"):
         read(head + struct.pack("<I", zlib.crc32(head)))
 
 
@@ -154,11 +154,25 @@ def test_a_forged_body_with_a_good_checksum_is_refused_or_read(body):
         header = read(head + struct.pack("<I", zlib.crc32(head)))
     except FormatError:
         return
-    assert header.images > 0 or header.format_version == 5
+    assert header.images > 0 or header.format_version in (5, 6)
 
 
-def test_a_chunk_without_images_is_one_of_the_newest_version():
+def test_a_chunk_without_images_is_one_of_version_5():
     bare = replace(HEADER, chunks=(ChunkEntry(0, 5),), format_version=5)
     data = pack_header(bare)
     assert read(data) == bare
     assert data[12:14] == b"\5\0"
+
+
+@given(headers, st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=60))
+def test_a_header_may_name_the_machine_that_its_file_decodes_on(header, machine):
+    bound = replace(header, machine=machine, format_version=6)
+    data = pack_header(bound)
+    assert read(data) == bound
+    assert len(data) == header.size + 1 + len(machine.encode())
+
+
+def test_a_machine_and_version_6_go_together():
+    for change in ({"machine": "here"}, {"format_version": 6}):
+        with pytest.raises(FormatError, match="names a machine"):
+            pack_header(replace(HEADER, **change))

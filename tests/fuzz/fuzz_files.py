@@ -26,6 +26,7 @@ from PIL import Image, PngImagePlugin
 from bitsback.ans.message import flatten
 from bitsback.archive import writer
 from bitsback.chunks.decoder import decode_chunk
+from bitsback.chunks.plan import Settings
 from bitsback.chunks.prefix import encode_prefix
 from bitsback.coding import initial_bits
 from bitsback.coding.model import LoadedModel
@@ -152,7 +153,7 @@ def build_sources(folder: Path, models: dict[str, LoadedModel]) -> list[Source]:
     labels = {"x": bits[:9] > 0, "labels": np.arange(9), "words": np.array(["a", "bc"])}
     np.savez(folder / "in.npz", **labels)
     user = random.bytes(700)
-    chained = {"payload": user, "always_chain": True}
+    chained = {"payload": user, "settings": Settings(always_chain=True)}
     specs: list[tuple[str, str, ImageSet, dict[str, Any]]] = [
         ("one chunk", "bits", from_array(bits[:6]), chained),
         ("three chunks", "bits", from_array(bits), {"chunk": 5, **chained}),
@@ -160,7 +161,12 @@ def build_sources(folder: Path, models: dict[str, LoadedModel]) -> list[Source]:
         ("folder", "colour", read_images([source]), {"chunk": 3, **chained}),
         ("tar", "colour", read_images([folder / "in.tar"]), {"chunk": 2}),
         ("everything", "colour", read_images([everything]), {}),
-        ("image", "colour", read_images([source / "a.png"]), {"seed": 2**64 - 1}),
+        (
+            "image",
+            "colour",
+            read_images([source / "a.png"]),
+            {"settings": Settings(seed=2**64 - 1)},
+        ),
         ("npz", "bits", read_images([folder / "in.npz"]), {"chunk": 4, "payload": b"user"}),
         ("blank", "bits", from_array(np.zeros((30, 8, 8), bool)), {}),
         ("gray", "colour", from_array(random.integers(0, 256, (3, 8, 8), np.uint8)), {}),

@@ -17,6 +17,7 @@ import bitsback.lossy.files
 from bitsback.archive.reader import Reader
 from bitsback.archive.writer import compress_set
 from bitsback.benchmarks import files as benches
+from bitsback.chunks.plan import Settings
 from bitsback.errors import FormatError, InputError
 from bitsback.format import sidecar
 from bitsback.images import bit_depth, image_file, metadata, png
@@ -167,7 +168,9 @@ def test_a_folder_of_every_mode_comes_back(tmp_path, colour):
     Image.fromarray(deep).save(source / "deep.png")
     Image.fromarray(deep >> 4).save(source / "less deep.tif")
     Image.fromarray(pixels(6, 6) > 99).save(source / "bits.png")
-    _, found = through([source], tmp_path / "out", colour, chunk=5, always_chain=True)
+    _, found = through(
+        [source], tmp_path / "out", colour, chunk=5, settings=Settings(always_chain=True)
+    )
     names = sorted(path.name for path in source.iterdir())
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == names
     webp = [folder / "clear.webp" for folder in (source, tmp_path / "out")]

@@ -216,18 +216,24 @@ def test_files_that_were_cut_or_altered_are_refused(side):
         images=st.one_of(st.none(), st.integers(1, 2**32 - 1)),
     ).map(lambda header: header.with_heads_for(1e5)),
     st.binary(max_size=200),
+    st.booleans(),
 )
-def test_headers_come_back_and_are_small(header, code):
+def test_headers_come_back_and_are_small(header, code, is_filled):
+    pixels = header.count * max(256, header.height * header.width)
+    if is_filled and pixels < 2**30:
+        header = header.with_filler_for(len(code))
     head = container.pack(header)
     file = container.sealed(head + code)
-    if header.count * header.height * header.width > 2**21 + 512 * len(file):
+    assert len(head) < 24 + max(0, -(-(pixels - 2**21) // 512))
+    if pixels > 2**21 + 512 * len(file):
+        assert not header.filler
         with pytest.raises(FormatError, match="more than it may"):
             container.unpack(file)
     else:
         assert container.unpack(file) == (header, code)
     if header.height == header.width < 128 and header.images is None:
         assert len(head) == 4
-    for place in range(len(head)):
+    for place in range(min(len(head), 40)):
         with pytest.raises(FormatError):
             container.unpack(head[:place])
 
@@ -379,8 +385,39 @@ def test_a_short_file_of_many_pixels_is_refused_before_anything_is_allocated(kin
         container.unpack(container.sealed(file) if kind < 5 else file)
 
 
-def test_images_that_would_make_such_a_file_are_refused(monkeypatch):
-    monkeypatch.setattr(container, "_MOST_PIXELS", (100, 100))
-    monkeypatch.setattr(container, "_MOST_SHRINKAGE", (1, 1))
-    with pytest.raises(InputError, match="hold too little for a lossy file"):
-        coder.encode(random_images(1, 16, 16, 3), loaded(), 1)
+def test_images_that_hold_next_to_nothing_get_filler(monkeypatch):
+    monkeypatch.setattr(container, "_MOST_PIXELS", (1 << 25, 70_000))
+    monkeypatch.setattr(container, "_MOST_SHRINKAGE", (1 << 14, 4))
+    model, images = loaded(), np.zeros((2, 200, 200, 1), np.uint8)
+    plain = coder.encode(images[:, :40, :40], model, 1, bare=True)
+    assert container.unpack(plain.data)[0].filler == 0
+    made = coder.encode(images, model, 1, bare=True)
+    header = container.unpack(made.data)[0]
+    assert header.filler > 100
+    assert len(made.data) <= (2 * 200 * 200 - 70_000) // 4 + 4
+    assert made.matches
+    stored = dataclasses.replace(header, filler=0)
+    head = container.pack(stored)
+    code = container.unpack(made.data)[1]
+    with pytest.raises(FormatError, match="more than it may"):
+        container.unpack(container.sealed(head + code))
+    back = coder.decode(made.data, model, 0.0)
+    assert back.shape == (2, 200, 200, 1)
+    monkeypatch.undo()
+    assert np.array_equal(coder.decode(container.sealed(head + code), model, 0.0), back)
+
+
+def test_many_tiny_images_count_for_more_than_their_pixels():
+    model, images = loaded(), np.zeros((9000, 2, 2, 1), np.uint8)
+    made = coder.encode(images, model, 1, bare=True)
+    assert len(made.data) >= (9000 * 256 - 2**21) // 512
+    assert container.unpack(made.data)[0].images == 9000
+
+
+@pytest.mark.parametrize("filler", [[0], [1, 1], [2, 0], [255, 255, 255, 255, 127], [1]])
+def test_filler_that_is_none_is_refused(filler):
+    header = container.LossyHeader(1, 1, False, False, 256, 256)
+    head = container.pack(header)[:-1] + bytes([128, *filler])
+    for sealed in (container.sealed, lambda head: bytes([head[0] ^ 6 << 5]) + head[1:]):
+        with pytest.raises(FormatError, match=r"filler|heads|ends|cut|short"):
+            container.unpack(sealed(head))

@@ -8,6 +8,7 @@ from conftest import real_data
 
 import bitsback
 from bitsback.archive import writer
+from bitsback.chunks.plan import Settings
 from bitsback.coding import sampling
 from bitsback.images.image_set import from_array
 from bitsback.models import store
@@ -25,9 +26,11 @@ def shape_of(name, count):
     return (count, model.tiles[0], model.tiles[0]) + ((3,) if model.channels == 3 else ())
 
 
-def through_the_model(name, images, **options):
+def through_the_model(name, images, batch=None, payload=b""):
     """Compress through the model even where a classical code is smaller, and decompress."""
-    packed = writer.compress_set(from_array(images), loaded(name), always_chain=True, **options)
+    packed = writer.compress_set(
+        from_array(images), loaded(name), Settings(batch, always_chain=True), payload=payload
+    )
     assert packed.report.chained_images > 0
     assert np.array_equal(bitsback.decompress(packed.data, loaded(name)), images)
     return packed

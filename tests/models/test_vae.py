@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from bitsback.ans.message import Message
 from bitsback.coding import bits_back
 from bitsback.coding.chain import Chain
-from bitsback.coding.rates import RateReport, Tally
+from bitsback.coding.rates import RateReport
+from bitsback.coding.reports.tally import Tally
 from bitsback.models import vae
 from bitsback.tiles.segments import Segment
 

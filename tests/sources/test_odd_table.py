@@ -9,6 +9,7 @@ import round_trip
 
 from bitsback.archive.reader import Reader
 from bitsback.archive.writer import compress_set
+from bitsback.chunks.plan import Settings
 from bitsback.images.image_set import ImageSet
 from bitsback.keeping.rule import Policy
 from bitsback.sources.read import read_images
@@ -50,7 +51,7 @@ def make(folder: Path) -> None:
 def through(folder: Path, output: Path, model, policy=Policy()) -> ImageSet:  # noqa: B008
     images = read_images([folder], policy)
     # An untrained model makes more of pixels than their files are.
-    data = compress_set(images, model, always_chain=True).data
+    data = compress_set(images, model, settings=Settings(always_chain=True)).data
     told: list[str] = []
     with Reader(io.BytesIO(data), lambda *_: model) as reader:
         write_images(reader.restored(), len(reader), output, told.append)

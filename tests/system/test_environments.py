@@ -2,10 +2,13 @@
 
 import json
 import os
+import pathlib
 import subprocess
 import sys
+import tarfile
 
 import pytest
+from PIL import Image
 
 SCRIPT = """
 import contextlib, hashlib, json, sys
@@ -63,7 +66,7 @@ for name in sys.argv[1:] or settings:
     with settings[name]:
         # Some are set before a model is loaded, some later.
         model = load_model("photo-fast", "cpu") if name in ("inference", "float16") else shared
-        data = writer.compress_set(from_array(x), model, batch=16, always_chain=True).data
+        data = writer.compress_set(from_array(x), model, Settings(16, always_chain=True)).data
         found[name] = hashlib.sha256(data).hexdigest()
 print(json.dumps(found))
 """
@@ -101,3 +104,58 @@ def test_the_bytes_are_the_same_under_every_setting_of_torch(plain):
 )
 def test_the_bytes_are_the_same_in_every_environment(environment, plain):
     assert set(digests("plain", **environment).values()) == {plain["plain"]}
+
+
+C_LOCALE = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+UTF8_LOCALE = {"LC_ALL": "C.UTF-8", "PYTHONUTF8": "1"}
+
+
+def run(*words, **environment):
+    """A command that must end well."""
+    done = subprocess.run(
+        [sys.executable, "-m", "bitsback.cli", *words],
+        env=os.environ | {"OMP_NUM_THREADS": "1"} | environment,
+        capture_output=True,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def contents(folder):
+    """Each file's bytes, or a link's target, by its name."""
+    found = {}
+    for parent, folders, names in os.walk(os.fsencode(folder)):
+        for path in (os.path.join(parent, name) for name in (*names, *folders)):
+            if os.path.islink(path):
+                found[os.path.relpath(path, os.fsencode(folder))] = os.readlink(path)
+            elif os.path.isfile(path):
+                found[os.path.relpath(path, os.fsencode(folder))] = pathlib.Path(
+                    os.fsdecode(path)
+                ).read_bytes()
+    return found
+
+
+def test_names_beyond_ascii_are_the_same_in_every_locale(tmp_path):
+    """A folder and a tar: files, folders, links, and a name that is no UTF-8."""
+    root = os.fsencode(tmp_path)
+    os.makedirs(os.path.join(root, "in/zoé".encode()))
+    for name in (b"z.txt", "é.txt".encode(), b"in\xff.txt", "zoé/\U0001f600.txt".encode()):
+        with open(os.path.join(root, b"in", name), "xb") as file:
+            file.write(name)
+    Image.new("1", (28, 28)).save(tmp_path / "in/é.png")
+    os.symlink("zoé".encode(), os.path.join(root, "in/lié".encode()))
+    with tarfile.open(tmp_path / "in.tar", "w", encoding="utf-8") as out:
+        out.add(os.path.join(os.fsdecode(root), "in"), "in")
+    for source in ("in", "in.tar"):
+        files = []
+        for number, locale in enumerate((C_LOCALE, UTF8_LOCALE)):
+            archive = str(tmp_path / f"{source}{number}.bb")
+            run("compress", str(tmp_path / source), "-o", archive, "--model", "mnist", **locale)
+            files.append(pathlib.Path(archive).read_bytes())
+        assert files[0] == files[1]
+        for number, locale in enumerate((C_LOCALE, UTF8_LOCALE)):
+            back = tmp_path / f"back{number}{source[2:]}"
+            run("decompress", str(tmp_path / f"{source}0.bb"), "-o", str(back), **locale)
+            if back.is_file():
+                assert back.read_bytes() == (tmp_path / source).read_bytes()
+            else:
+                assert contents(back) == contents(tmp_path / source)

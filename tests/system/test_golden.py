@@ -13,6 +13,7 @@ from conftest import ROOT
 
 import bitsback
 from bitsback.archive import reader, writer
+from bitsback.chunks.plan import Settings
 from bitsback.coding import sampling
 from bitsback.format import header
 from bitsback.images import image_set
@@ -44,7 +45,10 @@ def write() -> None:
         # Not all of a tile, so that they have edges.
         pixels = np.concatenate([noise[:4], drawn, noise[4:]])[:, :-3, :-5]
         packed = writer.compress_set(
-            image_set.from_array(pixels), loaded, payload=PAYLOAD[:SHORT], seed=7, always_chain=True
+            image_set.from_array(pixels),
+            loaded,
+            payload=PAYLOAD[:SHORT],
+            settings=Settings(seed=7, always_chain=True),
         )
         assert packed.report.chained_images > 0
         (FOLDER / f"{name_of(name)}.bb").write_bytes(packed.data)

@@ -17,6 +17,7 @@ from safetensors.numpy import load_file, save_file
 import bitsback
 from bitsback.archive import writer
 from bitsback.archive.reader import Reader
+from bitsback.chunks.plan import Settings
 from bitsback.cli import console, main
 from bitsback.coding import initial_bits
 from bitsback.format import header as container
@@ -46,7 +47,9 @@ def written(tmp_path_factory):
     store.save(folder, config, *random_model(config))
     loaded = store.load(str(folder), "cpu")
     images = (np.random.default_rng(0).random((6, 8, 8)) < 0.3).astype(np.uint8)
-    packed = writer.compress_set(from_array(images), loaded, payload=b"p" * 900, always_chain=True)
+    packed = writer.compress_set(
+        from_array(images), loaded, payload=b"p" * 900, settings=Settings(always_chain=True)
+    )
     assert packed.report.chained_images == 6
     return loaded, images, packed.data
 

@@ -40,3 +40,9 @@ def claim(output: Path, inputs: Sequence[Path] = (), *, force: bool) -> None:
             return
         raise InputError(f"{output} exists, and was left as it is")
     raise InputError(f"{output} exists: choose another name, or replace it with --force")
+
+
+def check_figure(output: Path) -> None:
+    """Raise InputError unless a figure can be written under this name."""
+    if output.suffix not in (".png", ".svg", ".pdf"):
+        raise InputError(f"cannot write {output}: a figure is a .png, .svg or .pdf")

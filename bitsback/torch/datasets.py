@@ -23,13 +23,12 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset, Sampler
 
+from bitsback import api
 from bitsback.archive.reader import Reader
+from bitsback.errors import InputError
 from bitsback.images.arrays.stored import ArraysManifest
 from bitsback.images.image_set import NO_IMAGES, ImageSet, part, to_stack
 from bitsback.images.parts import carried_images
-
-from . import api
-from .errors import InputError
 
 Transform = Callable[[torch.Tensor], Any]
 

@@ -1,0 +1,110 @@
+"""A report as tables: the parts of the chain, and what the file consists of."""
+
+import dataclasses
+
+from ..matching import Part
+from ..rates import RateReport
+
+LEGEND = {
+    "net": "bits that the message grew by",
+    "KL": "KL(q || p) on the latents' grid; of the pixels, their code length under the tables",
+    "Gaussian KL": "KL of the Gaussians themselves, without any grid",
+    "z": "net minus KL, in standard errors of that difference",
+    "expected": "bits that the model's own ELBO promises",
+    "z expected": "KL minus expected, in standard errors of that difference",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """A step and layer, the pixels, or the whole chain; bits over all of the chain's images.
+
+    Args:
+        part: its name.
+        net_bits, kl_bits, gaussian_kl_bits, expected_bits: see `LEGEND`; None where there is none.
+        z, z_expected: signed; None where nothing was measured or expected.
+        passed: whether all that was measured matches.
+        bits_per_dim, nats_per_image: of the net bits.
+    """
+
+    part: str
+    net_bits: float
+    kl_bits: float
+    gaussian_kl_bits: float | None
+    z: float | None
+    expected_bits: float | None
+    z_expected: float | None
+    passed: bool
+    bits_per_dim: float
+    nats_per_image: float
+
+
+def chain_rows(report: RateReport) -> list[Row]:
+    """A row for each step and layer, for the pixels, and for the chain."""
+    check = report.check()
+    measured = {part.name: part for part in check.parts}
+    promised = {part.name: part for part in check.expected}
+
+    def row(name: str, net: float, kl: float, gaussian: float | None) -> Row:
+        own, other = measured.get(name), promised.get(name)
+        return Row(
+            name,
+            net,
+            kl,
+            gaussian,
+            _z(own),
+            None if other is None else other.promised_bits,
+            _z(other),
+            all(part.passes(check.limit) for part in (own, other) if part is not None),
+            report.bits_per_dim(net),
+            report.nats_per_image(net),
+        )
+
+    steps = [row(g.name, g.net_bits, g.kl_bits, g.continuous_kl_bits) for g in report.steps]
+    pixels = row("pixels", report.likelihood_bits, report.pixels_kl_bits, None)
+    return [*steps, pixels, row("chain", report.net_bits, report.kl_bits, None)]
+
+
+def _z(part: Part | None) -> float | None:
+    return None if part is None else part.z
+
+
+def file_rows(report: RateReport) -> dict[str, float]:
+    """What the file consists of, and its size, bits; "chain" is the chain's net bits."""
+    return {
+        "payload": report.payload_bits,
+        "first images": report.first_bits,
+        "filler": report.filler_bits,
+        "chain": report.net_bits,
+        "header": report.header_bits,
+        "stack's head": report.head_bits,
+        "file": report.file_bits,
+    }
+
+
+def chain_title(report: RateReport) -> str:
+    """Which values the chain's rows are of."""
+    return (
+        f"chain: {report.chained_images} tiles, {report.chained_dims} of {report.dims} values; "
+        f"the others are initial bits or in a classical code"
+    )
+
+
+def file_title(report: RateReport) -> str:
+    """Which images the file's rows are of."""
+    rate = report.file_bits / max(1, report.dims)
+    return f"file: {report.images} images, {report.dims} values, {rate:.5f} bits/dim"
+
+
+def shown_legend(report: RateReport) -> dict[str, str]:
+    """The legend of the columns that the report has."""
+    return {
+        name: meaning
+        for name, meaning in LEGEND.items()
+        if report.expected is not None or "expected" not in name
+    }
+
+
+def coverage_lines(report: RateReport) -> list[str]:
+    """A sentence for each kind of value that is clipped anywhere."""
+    return [kind.line(report.kl_bits) for kind in report.coverage.kinds if kind.count]

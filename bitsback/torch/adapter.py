@@ -1,0 +1,146 @@
+"""A trained VAE of one's own, flat or hierarchical, as a model that `bitsback.compress` takes."""
+
+import dataclasses
+import hashlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from bitsback.coding.model import LoadedModel
+from bitsback.errors import ModelError
+
+from . import machine
+from .floats import FloatModel, Vae
+from .likelihoods import Likelihood, PixelScale
+
+_LOG_WIDTH = -80  # a 32nd of the prior's sigma
+
+
+def adapt(
+    module: nn.Module,
+    *,
+    image: tuple[int, int, int],
+    latents: Sequence[int | Sequence[int]],
+    posterior: Callable[[int, Tensor, Any], Any],
+    likelihood: Callable[[Any], Likelihood],
+    prior: Callable[[int, Any], Any] = lambda t, state: None,
+    start: Callable[[int], Any] = lambda batch: (),
+    step: Callable[[int, Any, Tensor], Any] = lambda t, state, z: (*state, z),
+    pixels: tuple[float, float] = (0.0, 1.0),
+    batch: int = 16,
+    name: str = "own",
+) -> LoadedModel:
+    """A VAE that computes in floats as a model that codes on this machine.
+
+    Its latents z_0, z_1, ... are Gaussian, each with a prior and a posterior given those before it:
+
+        p(x, z) = p(x | z) prod over t of p(z_t | z_<t),    q(z | x) = prod of q(z_t | x, z_<t)
+
+    Files say that they decode on this machine alone, as floats round in other ways elsewhere. All
+    callables see batches of one size, and are called without gradients.
+
+    Args:
+        module: whose parameters and buffers the callables use: files name their digest. It must be
+            in evaluation mode.
+        image: (C, H, W) of the images, C 1 or 3, H = W.
+        latents: the shape of each z_t without the batch, in the order of decoding; an integer is a
+            shape of one axis.
+        posterior: (t, x, state) to (mean, log_sigma) of z_t, or a torch.distributions.Normal; x is
+            float (batch, C, H, W) in the scale of `pixels`; log_sigma is in nats.
+        likelihood: state to a likelihood of `bitsback.torch`, such as `Logistic`.
+        prior: (t, state) to (mean, log_sigma) of z_t, or None for the standard normal, which is
+            the default.
+        start: batch to the state before z_0; by default an empty tuple.
+        step: (t, state, z_t) to the state after z_t; by default the tuple of all latents so far.
+        pixels: what the model calls the lowest and the highest level, 0 and 255; of binary images
+            0 and 1.
+        batch: images that the module sees at once.
+        name: as files and error messages call the model.
+
+    Returns:
+        The model; `choose_widths` suits its grids to images.
+
+    Raises:
+        ModelError: the module is in training mode, or a callable gave what is no Gaussian of the
+            right shape, no likelihood, or not finite.
+
+    Source: Townsend et al., arXiv:1901.04866 (BB-ANS); arXiv:1912.09953 (HiLLoC: hierarchies).
+    """
+    machine.check_evaluated(module)
+    channels, height, width = image
+    if channels not in (1, 3) or height != width:
+        raise ModelError(f"images are (1 or 3, side, side), not {image}")
+    if not latents:
+        raise ModelError("a model has latents: name the shape of each")
+    if pixels[0] == pixels[1] or batch < 1:
+        raise ModelError("the two ends of the pixels' scale differ, and a batch has an image")
+    shapes = tuple((s,) if isinstance(s, int) else tuple(s) for s in latents)
+    scale = PixelScale(image, float(pixels[0]), float(pixels[1]), levels=256)
+    vae = Vae(
+        *(module, shapes, start, prior, posterior, step, likelihood),
+        pixels=scale,
+        batch=batch,
+        threads=torch.get_num_threads(),
+    )
+    levels = _levels(vae)
+    vae = dataclasses.replace(vae, pixels=dataclasses.replace(scale, levels=levels))
+    widths = tuple(np.full(shape[0] if shape else 1, _LOG_WIDTH, np.int64) for shape in shapes)
+    return loaded(FloatModel(vae, widths), name)
+
+
+def loaded(model: FloatModel, name: str) -> LoadedModel:
+    """The model with its digest and machine."""
+    vae = model.vae
+    facts = f"{vae.latents} {vae.pixels} {vae.batch}"
+    return LoadedModel(
+        name=name,
+        sha256=machine.digest(vae.module, facts, model.log_widths),
+        model=model,
+        channels=vae.pixels.shape[0],
+        binary=vae.pixels.levels == 2,
+        tiles=(vae.pixels.shape[1],),
+        batch=vae.batch,
+        multiple=1,
+        machine=machine.described(machine.device_of(vae.module), _answer(model)),
+    )
+
+
+def _levels(vae: Vae) -> int:
+    """How many levels the likelihood has; this also calls everything once."""
+    state = vae.run(vae.start, vae.batch)
+    for index, shape in enumerate(vae.latents):
+        vae.normal("prior", index, vae.run(vae.prior, index, state))
+        z = vae.tensor(np.zeros((vae.batch, *shape)))
+        state = vae.run(vae.step, index, state, z)
+    likelihood = vae.run(vae.likelihood, state)
+    levels = getattr(likelihood, "levels", None)
+    if not isinstance(levels, int):
+        raise ModelError(
+            f"the likelihood is a {type(likelihood).__name__}: give one of bitsback.torch, "
+            "such as Bernoulli or Logistic"
+        )
+    return levels
+
+
+def _answer(model: FloatModel) -> bytes:
+    """Digest of what the model says of one image and of latents at one sigma of their priors."""
+    side, sha256 = model.vae.pixels.shape[1], hashlib.sha256()
+    ramp = np.arange(np.prod(model.vae.pixels.shape)) % model.vae.pixels.levels
+    memory = model.observe(ramp.astype(np.uint8).reshape(1, *model.vae.pixels.shape))
+    state = model.start(1, side, side)
+    for index, group in enumerate(model.groups):
+        p = model.prior(index, state)
+        for part, x in zip(state, memory, strict=True):
+            for values in model.relative(index, x, part):
+                sha256.update(values.tobytes())
+        state = model.given(index, state, np.ones((*p.mean.shape,)))
+        del group
+    codec = model.likelihood(state, gray=False)
+    for field in dataclasses.fields(codec):  # type: ignore[arg-type]
+        value = getattr(codec, field.name)
+        if isinstance(value, np.ndarray):
+            sha256.update(value.tobytes())
+    return sha256.digest()

@@ -1,0 +1,168 @@
+"""What lies beyond the tables is counted, and costs what is said."""
+
+import dataclasses
+import re
+
+import numpy as np
+import pytest
+from float_vae import LOW, TOP, FloatVae, Port, images, port
+
+import bitsback
+from bitsback.coding.reports import coverage
+from bitsback.coding.reports.coverage import Beyond, Coverage
+from bitsback.coding.reports.rows import coverage_lines
+from bitsback.protocol import Group
+from bitsback.tables import latent_grid
+from bitsback.tables.pixels import Mixture
+
+IMAGES = images(60)
+
+
+class Odd(Port):
+    """A port whose latents lie elsewhere, or on other grids.
+
+    Args:
+        scale: log2 of the unit of latents.
+        shift: of prior and posterior means.
+        log_width: of the grids.
+        push: of the posteriors' means alone.
+        narrow: added to the posteriors' log2 sigma.
+        limit: of the groups.
+    """
+
+    def __init__(
+        self, shift=0.0, log_width=-48, push=0.0, narrow=0.0, limit=latent_grid.Z_LIMIT, scale=0.0
+    ):
+        super().__init__(FloatVae())
+        self.shift, self.move, self.narrow = shift, push, narrow
+        self.scale = scale
+        widths = [np.full(size, log_width) for size in (TOP, LOW)]
+        self.groups = tuple(Group(1, n + 1, w, limit=limit) for n, w in enumerate(widths))
+
+    def prior(self, index, state):
+        return self._moved(super().prior(index, state), 0.0, 0.0)
+
+    def posterior(self, index, memory, state, p):
+        q, memory = super().posterior(index, memory, state, p)
+        return self._moved(q, self.move, self.narrow), memory
+
+    def step(self, index, state, z):
+        return super().step(index, state, (z - 64 * self.shift) / 2.0**self.scale)
+
+    def _moved(self, g, push, narrow):
+        mean = np.round(2.0**self.scale * (g.mean + 256 * push) + 256 * self.shift)
+        log_scale = g.log_scale + round(64 * (self.scale + narrow))
+        return latent_grid.Gaussian(mean.astype(np.int64), log_scale)
+
+
+def rate(expected=None, **odd):
+    loaded = dataclasses.replace(port(FloatVae()), model=Odd(**odd))
+    return bitsback.rate(IMAGES, loaded, expected=expected)
+
+
+def shares(report):
+    return {kind.what: kind.share for kind in report.coverage.kinds}
+
+
+def test_within_the_tables_nothing_is_counted():
+    report = rate()
+    assert set(shares(report)) == {
+        coverage.LATENTS,
+        coverage.GRIDS,
+        coverage.SCALES,
+        coverage.WINDOW,
+        coverage.FINE,
+        coverage.WIDTHS,
+    }
+    assert not any(shares(report).values())
+    latents = (TOP + LOW) * report.chained_images
+    assert [kind.total for kind in report.coverage.kinds] == [latents] * 6
+    assert coverage_lines(report) == []
+
+
+def test_latents_of_any_location_need_but_a_limit():
+    near = rate()
+    with pytest.raises(
+        bitsback.ModelError, match=r"latents beyond their group's limit \(1.00e\+00"
+    ):
+        rate(shift=100.0)
+    far = rate(shift=100.0, limit=latent_grid.UNLIMITED)
+    assert not any(shares(far).values())
+    assert far.check().passed
+    assert far.net_bits == pytest.approx(near.net_bits, rel=1e-3)
+
+
+@pytest.mark.parametrize("scale", [-3.0, 4.0])
+def test_latents_of_any_scale_need_but_a_unit(scale):
+    expected = FloatVae().expected_bits(IMAGES)
+    report = rate(expected, scale=scale, limit=latent_grid.UNLIMITED)
+    assert not any(shares(report).values())
+    assert report.check().passed, str(report.check())
+
+
+@pytest.mark.parametrize(
+    ("odd", "what"),
+    [
+        ({"log_width": -60}, coverage.GRIDS),
+        ({"push": 40.0, "limit": 1 << 20}, coverage.WINDOW),
+        ({"scale": 17.0, "limit": 1 << 40}, coverage.SCALES),
+    ],
+)
+def test_what_costs_too_much_is_an_error(odd, what):
+    with pytest.raises(bitsback.ModelError, match=re.escape(what)):
+        rate(**odd)
+
+
+def test_posteriors_of_other_widths_are_a_warning():
+    with pytest.warns(bitsback.CoverageWarning, match=r"narrower than 0.29 .* unknown cost"):
+        report = rate(narrow=-4.0)
+    assert shares(report)[coverage.WIDTHS] > 0.5
+    assert "narrower than 0.29" in coverage_lines(report)[0]
+
+
+def test_posteriors_finer_than_a_latents_unit_are_a_warning():
+    with pytest.warns(bitsback.CoverageWarning, match=re.escape(coverage.FINE)):
+        report = rate(scale=-6.0)
+    assert shares(report)[coverage.FINE] > 0.5
+
+
+def test_sums_and_the_two_limits():
+    few, many = Beyond("means", 1, 10**7, 0.5), Beyond("means", 19, 10**6, 1.5)
+    assert Coverage((few,)).warned == ()
+    both = Coverage((few,)) + Coverage((many, Beyond("others", 0, 5)))
+    assert both.kinds == (Beyond("means", 20, 11 * 10**6, 2.0), both.kinds[1])
+    assert [kind.what for kind in both.warned] == ["means"]
+    assert both.kinds[0].fails(1999.0)
+    assert not both.kinds[0].fails(2001.0)
+    assert Coverage((Beyond("means", 9, 10, -1.0),)).warned == ()  # shorter for it
+
+
+def mixture(means, log_scale=0, kind="logistic"):
+    """One pixel of three channels under two components with these means of each, levels."""
+    levels = np.round(16 * np.asarray(means, float)).astype(np.int64).reshape(1, 2, 3, 1, 1)
+    zeros = np.zeros((1, 2, 1, 1), np.int64)
+    coeffs = np.zeros((1, 2, 3, 1, 1), np.int64)
+    return Mixture(kind, zeros, levels, np.full_like(levels, log_scale), coeffs)
+
+
+@pytest.mark.parametrize("kind", ["logistic", "gaussian"])
+def test_means_beyond_the_levels_are_counted_and_their_cost_is_known(kind):
+    inside = mixture([[1, 2, 3], [250, 255, 0]], kind=kind)
+    x = np.array([3, 255, 0], np.uint8).reshape(1, 3, 1, 1)
+    assert inside.beyond(x) == (0, 6, 0.0)
+    outside = mixture([[-8, 2, 3], [300, 255, -0.5]], 24, kind)
+    count, total, cost = outside.beyond(x)
+    assert (count, total) == (3, 6)
+    # The level 3 is likelier under a mean of 0 than under -8, so clipping saves bits.
+    assert -2 < cost < 0
+    low = mixture([[-60, 2, 3], [300, 255, 0]], 24, kind)
+    assert low.beyond(np.array([0, 255, 0], np.uint8).reshape(1, 3, 1, 1))[2] > 0
+
+
+def test_means_that_move_with_earlier_channels_are_counted_as_moved():
+    base = mixture([[100, 250, 9], [100, 250, 9]])
+    coeffs = base.coeffs.copy()
+    coeffs[:, :, 0] = 2048  # one level up for each level of the first channel above 128
+    moved = dataclasses.replace(base, coeffs=coeffs)
+    assert moved.beyond(np.array([138, 255, 9], np.uint8).reshape(1, 3, 1, 1))[0] == 2
+    assert moved.beyond(np.array([128, 255, 9], np.uint8).reshape(1, 3, 1, 1))[0] == 0
