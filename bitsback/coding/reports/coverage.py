@@ -135,8 +135,8 @@ def of_latents(on: Latents, q: Posterior, k: NDArray[np.int64]) -> Coverage:
         ratio = q.q.log_scale - on.p.log_scale.astype(np.int64) - PER_WIDTH * on.log_width
         low, high = (PER_WIDTH * width for width in tables.POSTERIOR_WIDTHS)
         beyond = on.of_coded((ratio < low) | (ratio > high))
-        fine = on.of_coded(q.q.log_scale < -latent_grid.Z_BITS * latent_grid.STEPS)
-        kinds.append(Beyond(FINE, int(fine.sum()), fine.size))
+        thin = on.of_coded(q.q.log_scale < -latent_grid.Z_BITS * latent_grid.STEPS)
+        kinds.append(Beyond(FINE, int(thin.sum()), thin.size))
         kinds.append(Beyond(WIDTHS, int(beyond.sum()), beyond.size))
     return Coverage(tuple(kinds))
 
