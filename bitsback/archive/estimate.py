@@ -109,7 +109,8 @@ def _carried(sample: ImageSet, kept: Kept) -> int:
     if sample.originals is None or not isinstance(sample.manifest, FilesManifest):
         return 0
     numbers = {name: number for number, name in enumerate(sample.manifest.names)}
-    return sum(len(sample.originals[numbers[each.name]]) for each in kept.carried)
+    late = kept.carried[len(sample.kept.carried) :]
+    return sum(len(sample.originals[numbers[each.name]]) for each in late)
 
 
 def spell(seconds: float) -> str:
