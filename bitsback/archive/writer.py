@@ -28,8 +28,8 @@ from bitsback.tables import tables
 
 from .executor import EncodeTask, Executor, SerialExecutor, run_chunks
 
-# A chunk is the unit of access and of damage, and pays for its own initial bits: the README has the
-# measured trade. Binary values are worth far fewer bits.
+# A chunk is the unit of access and of damage, and pays for its own initial bits (docs/design.md).
+# Binary values are worth far fewer bits.
 CHUNK_VALUES, CHUNK_BINARY_VALUES = 1 << 22, 1 << 24
 _MOVED = 1 << 20  # bytes at once
 

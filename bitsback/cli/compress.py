@@ -39,6 +39,7 @@ from .options import (
     RecodeLossy,
     Seed,
     Spread,
+    load,
     open_reader,
 )
 
@@ -81,7 +82,6 @@ def compress(
     as_json: Json = False,
 ) -> None:
     """Compress images losslessly into one file."""
-    from bitsback.api import load_model
     from bitsback.archive import writer
     from bitsback.archive.workers import Recipe
     from bitsback.chunks.plan import Settings
@@ -100,11 +100,13 @@ def compress(
         extra = b"" if payload is None else atomic_files.read_bytes(payload)
         arithmetic = "torch" if engine == "ray" else engine
         is_coded = len(images.pixels) > 0
-        loaded = load_model(model, device, arithmetic, micro_batch) if is_coded else NO_MODEL
+        loaded = load(model, device, arithmetic, micro_batch) if is_coded else NO_MODEL
         checked = "none" if no_check else cast("Check", check)
         settings = Settings(batch, seed, always_chain=always_chain, check=checked)
         recipe = Recipe(model, loaded.sha256, device, arithmetic, micro_batch)
-        executor = executor_of(recipe, jobs, engine, address) if is_coded else None
+        executor = None
+        if is_coded:
+            executor = executor_of(recipe, jobs, engine, address, loaded.machine)
         if dry_run:
             from bitsback.archive.estimate import estimate, spell
 
@@ -192,7 +194,8 @@ def decompress(
             extra = b"" if payload is None else reader.payload
             name, sha256 = model or reader.header.model, reader.header.model_sha256
             recipe = Recipe(name, sha256, device, arithmetic, micro_batch)
-            executor = executor_of(recipe, jobs, engine, address) if len(reader) else None
+            machine = reader.header.machine
+            executor = executor_of(recipe, jobs, engine, address, machine) if len(reader) else None
             if salvage:
                 after = write_images(reader.salvaged(damage, progress), len(reader), output, say)
             else:
@@ -237,9 +240,18 @@ def tell(summary: Compressed | Decompressed, as_json: bool) -> None:
 
 
 def executor_of(
-    recipe: "Recipe", jobs: int | None, engine: str, address: str | None
+    recipe: "Recipe", jobs: int | None, engine: str, address: str | None, machine: str
 ) -> "Executor | None":
-    """The executor that the options ask for; None for this process alone."""
+    """The executor that the options ask for; None for this process alone.
+
+    Args:
+        machine: that the model's numbers are of, if they are not the same everywhere.
+    """
+    if machine and (engine == "ray" or (jobs or 1) > 1):
+        raise InputError(
+            "the model computes in floats, which another process may round in another way: "
+            "leave --jobs and --engine ray out"
+        )
     if engine == "ray":
         from bitsback.archive.ray import RayExecutor
 

@@ -24,11 +24,11 @@ LATENTS = "latents beyond their group's limit"
 WINDOW = "posterior means beyond the grid's window"
 GRIDS = "grid widths outside -48..96 sixteenths of an octave"
 SCALES = "steps of grids beyond 2**-12..2**12"
-FINE = "posteriors narrower than 2**-6, the unit of latents"
+NARROW = "posteriors narrower than 2**-6, the unit of latents"
 WIDTHS = "posteriors narrower than 0.29 or wider than 8 steps of the grid"
 MEANS = "means of pixel mixtures beyond 0..255"
 # A posterior of another width is still one: its cost is of second order.
-TOLERATED = (FINE, WIDTHS)
+TOLERATED = (NARROW, WIDTHS)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,8 +73,9 @@ class Beyond:
         """One sentence; bits: of the chain."""
         cost = "of unknown cost (expected= tells)"
         if not math.isnan(self.cost_bits):
-            share = self.cost_bits / bits if bits else 0.0
-            cost = f"which costs {self.cost_bits:.1f} bits, {share:.4%} of the chain's"
+            share = abs(self.cost_bits) / bits if bits else 0.0
+            verb = "costs" if self.cost_bits > 0 else "saves"
+            cost = f"which {verb} {abs(self.cost_bits):.1f} bits, {share:.4%} of the chain's"
         return f"{self.count} of {self.total} {self.what} ({self.share:.2e}) are clipped, {cost}"
 
 
@@ -135,8 +136,8 @@ def of_latents(on: Latents, q: Posterior, k: NDArray[np.int64]) -> Coverage:
         ratio = q.q.log_scale - on.p.log_scale.astype(np.int64) - PER_WIDTH * on.log_width
         low, high = (PER_WIDTH * width for width in tables.POSTERIOR_WIDTHS)
         beyond = on.of_coded((ratio < low) | (ratio > high))
-        thin = on.of_coded(q.q.log_scale < -latent_grid.Z_BITS * latent_grid.STEPS)
-        kinds.append(Beyond(FINE, int(thin.sum()), thin.size))
+        narrow = on.of_coded(q.q.log_scale < -latent_grid.Z_BITS * latent_grid.STEPS)
+        kinds.append(Beyond(NARROW, int(narrow.sum()), narrow.size))
         kinds.append(Beyond(WIDTHS, int(beyond.sum()), beyond.size))
     return Coverage(tuple(kinds))
 

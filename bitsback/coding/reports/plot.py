@@ -46,7 +46,7 @@ def _file(axes: "Axes", report: RateReport) -> None:
     del parts["file"]
     axes.bar_label(axes.barh(list(parts), list(parts.values())), fmt="{:,.0f}", padding=3)
     axes.invert_yaxis()
-    axes.margins(x=0.25)
+    axes.margins(x=0.4)
     axes.set(title=file_title(report).replace(", ", "\n", 1), xlabel="bits")
 
 

@@ -8,7 +8,7 @@ from ..rates import RateReport
 LEGEND = {
     "net": "bits that the message grew by",
     "KL": "KL(q || p) on the latents' grid; of the pixels, their code length under the tables",
-    "Gaussian KL": "KL of the Gaussians themselves, without any grid",
+    "Gaussian KL": "KL of the Gaussians themselves, without any grid; none where nothing is popped",
     "z": "net minus KL, in standard errors of that difference",
     "expected": "bits that the model's own ELBO promises",
     "z expected": "KL minus expected, in standard errors of that difference",
@@ -60,7 +60,11 @@ def chain_rows(report: RateReport) -> list[Row]:
             report.nats_per_image(net),
         )
 
-    steps = [row(g.name, g.net_bits, g.kl_bits, g.continuous_kl_bits) for g in report.steps]
+    steps = [
+        # Where nothing is popped, k is the nearest one: no Gaussian posterior is coded.
+        row(g.name, g.net_bits, g.kl_bits, g.continuous_kl_bits if g.popped_bits else None)
+        for g in report.steps
+    ]
     pixels = row("pixels", report.likelihood_bits, report.pixels_kl_bits, None)
     return [*steps, pixels, row("chain", report.net_bits, report.kl_bits, None)]
 

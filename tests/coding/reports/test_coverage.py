@@ -71,7 +71,7 @@ def test_within_the_tables_nothing_is_counted():
         coverage.GRIDS,
         coverage.SCALES,
         coverage.WINDOW,
-        coverage.FINE,
+        coverage.NARROW,
         coverage.WIDTHS,
     }
     assert not any(shares(report).values())
@@ -121,9 +121,9 @@ def test_posteriors_of_other_widths_are_a_warning():
 
 
 def test_posteriors_finer_than_a_latents_unit_are_a_warning():
-    with pytest.warns(bitsback.CoverageWarning, match=re.escape(coverage.FINE)):
+    with pytest.warns(bitsback.CoverageWarning, match=re.escape(coverage.NARROW)):
         report = rate(scale=-6.0)
-    assert shares(report)[coverage.FINE] > 0.5
+    assert shares(report)[coverage.NARROW] > 0.5
 
 
 def test_sums_and_the_two_limits():
@@ -134,7 +134,10 @@ def test_sums_and_the_two_limits():
     assert [kind.what for kind in both.warned] == ["means"]
     assert both.kinds[0].fails(1999.0)
     assert not both.kinds[0].fails(2001.0)
-    assert Coverage((Beyond("means", 9, 10, -1.0),)).warned == ()  # shorter for it
+    shorter = Beyond("means", 9, 10, -1.0)
+    assert Coverage((shorter,)).warned == ()
+    assert shorter.line(100.0).endswith("are clipped, which saves 1.0 bits, 1.0000% of the chain's")
+    assert "which costs 2.0 bits, 0.1000% of" in both.kinds[0].line(2000.0)
 
 
 def mixture(means, log_scale=0, kind="logistic"):

@@ -50,12 +50,25 @@ def test_rows_add_up_to_the_chain_and_the_file(report, compared):
         assert sum(whole.values()) == pytest.approx(size)
         assert f"{each.chained_images} tiles" in rows.chain_title(each)
         assert "40 images" in rows.file_title(each)
+    assert [row.gaussian_kl_bits is None for row in rows.chain_rows(report)] == [
+        False,
+        False,
+        True,
+        True,
+    ]
     assert all(row.expected_bits is None for row in rows.chain_rows(report))
     assert all(row.expected_bits > 0 for row in rows.chain_rows(compared))
     assert set(rows.shown_legend(compared)) - set(rows.shown_legend(report)) == {
         "expected",
         "z expected",
     }
+
+
+def test_a_constant_width_has_no_gaussian_kl(build_model):
+    loaded = build_model(posterior="constant")
+    *steps, _, _ = rows.chain_rows(bitsback.rate(IMAGES, loaded))
+    assert all(row.gaussian_kl_bits is None for row in steps)
+    assert all(row.kl_bits > 0 for row in steps)
 
 
 def test_a_frame_has_a_row_for_each_part(compared, nothing):
