@@ -24,9 +24,6 @@ LN2 = math.log(2.0)
 # 2**-15 / (32 ln 2), and a push's bits lie within (1 - freq / T) T / x of their mean, in nats: a
 # third of its square at most is variance.
 ROUNDING_VARIANCE = 2.0**-15 / (32 * LN2) / 3 / LN2**2
-# Log-scales in 1/64 octave are rounded half up to widths in 1/16 octave: posteriors are wider by
-# 1/128 octave on average. Their KL is smaller by as many bits, and the pixels pay them.
-WIDTH_BITS = 2.0**-7
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,7 +69,7 @@ class GroupRate:
         kl_bits: KL(q || p) on the grid.
         continuous_kl_bits: KL of the Gaussians, eq. 7.
         spread: what may part net from KL.
-        latents: that were coded, over all images.
+        width_bits: by which rounding the posteriors' widths may shift KL.
     """
 
     step: int
@@ -82,7 +79,7 @@ class GroupRate:
     kl_bits: float
     continuous_kl_bits: float
     spread: Spread = Spread()
-    latents: int = 0
+    width_bits: float = 0.0
 
     @property
     def name(self) -> str:
@@ -224,7 +221,7 @@ class RateReport:
             ("pixels", self.pixels_kl_bits, images.compared(len(kl), expected.likelihood)),
             ("chain", self.kl_bits, images.compared_in_all(expected)),
         ]
-        widths = [WIDTH_BITS * group.latents for group in self.steps] + [0.0, 0.0]
+        widths = [group.width_bits for group in self.steps] + [0.0, 0.0]
         return tuple(
             Part(name, bits, promised, error, expected.tolerance * abs(promised) + width)
             for (name, bits, (promised, error)), width in zip(rows, widths, strict=True)
