@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from typing import Protocol, TypeVar
 
 from bitsback.coding.model import LoadedModel, check_weights
-from bitsback.errors import BitsbackError
+from bitsback.errors import BitsbackError, ModelError
 
 from .executor import Task
 
@@ -48,10 +48,18 @@ def worker_model(recipe: Recipe, threads: int) -> LoadedModel:
     """
     from bitsback.models import store
 
+    from . import own_models
+
     if recipe.engine == "torch":
         import torch
 
         torch.set_num_threads(threads)
+    if own_models.is_object(recipe.model):
+        loaded = own_models.load(recipe.model, recipe.device, recipe.engine, recipe.micro_batch)
+        check_weights(loaded, recipe.sha256, "a worker")
+        if loaded.machine:
+            raise ModelError(f"{recipe.model} computes in floats: no worker codes with it")
+        return loaded
     loaded = store.load(
         recipe.model, recipe.device, recipe.engine, recipe.micro_batch, recipe.sha256
     )

@@ -39,6 +39,7 @@ from .options import (
     RecodeLossy,
     Seed,
     Spread,
+    load,
     open_reader,
 )
 
@@ -81,10 +82,10 @@ def compress(
     as_json: Json = False,
 ) -> None:
     """Compress images losslessly into one file."""
-    from bitsback.api import load_model
     from bitsback.archive import writer
     from bitsback.archive.workers import Recipe
     from bitsback.chunks.plan import Settings
+    from bitsback.coding.model import NO_MODEL
     from bitsback.keeping.rule import way
     from bitsback.sources import atomic_files, read
 
@@ -98,11 +99,14 @@ def compress(
             console.print(f"bitsback: travels as it is: {line}")
         extra = b"" if payload is None else atomic_files.read_bytes(payload)
         arithmetic = "torch" if engine == "ray" else engine
-        loaded = load_model(model, device, arithmetic, micro_batch)
+        is_coded = len(images.pixels) > 0
+        loaded = load(model, device, arithmetic, micro_batch) if is_coded else NO_MODEL
         checked = "none" if no_check else cast("Check", check)
         settings = Settings(batch, seed, always_chain=always_chain, check=checked)
         recipe = Recipe(model, loaded.sha256, device, arithmetic, micro_batch)
-        executor = executor_of(recipe, jobs, engine, address)
+        executor = None
+        if is_coded:
+            executor = executor_of(recipe, jobs, engine, address, loaded.machine)
         if dry_run:
             from bitsback.archive.estimate import estimate, spell
 
@@ -115,7 +119,7 @@ def compress(
             print(f"{expected}{shared}")
             return
         with bar("compress") as progress, archive_to(output) as file:
-            report = writer.compress_to(
+            written = writer.compress_to(
                 file,
                 images,
                 loaded,
@@ -125,7 +129,10 @@ def compress(
                 progress=progress,
                 executor=executor,
             )
-        before, after = size_on_disk(paths), int(report.file_bits) // 8
+        before, after = size_on_disk(paths), int(written.report.file_bits) // 8
+    report, kept = written.report, written.kept
+    for line in kept.lines(images.kept):
+        console.print(f"bitsback: travels as it is: {line}")
     tell(
         Compressed(
             output=str(output),
@@ -134,11 +141,11 @@ def compress(
             output_bytes=after,
             ratio=before / after,
             bits_per_dim=None
-            if images.kept.carried or not report.dims
+            if kept.carried or not report.dims
             else report.file_bits / report.dims,
             seconds=time.perf_counter() - began,
-            model=loaded.name,
-            files=files_of(images.kept),
+            model=loaded.name if report.images else "",
+            files=files_of(kept),
             model_share=report.model_share,
         ),
         as_json,
@@ -187,7 +194,8 @@ def decompress(
             extra = b"" if payload is None else reader.payload
             name, sha256 = model or reader.header.model, reader.header.model_sha256
             recipe = Recipe(name, sha256, device, arithmetic, micro_batch)
-            executor = executor_of(recipe, jobs, engine, address)
+            machine = reader.header.machine
+            executor = executor_of(recipe, jobs, engine, address, machine) if len(reader) else None
             if salvage:
                 after = write_images(reader.salvaged(damage, progress), len(reader), output, say)
             else:
@@ -232,9 +240,18 @@ def tell(summary: Compressed | Decompressed, as_json: bool) -> None:
 
 
 def executor_of(
-    recipe: "Recipe", jobs: int | None, engine: str, address: str | None
+    recipe: "Recipe", jobs: int | None, engine: str, address: str | None, machine: str
 ) -> "Executor | None":
-    """The executor that the options ask for; None for this process alone."""
+    """The executor that the options ask for; None for this process alone.
+
+    Args:
+        machine: that the model's numbers are of, if they are not the same everywhere.
+    """
+    if machine and (engine == "ray" or (jobs or 1) > 1):
+        raise InputError(
+            "the model computes in floats, which another process may round in another way: "
+            "leave --jobs and --engine ray out"
+        )
     if engine == "ray":
         from bitsback.archive.ray import RayExecutor
 

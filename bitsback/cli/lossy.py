@@ -7,7 +7,7 @@ import typer
 
 from .console import console
 from .files.outputs import Force, claim
-from .options import Device, Engine, Inputs, Json, Limit, OwnModel, read_limited
+from .options import Device, Engine, Inputs, Json, Limit, OwnModel, load, read_limited
 
 RATES = (0.05, 0.1, 0.15, 0.2, 0.4, 0.8)
 
@@ -32,14 +32,13 @@ def encode(
     force: Force = False,
 ) -> None:
     """Write a small file that holds what an image is about; decoding generates the rest."""
-    from bitsback.api import load_model
     from bitsback.lossy import files as lossy
     from bitsback.lossy import regions
     from bitsback.sources import atomic_files
 
     claim(output, inputs, force=force)
     images = lossy.stacked(read_limited(inputs, None), bare)
-    loaded = load_model(model or lossy.default_model(bits_per_dim, images.shape[3]), device, engine)
+    loaded = load(model or lossy.default_model(bits_per_dim, images.shape[3]), device, engine)
     encoded = lossy.encode(images, loaded, steps, bits_per_dim, layers == 2, bare)
     atomic_files.atomic_write(output, encoded.data)
     console.print(

@@ -13,7 +13,7 @@ from bitsback.api import DEFAULT_MODEL
 
 from .console import bar
 from .files.outputs import Force, claim
-from .options import Device, Engine, Json, Model
+from .options import Device, Engine, Json, Model, load
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,13 +77,12 @@ def sample(
     force: Force = False,
 ) -> None:
     """Draw images from a model, by decoding random bits, into one image."""
-    from bitsback.api import load_model
     from bitsback.coding import sampling
     from bitsback.images import image_file
     from bitsback.sources import atomic_files
 
     claim(output, force=force)
-    loaded = load_model(model, device, engine)
+    loaded = load(model, device, engine)
     mode = "RGB" if loaded.channels == 3 else "L"
     image_file.check_suffix(output.suffix, mode)
     with bar("sample") as progress:

@@ -17,7 +17,10 @@ Inputs = Annotated[
     typer.Argument(help="a .npy, .npz, .tar, Zarr array, images, a folder; -: a pipe"),
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda")]
-Model = Annotated[str, typer.Option(help="a shipped model's name, or a model folder")]
+Model = Annotated[
+    str,
+    typer.Option(help="a shipped model's name, a model folder, or package.module:object"),
+]
 Engine = Annotated[str, typer.Option(help="torch; or numpy: the same bits, slowly, no torch")]
 Spread = Annotated[
     str, typer.Option("--engine", help="torch; numpy: slowly, no torch; ray: torch on a cluster")
@@ -52,7 +55,8 @@ NoTimes = Annotated[
 Limit = Annotated[int | None, typer.Option(min=1, help="use the first N images")]
 File = Annotated[Path, typer.Argument(help="a file written by compress")]
 OwnModel = Annotated[
-    str | None, typer.Option("--model", help="folder of the model, if not shipped")
+    str | None,
+    typer.Option("--model", help="if not shipped: the model's folder, or package.module:object"),
 ]
 Json = Annotated[bool, typer.Option("--json", help="print JSON")]
 
@@ -69,16 +73,32 @@ def read_limited(paths: list[Path], limit: int | None) -> "ImageSet":
     return images if limit is None else first_images(images, limit)
 
 
+def load(
+    model: str,
+    device: str = "auto",
+    engine: str = "torch",
+    micro_batch: int | None = None,
+    sha256: bytes = b"",
+) -> "LoadedModel":
+    """The model that the user names; arguments as of `bitsback.load_model`."""
+    from bitsback.api import load_model
+    from bitsback.archive import own_models
+
+    if own_models.is_object(model):
+        return own_models.load(model, device, engine, micro_batch)
+    return load_model(model, device, engine, micro_batch, sha256)
+
+
 def open_reader(
     path: Path, model: str | None, device: str, engine: str, micro_batch: int | None
 ) -> "Reader":
     """A reader of a file whose model is found by name or in a folder."""
-    from bitsback.api import load_model, load_named
+    from bitsback.api import load_named
     from bitsback.archive.reader import open_path
 
     def find(name: str, sha256: bytes) -> "LoadedModel":
         if model is None:
             return load_named(name, sha256, device, engine, micro_batch)
-        return load_model(model, device, engine, micro_batch, sha256)
+        return load(model, device, engine, micro_batch, sha256)
 
     return open_path(path, find)

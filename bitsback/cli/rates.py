@@ -21,6 +21,7 @@ from .options import (
     Limit,
     Model,
     Seed,
+    load,
     read_limited,
 )
 
@@ -60,7 +61,7 @@ def rate(
     promised = None if expected is None else Expected.read(expected)
     images = read_limited(inputs, limit)
     with bar("rate") as progress, told_warnings():
-        loaded = api.load_model(model, device, engine)
+        loaded = load(model, device, engine)
         report = api.rate(
             images,
             loaded,
@@ -92,12 +93,11 @@ def bench(
     as_json: Json = False,
 ) -> None:
     """Sizes and speeds beside PNG, WebP, JPEG XL, zstd and xz, in one run."""
-    from bitsback.api import load_model
     from bitsback.benchmarks import files as benchmark
 
     images = read_limited(inputs, limit)
     with bar("bench") as progress:
-        measured = benchmark.run(images, load_model(model, device), batch, progress)
+        measured = benchmark.run(images, load(model, device), batch, progress)
     if as_json:
         print(json.dumps(measured.to_dict()))
     else:

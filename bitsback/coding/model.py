@@ -7,7 +7,7 @@ alone knows of x. The model returns both anew and never changes them.
 """
 
 import dataclasses
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -154,6 +154,19 @@ class LoadedModel:
     def constant_width(self) -> bool:
         """Whether its posteriors' widths are constants: its latents can be stored alone."""
         return all(group.constant_width for group in self.model.groups)
+
+
+#: stands for the model of a file in which nothing is coded
+NO_MODEL = LoadedModel(
+    name="",
+    sha256=bytes(32),
+    model=cast("Model[Any, Any]", None),
+    channels=3,
+    binary=False,
+    tiles=(),
+    batch=1,
+    multiple=1,
+)
 
 
 def check_weights(loaded: LoadedModel, sha256: bytes, who: str, name: str | None = None) -> None:

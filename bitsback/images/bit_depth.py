@@ -3,7 +3,7 @@
 A level x is ((high << width) | low) << zeros. The lowest `zeros` bits are 0 in the whole image. Of
 the other bits that are used, the 8 highest make an image like any other. The low bits of
 photographs are close to noise: they are packed, or coded by a classical codec if that is smaller.
-Models that code both bytes as images take more bits: the README has the figures.
+Models that code both bytes as images take more bits: docs/pipelines.md has the figures.
 
 The low bits as bytes: zeros, width, one byte that says whether they are packed (0) or coded (1),
 and the bits, `width` of each level, row by row, the highest first; or a classical code of them as

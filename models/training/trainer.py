@@ -23,8 +23,8 @@ from bitsback.models.draw.floats import WHOLE, Part
 
 from . import distributed, losses, validation
 from .data import TrainingImages, count_of
-from .muon import Muon
 from .network import DrawNetwork, join_gains, split_gains
+from .optimisers.choice import optimisers
 from .plan import TrainConfig
 
 VALIDATE_EVERY = 500
@@ -281,26 +281,6 @@ class Trainer:
         """The averaged parameters by name: the ones to export."""
         params = join_gains(dict(zip(self.network.named(), self.average, strict=True)))
         return {name: value.cpu() for name, value in params.items()}
-
-
-def optimisers(network: DrawNetwork, train: TrainConfig) -> dict[str, torch.optim.Optimizer]:
-    """By name: Adam, and Muon for the hidden layers of passes if it is asked for.
-
-    What a level begins with stays with Adam: those matrices are the largest, and take longest to
-    make orthogonal, but their convolutions, on coarser grids, are the cheapest.
-    """
-    hidden = {name: p for name, p in network.named().items() if train.muon and _is_hidden(name)}
-    others = [p for name, p in network.named().items() if name not in hidden]
-    by_name: dict[str, torch.optim.Optimizer] = {
-        "adam": torch.optim.Adam(others, lr=train.learning_rate, betas=(0.9, 0.99))
-    }
-    if hidden:
-        by_name["muon"] = Muon(hidden.values(), lr=train.learning_rate, bf16=train.bf16)
-    return by_name
-
-
-def _is_hidden(name: str) -> bool:
-    return name.startswith(("seen", "inner", "outer")) and not name.endswith("/bias")
 
 
 def _whole_batch(train: TrainConfig, part: Part) -> int:

@@ -6,9 +6,9 @@ import pytest
 import torch
 from training_runs import GREY, PLAN, advance, same, state_of, trainer
 
-from bitsback.models.training import trainer as training
 from bitsback.models.training.checkpoint import load, save
-from bitsback.models.training.muon import ITERATIONS, QUINTIC, Muon, orthogonal
+from bitsback.models.training.optimisers.choice import optimisers
+from bitsback.models.training.optimisers.muon import ITERATIONS, QUINTIC, Muon, orthogonal
 
 PASSES = dataclasses.replace(
     GREY, likelihood="logistic", passes=4, stride=2, pass_maps=6, blocks=1, residual=1
@@ -83,4 +83,4 @@ def test_a_spike_clears_the_means_of_muon(monkeypatch):
     assert len(muon.state) == 9
     run.revert()
     assert len(muon.state) == 0
-    assert training.optimisers(run.network, MUON).keys() == {"adam", "muon"}
+    assert optimisers(run.network, MUON).keys() == {"adam", "muon"}

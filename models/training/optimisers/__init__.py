@@ -1,0 +1,1 @@
+"""What moves the parameters: Adam, and Muon for hidden layers."""
