@@ -85,8 +85,8 @@ def _bits(freq: Ints, images: int, counts: Ints | None) -> NDArray[np.float64]:
     if counts is None:
         return bits.reshape(images, -1).sum(1)
     owners = np.repeat(np.arange(len(counts)), counts)
-    pixels = bits.reshape(-1, len(owners)).sum(0)
-    return np.bincount(owners, pixels, len(counts)).astype(np.float64)
+    by_channel = bits.reshape(bits.size // max(1, len(owners)), len(owners))
+    return np.bincount(owners, by_channel.sum(0), len(counts)).astype(np.float64)
 
 
 def _counts(where: NDArray[np.bool_]) -> Ints:
