@@ -133,6 +133,8 @@ class LoadedModel:
         multiple: the network takes images whose sides are multiples of this.
         machine: where its numbers are these, if it computes in floats that round: files then say
             so, and are decoded by a model that says the same. Empty: they are the same everywhere.
+        clips: whether clipping to the tables is the model's own, which was trained with it: a
+            report counts it, but it is nothing to warn of.
     """
 
     name: str
@@ -144,6 +146,7 @@ class LoadedModel:
     batch: int
     multiple: int
     machine: str = ""
+    clips: bool = False
 
     @property
     def has_latents(self) -> bool:

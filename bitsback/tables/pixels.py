@@ -212,23 +212,26 @@ class Mixture:
         return flat(means)
 
     def beyond(self, x: NDArray[np.uint8]) -> tuple[int, int, float]:
-        """How many means lie beyond 0..255, given x, uint8 (B, C, H, W).
+        """How many components have a mean or a scale beyond the tables, given x, (B, C, H, W).
 
         Returns:
-            Means that are clipped, means in all, and the bits that the clipping adds to the code
-            length of x: negative where x lies nearer to the clipped means.
+            Components that are clipped, components of all channels, and the bits that the clipping
+            adds to the code length of x: negative where x suits the clipped ones better.
         """
         count, total, cost = 0, 0, 0.0
         for c, levels in enumerate(self._channels(x)):
             means = self._means(x, c)
             clipped = np.clip(means, 0, _HIGHEST)
-            some = (means != clipped).any(0)
-            count += int((means != clipped).sum())
+            scales = flat(self.log_scales[:, :, c]).astype(np.int64)
+            near = np.clip(scales, *PIXEL_SCALES)
+            beyond = (means != clipped) | (scales != near)
+            some = beyond.any(0)
+            count += int(beyond.sum())
             total += means.size
             known, weights = x[:, c].ravel()[some], levels.weights[:, some]
-            scales = flat(np.clip(self.log_scales[:, :, c], *PIXEL_SCALES))[:, some]
             free, bound = (
-                _mass(self.kind, v[:, some], scales, weights, known) for v in (means, clipped)
+                _mass(self.kind, m[:, some], s[:, some], weights, known)
+                for m, s in ((means, scales), (clipped, near))
             )
             cost += float(np.log2(free / bound).sum())
         return count, total, cost
@@ -238,7 +241,7 @@ def _mass(
     kind: str, means: Ints, log_scales: Ints, weights: Ints, x: NDArray[np.uint8]
 ) -> NDArray[np.float64]:
     """p(x) of n pixels under M components, (M, n) integers each, without tables; (n,)."""
-    scales = np.exp2(log_scales / tables.PIXEL_STEPS)
+    scales = np.exp2(np.clip(log_scales / tables.PIXEL_STEPS, -20.0, 40.0))
     below = (x - 0.5 - means / PIXEL_FRACTIONS) / scales
     cdf = tables.PIXEL_KINDS[kind]
     low = np.where(x == 0, 0.0, cdf(np.clip(below, -38.0, 38.0)))
