@@ -41,8 +41,8 @@ Seed = Annotated[int, typer.Option(help="of the dither that both sides add to th
 Keep = Annotated[
     str,
     typer.Option(
-        help="auto: byte for byte where that costs next to nothing; samples: pixels and metadata; "
-        "files: byte for byte"
+        help="auto: byte for byte where that costs next to nothing, no file larger; "
+        "samples: pixels and metadata, all coded that can be; files: byte for byte"
     ),
 ]
 RecodeLossy = Annotated[

@@ -86,16 +86,31 @@ def write(levels: Levels, mode: str, recipe: bytes) -> tuple[bytes, bool]:
         raise not_of_these_pixels()
     if quality > 100 or method > 6 or len(before) < _HEAD:
         raise damaged("libwebp has no such settings")
-    file = io.BytesIO()
-    options = {"lossless": True, "quality": quality, "method": method, "exact": True}
-    Image.fromarray(levels).save(file, "WEBP", **options)
-    chunk = parts_of(file.getvalue()).chunk
+    try:
+        chunk = parts_of(_packed(levels, quality, method)).chunk
+    except NotKept as error:
+        raise not_of_these_pixels() from error
     (size,) = struct.unpack_from("<I", before, 4)
     size += len(chunk) - length
     if not 0 <= size < 1 << 32:
         raise damaged("a number is out of range")
     data = before[:4] + struct.pack("<I", size) + before[8:] + chunk + after
     return data, wanted == bytes(DIGEST) or digest(data) == wanted
+
+
+def _packed(levels: Levels, quality: int, method: int) -> bytes:
+    """A lossless file of these pixels.
+
+    Raises:
+        NotKept: WebP cannot hold them.
+    """
+    file = io.BytesIO()
+    options = {"lossless": True, "quality": quality, "method": method, "exact": True}
+    try:
+        Image.fromarray(levels).save(file, "WEBP", **options)
+    except Exception as error:  # Pillow's plugins raise whatever their libraries run into
+        raise NotKept("is too large for a WebP") from error
+    return file.getvalue()
 
 
 def check_same(data: bytes, other: bytes) -> None:

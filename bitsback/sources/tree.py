@@ -97,12 +97,12 @@ def _link(path: Path, root: Path) -> tuple[str, str]:
 
 
 def is_kept_link(path: Path, root: Path) -> bool:
-    """Whether a path is a link that leads to a place inside its folder."""
+    """Whether a path is a link that leads to a place inside its folder, if to nothing there."""
     if not path.is_symlink():
         return False
     inside = Path(os.path.realpath(root))
     leads_inside = Path(os.path.realpath(path)).is_relative_to(inside)
-    return leads_inside and path.exists() and is_safe_link(*_link(path, root))
+    return leads_inside and is_safe_link(*_link(path, root))
 
 
 def pack(tree: Tree) -> bytes:

@@ -73,6 +73,18 @@ def test_another_libwebp_leaves_a_sound_file(monkeypatch):
         assert image.info["exif"]
 
 
+def test_a_recipe_beside_strange_pixels_is_a_format_error():
+    coded = Rule().examine(behind_of(odd_kinds.smooth(9, 8, 3), b""))
+    recipe = coded.records[0][1]
+    for levels, mode in (
+        (np.zeros((1, 20000, 3), np.uint8), "RGB"),
+        (np.zeros((3, 3, 1), np.uint8), "L"),
+        (np.zeros((3, 3, 3), np.uint16), "RGB;16"),
+    ):
+        with pytest.raises(FormatError, match="not of these pixels"):
+            webp.write(levels, mode, recipe)
+
+
 @settings(max_examples=100, deadline=None)
 @given(st.data())
 def test_a_damaged_recipe_is_a_format_error_or_told_of(data):

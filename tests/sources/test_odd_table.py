@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import round_trip
+from PIL import Image
 
 from bitsback.archive.reader import Reader
 from bitsback.archive.writer import compress_set
@@ -105,8 +106,18 @@ def assert_same_samples(one: bytes, other: bytes) -> None:
         tags = [{t.name: t.value for t in page.tags if t.name not in moved} for page in tiffs]
         assert tags[0] == tags[1]
         return
-    np.testing.assert_array_equal(imagecodecs.png_decode(one), imagecodecs.png_decode(other))
+    np.testing.assert_array_equal(*[png_samples(each) for each in (one, other)])
     assert beside(one) == beside(other)
+
+
+def png_samples(data: bytes) -> np.ndarray:
+    """Of a file that libpng refuses, what Pillow sees."""
+    import imagecodecs
+
+    try:
+        return imagecodecs.png_decode(data)
+    except imagecodecs.PngError:
+        return np.array(Image.open(io.BytesIO(data)))
 
 
 def beside(data: bytes) -> list[bytes]:

@@ -193,10 +193,19 @@ def test_junk_is_a_format_error(data):
 def test_links_that_cannot_be_kept_are_told_of(tmp_path):
     (tmp_path / "in").mkdir()
     (tmp_path / "in/x").write_text("x")
-    (tmp_path / "in/broken").symlink_to("nowhere")
+    (tmp_path / "in/broken").symlink_to(tmp_path / "nowhere")
     (tmp_path / "in/up").symlink_to(tmp_path)
     with pytest.raises(InputError, match=r"broken is neither.*; .*up is neither"):
         read_images([tmp_path / "in"])
+
+
+def test_links_to_nothing_come_back(tmp_path, colour):
+    (tmp_path / "in/a").mkdir(parents=True)
+    (tmp_path / "in/x").write_text("x")
+    (tmp_path / "in/a/broken").symlink_to("../nowhere")
+    (tmp_path / "in/circle").symlink_to("circle")
+    through(tmp_path / "in", tmp_path / "out", colour)
+    assert facts(tmp_path / "in") == facts(tmp_path / "out")
 
 
 def test_a_folder_of_text_is_one_block(tmp_path):

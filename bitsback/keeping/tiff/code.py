@@ -116,8 +116,8 @@ def write(levels: Levels, mode: str, recipe: bytes) -> tuple[bytes, bool]:
                     data, layout.compression, piece.height, row, deflate.Settings(*settings)
                 )
             )
-        except ValueError as error:
-            raise damaged("zlib has no such settings") from error
+        except Exception as error:  # Pillow's plugins raise whatever their libraries run into
+            raise damaged("its settings are unknown here") from error
     _place(out, made, layout, found)
     return bytes(out), wanted == bytes(DIGEST) or digest(bytes(out)) == wanted
 

@@ -180,6 +180,21 @@ def test_the_last_line_and_json_have_the_same_facts(words, tmp_path, monkeypatch
     assert json.loads(out)["images"] == 6
 
 
+def test_a_folder_of_empty_folders_ends_with_its_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "in" / "a" / "b").mkdir(parents=True)
+    code, out, err = run(monkeypatch, capsys, "compress", "in", "-o", "x.bb")
+    assert (code, out) == (0, "")
+    assert err.startswith("x.bb: 0 images, 0 to ")
+    assert err.strip().endswith("no model")
+    code, out, _ = run(monkeypatch, capsys, "compress", "in", "-o", "x.bb", "--force", "--json")
+    facts = json.loads(out)
+    assert (code, facts["bits_per_dim"], facts["files"], facts["model"]) == (0, None, None, "")
+    code, _, err = run(monkeypatch, capsys, "decompress", "x.bb", "-o", "back")
+    assert (code, err.split(",")[0]) == (0, "back: 0 images")
+    assert (tmp_path / "back" / "a" / "b").is_dir()
+
+
 def test_what_was_lost_is_counted(words, tmp_path, monkeypatch, capsys):
     np.save("a.npy", IMAGES)
     run(monkeypatch, capsys, "compress", "a.npy", "-o", "x.bb", "--chunk", 2, *words)
