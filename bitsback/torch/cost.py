@@ -15,7 +15,8 @@ class QuantisedCost:
     """What integers cost.
 
     Args:
-        float_bits, exact_bits: KL-based bits of the same images under either model.
+        float_bits: KL-based bits of the images under the model in floats.
+        exact_bits: the same under the model in integers.
         images: how many.
     """
 
