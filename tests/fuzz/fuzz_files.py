@@ -160,12 +160,13 @@ def build_sources(folder: Path, models: dict[str, LoadedModel]) -> list[Source]:
         ("other three", "bits", from_array(1 - bits), {"chunk": 5, **chained}),
         ("folder", "colour", read_images([source]), {"chunk": 3, **chained}),
         ("tar", "colour", read_images([folder / "in.tar"]), {"chunk": 2}),
-        ("everything", "colour", read_images([everything]), {}),
+        # Through the model: a random one's pixels take more than these files, which would travel.
+        ("everything", "colour", read_images([everything]), {"settings": chained["settings"]}),
         (
             "image",
             "colour",
             read_images([source / "a.png"]),
-            {"settings": Settings(seed=2**64 - 1)},
+            {"settings": Settings(seed=2**64 - 1, always_chain=True)},
         ),
         ("npz", "bits", read_images([folder / "in.npz"]), {"chunk": 4, "payload": b"user"}),
         ("blank", "bits", from_array(np.zeros((30, 8, 8), bool)), {}),
@@ -653,7 +654,7 @@ def untouched(sources: list[Source]) -> None:
             found = decode_chunk(
                 chunk,
                 source.loaded,
-                version=container.VERSION,
+                version=source.header.format_version,
                 seed=seed,
                 number=number,
                 images=len(held.pixels),
@@ -664,7 +665,7 @@ def untouched(sources: list[Source]) -> None:
             found = decode_chunk(
                 same,
                 source.loaded,
-                version=container.VERSION,
+                version=source.header.format_version,
                 seed=seed,
                 number=number,
                 images=len(held.pixels),
