@@ -16,27 +16,25 @@ So everything but the pixels' stream comes back as it is. Source: the PNG specif
 edition).
 """
 
-import io
 import itertools
 import struct
-import warnings
 import zlib
 from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from bitsback.format import varint
 from bitsback.images.outcomes import Outcome
 from bitsback.tiles.padding import Pixels
 
 from . import deflate, png_rows
-from .coded import Coded, Levels, NotKept
+from .coded import Coded, Levels, NotKept, seen
 from .fields import DIGEST, Fields, damaged, digest, not_of_these_pixels, sized
 
 KIND = b"PNG_"
+DAMAGED = "is a damaged PNG"
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _MODES = {
     (0, 1): "1",
@@ -124,11 +122,11 @@ def code(
     stream = b"".join(parts.contents)
     found = deflate.inflate(stream, layout.size)
     if found is None or len(found[0]) != layout.size:
-        raise NotKept("is a damaged PNG")
+        raise NotKept(DAMAGED)
     raw, trailing = found
     filters = np.concatenate([lines[:, 0] for lines in _lines(raw, layout)])
     if filters.max() > png_rows.PAETH:
-        raise NotKept("is a damaged PNG")
+        raise NotKept(DAMAGED)
     levels = _levels(data, raw, layout)
     # Bits of a row beyond the last pixel, too, must be those of the file.
     if _filtered(levels, filters, layout) != raw:
@@ -209,7 +207,7 @@ def parts_of(data: bytes) -> Parts:
             start = position if start is None else start
             contents.append(data[position + 8 : position + 8 + size])
             if data[end - 4 : end] != struct.pack(">I", zlib.crc32(b"IDAT" + contents[-1])):
-                raise NotKept("is a damaged PNG")
+                raise NotKept(DAMAGED)
         position = end
     if start is None:
         raise NotKept("is a PNG without pixels")
@@ -225,7 +223,7 @@ def deep_levels(parts: Parts) -> Levels | None:
     layout = _layout(parts.before)
     found = deflate.inflate(b"".join(parts.contents), layout.size)
     if found is None or len(found[0]) != layout.size:
-        raise NotKept("is a damaged PNG")
+        raise NotKept(DAMAGED)
     return _unfiltered(found[0], layout) if layout.depth == 16 else None
 
 
@@ -250,13 +248,7 @@ def _levels(data: bytes, raw: bytes, layout: Layout) -> Levels:
     """The samples: through Pillow, which is fast, but for 16 bits, which it cuts to 8 in colour."""
     if layout.depth == 16:
         return _unfiltered(raw, layout)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
-                values = np.array(image, np.uint8)
-    except Exception as error:  # Pillow's plugins raise whatever their parsers run into
-        raise NotKept("is a damaged PNG") from error
+    values = seen(data, "PNG", DAMAGED)[0].astype(np.uint8, copy=False)
     if values.size != layout.height * layout.width * layout.channels:
         raise NotKept("is a PNG whose samples were read in two ways")
     if layout.mode == "L" and layout.depth < 8:  # Pillow spreads them over 0 to 255

@@ -1,14 +1,9 @@
 """Whether two PNG files hold the same samples and the same of everything else."""
 
-import io
-import warnings
-
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
 
 from . import png
-from .coded import NotKept
+from .coded import NotKept, alike
 
 
 def check_same(data: bytes, other: bytes) -> None:
@@ -22,16 +17,5 @@ def check_same(data: bytes, other: bytes) -> None:
         raise NotKept("does not come back with its metadata")
     one, two = (png.deep_levels(each) for each in (parts, others))
     same = one is two or (one is not None and two is not None and np.array_equal(one, two))
-    if not same or not np.array_equal(_seen(data), _seen(other)):
+    if not same or not alike(data, other, "PNG", png.DAMAGED):
         raise NotKept("does not come back from its pixels")
-
-
-def _seen(data: bytes) -> NDArray[np.generic]:
-    """What Pillow sees of a file."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
-                return np.array(image)
-    except Exception as error:  # Pillow's plugins raise whatever their parsers run into
-        raise NotKept("is a damaged PNG") from error

@@ -14,20 +14,19 @@ Source: RFC 9649 (WebP), section 2.
 
 import io
 import struct
-import warnings
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from bitsback.format import varint
 from bitsback.images.outcomes import Outcome
 
-from .coded import Coded, Levels, NotKept
+from .coded import Coded, Levels, NotKept, seen
 from .fields import DIGEST, Fields, damaged, digest, not_of_these_pixels, sized
 
 KIND = b"WEB_"
+_DAMAGED = "is a damaged WebP"
 _HEAD = 12
 _WAYS = ((80, 4), (75, 4), (100, 6))  # of Pillow, of cwebp, the smallest
 _MOST = 1 << 31
@@ -57,7 +56,8 @@ def code(data: bytes, any_bytes: bool, known: tuple[int, ...] = ()) -> Coded:
         NotKept: it is lossy, animated or damaged.
     """
     parts = parts_of(data)
-    levels, mode = seen(data)
+    values, mode = seen(data, "WEBP", _DAMAGED)
+    levels = values.astype(np.uint8, copy=False)
     ending = varint.pack(len(parts.chunk)) + sized(parts.before) + parts.after
     for way in [known] if known else () if any_bytes else _WAYS:
         recipe = digest(data) + bytes(way) + ending
@@ -118,7 +118,7 @@ def check_same(data: bytes, other: bytes) -> None:
     one, two = parts_of(data), parts_of(other)
     if (one.before[8:], one.after) != (two.before[8:], two.after):
         raise NotKept("does not come back with its metadata")
-    (pixels, mode), (others, again) = seen(data), seen(other)
+    (pixels, mode), (others, again) = (seen(each, "WEBP", _DAMAGED) for each in (data, other))
     if mode != again or not np.array_equal(pixels, others):
         raise NotKept("does not come back from its pixels")
 
@@ -139,21 +139,6 @@ def parts_of(data: bytes) -> Parts:
             found.append((position, end))
         position = end
     if len(found) != 1 or found[0][1] > len(data):
-        raise NotKept("is a damaged WebP")
+        raise NotKept(_DAMAGED)
     begin, end = found[0]
     return Parts(data[:begin], data[begin:end], data[end:])
-
-
-def seen(data: bytes) -> tuple[NDArray[np.uint8], str]:
-    """Pixels (H, W, C) and mode, as Pillow reads them.
-
-    Raises:
-        NotKept: it cannot.
-    """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(data), formats=["WEBP"]) as image:
-                return np.array(image, np.uint8), image.mode
-    except Exception as error:  # Pillow's plugins raise whatever their parsers run into
-        raise NotKept("is a damaged WebP") from error

@@ -13,26 +13,23 @@ So everything but the pieces comes back as it is. A piece that now takes more by
 another library makes it, goes to the end of the file, and the tags follow. Source: TIFF 6.0.
 """
 
-import io
 import itertools
 import struct
-import warnings
 from collections.abc import Iterator
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
 
 from bitsback.format import varint
 from bitsback.images.outcomes import Outcome
 from bitsback.keeping import deflate
-from bitsback.keeping.coded import Coded, Levels, NotKept
+from bitsback.keeping.coded import Coded, Levels, NotKept, alike
 from bitsback.keeping.fields import DIGEST, Fields, damaged, digest, not_of_these_pixels
 
 from . import streams, tags
 from .pieces import Layout, Piece, layout_of
 
 KIND = b"TIF_"
+_UNREAD = "is a TIFF that no independent reader reads"
 _MOST = 1 << 31
 _MOST_SAMPLES = 1 << 31
 _SPARE = 1 << 24  # bytes, of tiles that are larger than their image
@@ -148,7 +145,7 @@ def check_same(data: bytes, other: bytes) -> None:
         _levels([_unpacked(each, of, piece) for piece in of.pieces], of)
         for each, of in ((data, layout), (other, again))
     )
-    if not np.array_equal(mine, others) or not np.array_equal(_seen(data), _seen(other)):
+    if not np.array_equal(mine, others) or not alike(data, other, "TIFF", _UNREAD):
         raise NotKept("does not come back from its pixels")
 
 
@@ -255,14 +252,3 @@ def _place(out: bytearray, made: list[bytes], layout: Layout, found: tags.Tags) 
         except struct.error as error:
             raise damaged("another library makes larger pieces than its tags can tell") from error
         out[begin : begin + len(packed)] = packed
-
-
-def _seen(data: bytes) -> NDArray[np.generic]:
-    """What Pillow sees of a file."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(data), formats=["TIFF"]) as image:
-                return np.array(image)
-    except Exception as error:  # Pillow's plugins raise whatever their parsers run into
-        raise NotKept("is a TIFF that no independent reader reads") from error

@@ -4,9 +4,8 @@ import dataclasses
 
 import pytest
 import torch
-from training_runs import GREY, PLAN, advance, same, state_of, trainer
+from training_runs import GREY, PLAN, advance, resumed, trainer
 
-from bitsback.models.training.checkpoint import load, save
 from bitsback.models.training.optimisers.choice import optimisers
 from bitsback.models.training.optimisers.muon import ITERATIONS, QUINTIC, Muon, orthogonal
 
@@ -66,14 +65,7 @@ def test_only_hidden_layers_are_muons():
 
 
 def test_a_run_of_muon_learns_and_resumes_bit_for_bit(tmp_path):
-    whole, first, second = (trainer(MUON, PASSES) for _ in range(3))
-    advance(whole, 24)
-    advance(first, 12)
-    save(first, tmp_path)
-    load(second, tmp_path)
-    assert same(state_of(second), state_of(first))
-    advance(second, 24)
-    assert same(state_of(second), state_of(whole))
+    whole, _ = resumed(tmp_path, MUON, PASSES)
     assert whole.history[-1]["nats"] < whole.history[0]["nats"]
 
 
