@@ -523,8 +523,11 @@ def manifest(source: Source, random: Random) -> Case:
             case 0:
                 fields.pop(key, None)
             case 1 if isinstance(old, list) and old:
+                # Copies: what was put here before may be junk, which later cases use, too.
+                fields[key] = old = [*old]
                 place = random.randrange(len(old))
                 if isinstance(old[place], list) and old[place] and random.random() < 0.7:
+                    old[place] = [*old[place]]
                     old[place][random.randrange(len(old[place]))] = random.choice(JUNK)
                 else:
                     old[place] = random.choice(JUNK)
