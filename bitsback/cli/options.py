@@ -80,13 +80,10 @@ def load(
     micro_batch: int | None = None,
     sha256: bytes = b"",
 ) -> "LoadedModel":
-    """The model that the user names; arguments as of `bitsback.load_model`."""
-    from bitsback.api import load_model
+    """The model that the user names; arguments as of `own_models.load`."""
     from bitsback.archive import own_models
 
-    if own_models.is_object(model):
-        return own_models.load(model, device, engine, micro_batch)
-    return load_model(model, device, engine, micro_batch, sha256)
+    return own_models.load(model, device, engine, micro_batch, sha256)
 
 
 def open_reader(
