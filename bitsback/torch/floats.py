@@ -113,7 +113,7 @@ class Vae:
         if self.exact and not np.array_equal(values, nearest(values)):
             raise ModelError(
                 f"{what} is not on the grid of quantised modules: an operation between them "
-                "rounds; make it a module of torch.nn, so that quantise turns it"
+                "rounds; make it a module of torch.nn, so that it becomes an integer one"
             )
 
 

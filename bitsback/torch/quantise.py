@@ -120,7 +120,7 @@ def _checked(values: Tensor, said: str) -> Tensor:
     if not torch.equal(values.double(), _rounded(values, ACTIVATION_BITS)):
         raise ModelError(
             f"{said} is given numbers that are not on the grid of quantised modules: an operation "
-            "before it rounds; make it a module of torch.nn, so that quantise turns it"
+            "before it rounds; make it a module of torch.nn, so that it becomes an integer one"
         )
     return values.double().clamp(-LIMIT, LIMIT)
 
