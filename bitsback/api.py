@@ -138,12 +138,14 @@ def compress(
     from bitsback.archive import writer
     from bitsback.archive.compressed import CompressedBytes
     from bitsback.chunks.plan import Settings
+    from bitsback.coding.model import NO_MODEL
     from bitsback.keeping.rule import way
     from bitsback.sources.read import read
 
+    found = read(images, way(keep, recode_lossy, times))
     done = writer.compress_set(
-        read(images, way(keep, recode_lossy, times)),
-        as_model(model),
+        found,
+        as_model(model) if len(found.pixels) else NO_MODEL,
         Settings(batch, seed, always_chain=always_chain, check=check),
         payload=payload,
         chunk=chunk,

@@ -49,3 +49,25 @@ class Stretch:
     def phase(self, name: str) -> None:
         """Name a phase of the part."""
         enter(self.progress, name)
+
+
+@dataclass
+class Rising:
+    """A progress that never goes back, of work that is done in more than one way.
+
+    Args:
+        progress: of the work; None if nobody wants to know.
+        most: what was told last.
+    """
+
+    progress: Progress | None
+    most: int = 0
+
+    def __call__(self, done: int, total: int) -> None:
+        if self.progress is not None and done > self.most:
+            self.most = done
+            self.progress(done, total)
+
+    def phase(self, name: str) -> None:
+        """Name a phase of the work."""
+        enter(self.progress, name)

@@ -254,6 +254,7 @@ def load(
         tiles=config.tiles,
         batch=config.batch,
         multiple=config.multiple,
+        clips=True,
     )
 
 

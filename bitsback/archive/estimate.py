@@ -14,6 +14,8 @@ from bitsback.chunks.plan import Settings
 from bitsback.coding.model import LoadedModel
 from bitsback.format.payload import pack_payload
 from bitsback.images.image_set import ImageSet, picked
+from bitsback.images.manifest import FilesManifest
+from bitsback.images.outcomes import Kept
 from bitsback.progress import Progress
 
 from . import writer
@@ -73,13 +75,14 @@ def estimate(
     numbers = np.unique(np.linspace(0, count - 1, wanted).round().astype(int))
     sample = picked(images, numbers.tolist())
     began = time.perf_counter()
-    report = writer.compress_set(
+    written = writer.compress_set(
         sample,
         loaded,
         settings,
         chunk=chunk,
         progress=progress,
-    ).report
+    )
+    report = written.report
     seconds = time.perf_counter() - began
     share = values / int(sizes[numbers].sum())
     chunks, sampled = (len(writer.parts_of(chosen, chunk)) for chosen in (images, sample))
@@ -95,10 +98,19 @@ def estimate(
     return Estimate(
         images=count,
         sampled=len(numbers),
-        size=(pixels + names + overhead) / 8 + beside,
+        size=(pixels + names + overhead) / 8 + beside + _carried(sample, written.kept) * share,
         error=error,
         seconds=seconds * share,
     )
+
+
+def _carried(sample: ImageSet, kept: Kept) -> int:
+    """Bytes of a sample's files whose pixels took more than they."""
+    if sample.originals is None or not isinstance(sample.manifest, FilesManifest):
+        return 0
+    numbers = {name: number for number, name in enumerate(sample.manifest.names)}
+    late = kept.carried[len(sample.kept.carried) :]
+    return sum(len(sample.originals[numbers[each.name]]) for each in late)
 
 
 def spell(seconds: float) -> str:

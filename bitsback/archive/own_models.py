@@ -22,21 +22,31 @@ def is_object(name: str) -> bool:
 
 
 def load(
-    name: str, device: str = "auto", engine: str = "torch", micro_batch: int | None = None
+    name: str,
+    device: str = "auto",
+    engine: str = "torch",
+    micro_batch: int | None = None,
+    sha256: bytes = b"",
 ) -> LoadedModel:
-    """The model that a Python object is, or that it gives when it is called without arguments.
+    """The model that the user names: a Python object, a shipped model, or a folder.
 
-    Modules are looked for in the working folder, too.
+    An object may be a function that gives the model when it is called without arguments. Modules
+    are looked for in the working folder, too.
 
     Args:
-        name: `package.module:object`.
-        device, engine: as of `store.load`; such a model has its own.
-        micro_batch: as of `store.load`.
+        name: `package.module:object`, or as of `store.load`.
+        device, engine: as of `store.load`; an object's model has its own.
+        micro_batch, sha256: as of `store.load`.
 
     Raises:
-        ModelError: there is no such object, its module fails, or it is no `LoadedModel`.
-        InputError: a device, an engine or a micro-batch that the model does not take.
+        ModelError: there is no such object, its module fails, or it is no `LoadedModel`; or what
+            `store.load` raises.
+        InputError: a device, an engine or a micro-batch that the object's model does not take.
     """
+    if not is_object(name):
+        from bitsback.models import store
+
+        return store.load(name, device, engine, micro_batch, sha256)
     if device != "auto" or engine != "torch":
         raise InputError(f"{name} brings its own device and engine: leave these options out")
     loaded = _found(name)

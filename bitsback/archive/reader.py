@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bitsback.chunks.decoder import Restored
-from bitsback.coding.model import LoadedModel, check_weights
+from bitsback.coding.model import NO_MODEL, LoadedModel, check_weights
 from bitsback.errors import FormatError, InputError, ModelError
 from bitsback.format import header as container
 from bitsback.format.chunk import unpack_chunk
@@ -196,7 +196,7 @@ class Reader:
                     ) from error
                 yield Lost(entry.images)
             else:
-                values = max(values, images.pixels[0].size)
+                values = max([values, *(image.size for image in images.pixels[:1])])
                 room += _MOST_LOST
                 yield images
 
@@ -287,12 +287,14 @@ def open_path(path: str | Path, load_model: LoadModel) -> Reader:
 
 
 def _matching_model(header: container.Header, load_model: LoadModel) -> LoadedModel:
-    """The model that wrote the file.
+    """The model that wrote the file; `NO_MODEL` if nothing in it is coded.
 
     Raises:
         ModelError: it is missing or another; the sentence says which is needed.
         FormatError: the file's tables are not this version's.
     """
+    if not header.images:
+        return NO_MODEL
     known = (tables.TABLES_SHA256, *tables.EARLIER_SHA256)
     if not any(bytes.fromhex(sha256).startswith(header.tables_sha256) for sha256 in known):
         raise FormatError("the file was written with other frequency tables than this version's")

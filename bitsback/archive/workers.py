@@ -25,7 +25,7 @@ class Recipe:
     """How a worker comes by its model: the arguments of `bitsback.load_model`.
 
     Args:
-        model: a shipped model's name, or a folder.
+        model: a shipped model's name, a folder, or a Python object's name.
         sha256: first bytes of the model's digest, which any other model is refused for.
     """
 
@@ -46,24 +46,18 @@ def worker_model(recipe: Recipe, threads: int) -> LoadedModel:
     Raises:
         ModelError: it cannot be loaded, or is not the recipe's.
     """
-    from bitsback.models import store
-
     from . import own_models
 
     if recipe.engine == "torch":
         import torch
 
         torch.set_num_threads(threads)
-    if own_models.is_object(recipe.model):
-        loaded = own_models.load(recipe.model, recipe.device, recipe.engine, recipe.micro_batch)
-        check_weights(loaded, recipe.sha256, "a worker")
-        if loaded.machine:
-            raise ModelError(f"{recipe.model} computes in floats: no worker codes with it")
-        return loaded
-    loaded = store.load(
+    loaded = own_models.load(
         recipe.model, recipe.device, recipe.engine, recipe.micro_batch, recipe.sha256
     )
     check_weights(loaded, recipe.sha256, "a worker")
+    if loaded.machine:
+        raise ModelError(f"{recipe.model} computes in floats: no worker codes with it")
     return loaded
 
 

@@ -14,13 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bitsback.chunks.plan import DEFAULT, Settings
-from bitsback.coding.model import LoadedModel
+from bitsback.coding.model import NO_MODEL, LoadedModel
 from bitsback.coding.rates import RateReport
 from bitsback.coding.reports import tally
 from bitsback.errors import InputError, plain_bytes, whole_number
 from bitsback.format import header as container
 from bitsback.format.header import ChunkEntry, Header, pack_header
 from bitsback.images.image_set import Block, ImageSet, bare, part
+from bitsback.images.manifest import FilesManifest
+from bitsback.images.outcomes import Kept
 from bitsback.progress import Progress, enter
 from bitsback.tables import tables
 
@@ -29,14 +31,27 @@ from .executor import EncodeTask, Executor, SerialExecutor, run_chunks
 # A chunk is the unit of access and of damage, and pays for its own initial bits (docs/design.md).
 # Binary values are worth far fewer bits.
 CHUNK_VALUES, CHUNK_BINARY_VALUES = 1 << 22, 1 << 24
+_MOVED = 1 << 20  # bytes at once
 
 
 @dataclasses.dataclass(frozen=True)
-class Compressed:
-    """A file's bytes and where its bits went."""
+class Written:
+    """What became of a set.
+
+    Args:
+        report: where the file's bits went.
+        kept: how the set's files come back.
+    """
+
+    report: RateReport
+    kept: Kept
+
+
+@dataclasses.dataclass(frozen=True)
+class Compressed(Written):
+    """A file's bytes, and what became of the set."""
 
     data: bytes
-    report: RateReport
 
 
 def compress_to(
@@ -49,11 +64,12 @@ def compress_to(
     chunk: int | None = None,
     progress: Progress | None = None,
     executor: Executor | None = None,
-) -> RateReport:
+) -> Written:
     """Compress images to a file.
 
     Args:
-        file: open for writing, and one that can seek.
+        file: open for writing and reading, and one that can seek.
+        loaded: the model; `NO_MODEL` will do for a set without images.
         payload: the caller's bytes, which lie in the first chunk.
         chunk: images per chunk; if None, chunks of about 4 MiB of pixels, 16 MiB where the
             images are binary.
@@ -80,24 +96,51 @@ def compress_to(
     # The header's size is known before the chunks', so it is written over these bytes in the end.
     start = file.tell()
     file.write(bytes(header.size))
-    sizes, reports = [], []
+    entries, reports, larger = list[ChunkEntry](), list[RateReport](), dict[int, str]()
     tasks = (
         EncodeTask(each.read(), settings, number, b"" if number else payload)
         for number, each in enumerate(parts)
     )
     enter(progress, "encoding")
     counted = [each.size for each in parts]
-    for coded in run_chunks(executor or SerialExecutor(loaded), tasks, counted, progress):
-        file.write(coded.data)
-        sizes.append(len(coded.data))
-        reports.append(coded.report)
-    entries = zip(header.chunks, sizes, strict=True)
-    chunks = tuple(dataclasses.replace(entry, size=size) for entry, size in entries)
+    coded = run_chunks(executor or SerialExecutor(loaded), tasks, counted, progress)
+    for chunk_of, (begin, end) in zip(coded, bounds, strict=True):
+        file.write(chunk_of.data)
+        entries.append(ChunkEntry(end - begin - len(chunk_of.carried), len(chunk_of.data)))
+        reports.append(chunk_of.report)
+        numbers = (begin + number for number in sorted(chunk_of.carried))
+        larger |= {number: _name(images, number) for number in numbers}
+    final = dataclasses.replace(header, chunks=tuple(entries))
+    if not final.images:
+        sha256 = NO_MODEL.sha256[: container.MODEL_BYTES]
+        final = dataclasses.replace(
+            final,
+            model=NO_MODEL.name,
+            model_sha256=sha256,
+            machine="",
+            format_version=container.RECIPES,
+        )
     enter(progress, "writing")
+    if final.size != header.size:
+        _move_up(file, start + header.size, start + final.size)
     file.seek(start)
-    file.write(pack_header(dataclasses.replace(header, chunks=chunks)))
+    file.write(pack_header(final))
     file.seek(0, io.SEEK_END)
-    return tally.join(reports, 8 * header.size)
+    return Written(tally.join(reports, 8 * final.size), images.kept.with_larger(larger))
+
+
+def _name(images: ImageSet, number: int) -> str:
+    """The name of an image's file."""
+    return images.manifest.names[number] if isinstance(images.manifest, FilesManifest) else ""
+
+
+def _move_up(file: BinaryIO, source: int, target: int) -> None:
+    """Move all bytes from a place on to an earlier one: numbers of fewer images are shorter."""
+    while file.seek(source) and (block := file.read(_MOVED)):
+        file.seek(target)
+        file.write(block)
+        source, target = source + len(block), target + len(block)
+    file.truncate(target)
 
 
 def _version(images: ImageSet, loaded: LoadedModel) -> int:
@@ -117,10 +160,10 @@ def compress_set(
 ) -> Compressed:
     """`compress_to` in memory."""
     file = io.BytesIO()
-    report = compress_to(
+    written = compress_to(
         file, images, loaded, settings, payload=payload, chunk=chunk, progress=progress
     )
-    return Compressed(file.getvalue(), report)
+    return Compressed(written.report, written.kept, file.getvalue())
 
 
 @dataclasses.dataclass(frozen=True)

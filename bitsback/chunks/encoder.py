@@ -7,8 +7,10 @@ bytes.
 
 import dataclasses
 import math
+import zlib
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bitsback.ans.heads import fold, unfold
 from bitsback.ans.message import Message, flatten
@@ -24,9 +26,9 @@ from bitsback.errors import BitsbackError, EmptyMessageError
 from bitsback.format.chunk import pack_chunk, pixel_checksum
 from bitsback.format.chunk_head import ChunkHead
 from bitsback.images.image_set import ImageSet
-from bitsback.progress import Progress, Stretch, enter
+from bitsback.progress import Progress, Rising, Stretch, enter
 
-from . import cost
+from . import carrying, cost
 from .check import check_batch, comes_back, differs
 from .cost import CAUTION, Needs
 from .plan import Plan, Settings, payload_of, plan_chunk
@@ -37,13 +39,24 @@ from .prefix import encode_prefix
 _HOPELESS, _PLAIN = 1.07, 0.5
 _UNITS = 1 << 20  # of a chunk's progress
 
+Bits = list[NDArray[np.float64]]
+"""Bits of each tile of each segment."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Chunk:
-    """A chunk's bytes, where its bits went, and whether the model has no part in it."""
+    """A chunk's bytes and where its bits went.
+
+    Args:
+        image_bits: that the pixels of each image took, (N,).
+        carried: numbers of images whose files travel in place of their pixels.
+        without_model: whether the model has no part in it.
+    """
 
     data: bytes
     report: RateReport
+    image_bits: NDArray[np.float64]
+    carried: frozenset[int] = frozenset()
     without_model: bool = False
 
 
@@ -59,7 +72,8 @@ def encode_chunk(
     """Compress images to the bytes of a chunk.
 
     The initial bits are the payload and what the first batches add, which code the latents of few
-    groups; a classical code takes the place of everything where it is smaller.
+    groups; a classical code takes the place of everything where it is smaller, and the files of
+    images that of their pixels (see `carrying`).
 
     Args:
         number: of the chunk in its file.
@@ -74,7 +88,7 @@ def encode_chunk(
     if len(images.pixels):
         if isinstance(images.pixels, np.ndarray):  # which its owner may change in the meantime
             images = dataclasses.replace(images, pixels=images.pixels.copy())
-        chunk = _encode(images, loaded, settings, number, payload, progress)
+        chunk, images = _encode_smallest(images, loaded, settings, number, payload, progress)
     else:
         chunk = encode_files(images, settings, number, payload)
     if settings.check == "all" or (settings.check == "last" and chunk.without_model):
@@ -90,13 +104,38 @@ def encode_chunk(
     return chunk
 
 
-def _encode(
+def _encode_smallest(
     images: ImageSet,
     loaded: LoadedModel,
     settings: Settings,
     number: int,
     payload: bytes,
     progress: Progress | None,
+) -> tuple[Chunk, ImageSet]:
+    """The smallest chunk of these images, some perhaps as files, and the set that it holds."""
+    tell = Rising(progress)  # where tiles are coded in more than one way
+    best, held = _encode(images, loaded, settings, number, payload, tell), images
+    if settings.always_chain:
+        return best, held
+    size, beside = len(best.data), best.report.payload_bits // 8
+    for numbers in carrying.choices(images, best.image_bits, size, beside):
+        left = carrying.carried(images, numbers)
+        if len(left.pixels):
+            other = _encode(left, loaded, settings, number, payload, tell)
+        else:
+            other = encode_files(left, settings, number, payload)
+        if len(other.data) < len(best.data):
+            best, held = dataclasses.replace(other, carried=numbers), left
+    return best, held
+
+
+def _encode(
+    images: ImageSet,
+    loaded: LoadedModel,
+    settings: Settings,
+    number: int,
+    payload: bytes,
+    progress: Progress,
 ) -> Chunk:
     """`encode_chunk`, its last batch checked if the settings say so."""
     enter(progress, "sampling")
@@ -121,7 +160,7 @@ def _encode(
     plan = cost.shaped(plan, expected, settings.heads)
     needs = Needs(expected.popped, plan.heads)
     check = settings.check != "none"
-    encoder = ChainEncoder(plan, loaded, needs, _rising(encoding), check, settings.measure)
+    encoder = ChainEncoder(plan, loaded, needs, encoding, check, settings.measure)
     chained = encoder.encode(filled=False)
     if not chained.report.batches:
         filled = encoder.encode(filled=True)
@@ -138,25 +177,12 @@ def encode_files(images: ImageSet, settings: Settings, number: int, payload: byt
     plan = Plan((), (), payload_of(images, payload), number, settings.seed, batch=1, heads=1)
     initial = Initial(plan.payload, b"", 0)
     message = initial.message(plan.seed, plan.number)
-    chunk = _pack(plan, message, initial, Beginning((), 0, 0.0), Tally())
+    chunk = _pack(plan, message, initial, Beginning((), 0, 0.0), Tally(), [])
     return dataclasses.replace(chunk, without_model=True)
 
 
 def _smallest(*chunks: Chunk) -> Chunk:
     return min(chunks, key=lambda chunk: len(chunk.data))
-
-
-def _rising(progress: Progress | None) -> Progress:
-    """Progress that never goes back, where tiles are coded in more than one way."""
-    most = 0
-
-    def tell(done: int, total: int) -> None:
-        nonlocal most
-        if progress is not None and done > most:
-            most = done
-            progress(done, total)
-
-    return tell
 
 
 def encode_classically(plan: Plan, binary: bool, progress: Progress | None = None) -> Chunk:
@@ -167,8 +193,11 @@ def encode_classically(plan: Plan, binary: bool, progress: Progress | None = Non
     filler = max(0, plan.fewest_bytes - len(plan.payload) - len(prefix))
     initial = Initial(plan.payload, prefix, filler)
     message = initial.message(plan.seed, plan.number)
-    beginning = Beginning((), plan.count, 8.0 * len(prefix))
-    chunk = _pack(plan, message, initial, beginning, Tally())
+    bits = 8.0 * len(prefix)
+    # All tiles are coded together: each takes about its share of what they take by themselves.
+    alone = [np.array([len(zlib.compress(tile, 1)) for tile in tiles]) for tiles in segments]
+    shares = [sizes * (bits / sum(map(np.sum, alone))) for sizes in alone]
+    chunk = _pack(plan, message, initial, Beginning((), plan.count, bits), Tally(), shares)
     return dataclasses.replace(chunk, without_model=True)
 
 
@@ -230,20 +259,21 @@ class ChainEncoder:
         filler = max(0, max(least, plan.fewest_bytes) - len(plan.payload))
         initial = Initial(plan.payload, b"", filler)
         message = initial.message(plan.seed, plan.number)
-        beginning = self._begin(message)
+        bits = [np.zeros(len(segment.tiles)) for segment in plan.segments]
+        beginning = self._begin(message, bits)
         tally, done, chain = Tally(), beginning.count, plan.chain(beginning.partial)
         if done < plan.count:
             message = unfold(message, plan.heads)
         for step in chain.steps(range(done, len(chain))):
             done += step.batch.size
-            cost = self._push(message, step, step.batch, done == plan.count)
+            cost = self._push(message, step, step.batch, done == plan.count, bits)
             tally.add(cost, plan.segments[step.segment].tiles[step.where].size)
             self.progress(done, plan.count)
         padded = tuple(s.with_padding(self.loaded.model.passes) for s in plan.segments)
         coded = dataclasses.replace(plan, segments=padded)
-        return _pack(coded, fold(message), initial, beginning, tally)
+        return _pack(coded, fold(message), initial, beginning, tally, bits)
 
-    def _begin(self, message: Message) -> Beginning:
+    def _begin(self, message: Message, of_tiles: Bits) -> Beginning:
         """Code tiles, one a batch, until the message has the bits that all groups need."""
         partial, bits, coded = [0] * len(self.loaded.model.groups), 0.0, 0
         for step in self.plan.chain([self.plan.count]):
@@ -253,22 +283,32 @@ class ChainEncoder:
             coded = affordable
             batch = dataclasses.replace(step.batch, coded=frozenset(range(coded)))
             partial[coded] += 1
-            bits += self._push(message, step, batch, sum(partial) == self.plan.count).net
+            last = sum(partial) == self.plan.count
+            bits += self._push(message, step, batch, last, of_tiles).net
             self.progress(sum(partial), self.plan.count)
         return Beginning(tuple(partial), sum(partial), bits)
 
-    def _push(self, message: Message, step: ChainStep, batch: Batch, last: bool) -> BatchCost:
+    def _push(
+        self, message: Message, step: ChainStep, batch: Batch, last: bool, of_tiles: Bits
+    ) -> BatchCost:
         """Code a batch, and decode it again if it is the chain's last one."""
         model, x = self.loaded.model, self.plan.segments[step.segment].batch(step.where)
         before = message.copy() if last and self.check else None
         cost = bits_back.encode(message, model, batch, x, self.measure)
+        share = cost.net / max(1.0, cost.expected_likelihood)
+        of_tiles[step.segment][step.where] = cost.code_length * share
         if before is not None:
             check_batch(message.copy(), before, self.loaded, batch, x)
         return cost
 
 
 def _pack(
-    plan: Plan, message: Message, initial: Initial, beginning: Beginning, tally: Tally
+    plan: Plan,
+    message: Message,
+    initial: Initial,
+    beginning: Beginning,
+    tally: Tally,
+    of_tiles: Bits,
 ) -> Chunk:
     """The bytes of a chunk, and its report.
 
@@ -276,6 +316,7 @@ def _pack(
         plan: of the tiles as they were coded, padding included.
         message: on one head.
         tally: of the batches after the beginning.
+        of_tiles: bits of each tile of each segment.
     """
     words = flatten(message)
     partial = beginning.partial
@@ -308,4 +349,4 @@ def _pack(
         header_bits=8 * (len(data) - 4 * len(words)),
         head_bits=32 * len(words) - payload_bits - beginning.bits - filler_bits - net,
     )
-    return Chunk(data, report)
+    return Chunk(data, report, plan.image_bits(of_tiles))

@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Literal, get_args
 
+import numpy as np
+from numpy.typing import NDArray
+
 from bitsback.ans.message import DEFAULT_HEADS
 from bitsback.coding.chain import Chain
 from bitsback.coding.model import LoadedModel
@@ -125,6 +128,20 @@ class Plan:
             shapes = channels.shapes(self.shapes, segment.tiles.shape[3])
             dims += int(tiles.values(shapes, (self.side, self.side))[skipped:].sum())
         return dims
+
+    def image_bits(self, of_tiles: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+        """Bits of each image, (N,), from those of each tile of each segment."""
+        count = len(self.shapes)
+        bits = np.zeros(count)
+        for segment, tile_bits in zip(self.segments, of_tiles, strict=True):
+            own = segment.tiles.shape[3]
+            numbers = [
+                channels.PLANES[shape[2]].count(own)
+                * math.prod(tiles.grid(shape, (self.side, self.side)))
+                for shape in self.shapes
+            ]
+            bits += np.bincount(np.repeat(np.arange(count), numbers), tile_bits, count)
+        return bits
 
     def _split(self, count: int) -> list[int]:
         """How the first `count` tiles divide among the segments."""

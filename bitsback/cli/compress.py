@@ -85,6 +85,7 @@ def compress(
     from bitsback.archive import writer
     from bitsback.archive.workers import Recipe
     from bitsback.chunks.plan import Settings
+    from bitsback.coding.model import NO_MODEL
     from bitsback.keeping.rule import way
     from bitsback.sources import atomic_files, read
 
@@ -100,11 +101,14 @@ def compress(
         extra = b"" if payload is None else atomic_files.read_bytes(payload)
         arithmetic = "torch" if engine == "ray" else engine
         progress.phase("loading the model")
-        loaded = load(model, device, arithmetic, micro_batch)
+        is_coded = len(images.pixels) > 0
+        loaded = load(model, device, arithmetic, micro_batch) if is_coded else NO_MODEL
         checked = "none" if no_check else cast("Check", check)
         settings = Settings(batch, seed, always_chain=always_chain, check=checked)
         recipe = Recipe(model, loaded.sha256, device, arithmetic, micro_batch)
-        executor = executor_of(recipe, jobs, engine, address, loaded.machine)
+        executor = None
+        if is_coded:
+            executor = executor_of(recipe, jobs, engine, address, loaded.machine)
         if dry_run:
             from bitsback.archive.estimate import estimate, spell
 
@@ -116,7 +120,7 @@ def compress(
             print(f"{expected}{shared}")
             return
         with archive_to(output) as file:
-            report = writer.compress_to(
+            written = writer.compress_to(
                 file,
                 images,
                 loaded,
@@ -126,7 +130,10 @@ def compress(
                 progress=progress,
                 executor=executor,
             )
-        before, after = size_on_disk(paths), int(report.file_bits) // 8
+        before, after = size_on_disk(paths), int(written.report.file_bits) // 8
+    report, kept = written.report, written.kept
+    for line in kept.lines(images.kept):
+        console.print(f"bitsback: travels as it is: {line}")
     tell(
         Compressed(
             output=str(output),
@@ -135,11 +142,11 @@ def compress(
             output_bytes=after,
             ratio=before / after,
             bits_per_dim=None
-            if images.kept.carried or not report.dims
+            if kept.carried or not report.dims
             else report.file_bits / report.dims,
             seconds=time.perf_counter() - began,
-            model=loaded.name,
-            files=files_of(images.kept),
+            model=loaded.name if report.images else "",
+            files=files_of(kept),
             model_share=report.model_share,
         ),
         as_json,
@@ -188,7 +195,8 @@ def decompress(
             extra = b"" if payload is None else reader.payload
             name, sha256 = model or reader.header.model, reader.header.model_sha256
             recipe = Recipe(name, sha256, device, arithmetic, micro_batch)
-            executor = executor_of(recipe, jobs, engine, address, reader.header.machine)
+            machine = reader.header.machine
+            executor = executor_of(recipe, jobs, engine, address, machine) if len(reader) else None
             if salvage:
                 after = write_images(reader.salvaged(damage, progress), len(reader), output, say)
             else:

@@ -98,14 +98,17 @@ def told_warnings() -> Iterator[None]:
     """Within it, a CoverageWarning is a line on standard error."""
     from bitsback.errors import CoverageWarning
 
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", CoverageWarning)
-        yield
-    for each in caught:
-        if issubclass(each.category, CoverageWarning):
-            console.print(f"bitsback: warning: {each.message}")
-        else:
-            warnings.warn_explicit(each.message, each.category, each.filename, each.lineno)
+    caught: list[warnings.WarningMessage] = []
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", CoverageWarning)
+            yield
+    finally:
+        for each in caught:
+            if issubclass(each.category, CoverageWarning):
+                console.print(f"bitsback: warning: {each.message}")
+            else:
+                warnings.warn_explicit(each.message, each.category, each.filename, each.lineno)
 
 
 def print_bench(bench: "Bench", console: Console) -> None:

@@ -41,8 +41,8 @@ Seed = Annotated[int, typer.Option(help="of the dither that both sides add to th
 Keep = Annotated[
     str,
     typer.Option(
-        help="auto: byte for byte where that costs next to nothing; samples: pixels and metadata; "
-        "files: byte for byte"
+        help="auto: byte for byte where that costs next to nothing, no file larger; "
+        "samples: pixels and metadata, all coded that can be; files: byte for byte"
     ),
 ]
 RecodeLossy = Annotated[
@@ -80,13 +80,10 @@ def load(
     micro_batch: int | None = None,
     sha256: bytes = b"",
 ) -> "LoadedModel":
-    """The model that the user names; arguments as of `bitsback.load_model`."""
-    from bitsback.api import load_model
+    """The model that the user names; arguments as of `own_models.load`."""
     from bitsback.archive import own_models
 
-    if own_models.is_object(model):
-        return own_models.load(model, device, engine, micro_batch)
-    return load_model(model, device, engine, micro_batch, sha256)
+    return own_models.load(model, device, engine, micro_batch, sha256)
 
 
 def open_reader(

@@ -77,8 +77,7 @@ class BatchCost:
     Args:
         net: bits that the message grew by.
         likelihood: bits that pushing the images added.
-        code_length: of every image under the likelihood's tables, (B,); of all images together,
-            (1,), where some do not fill their tiles.
+        code_length: of every image under the likelihood's tables, (B,).
         groups: costs of the latents, in the order of decoding.
         rounding: what rounding added to the images' pushes, simulated; None if not measured.
         coverage: what lies beyond the tables, if measured.

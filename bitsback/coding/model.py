@@ -7,7 +7,7 @@ alone knows of x. The model returns both anew and never changes them.
 """
 
 import dataclasses
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -133,6 +133,8 @@ class LoadedModel:
         multiple: the network takes images whose sides are multiples of this.
         machine: where its numbers are these, if it computes in floats that round: files then say
             so, and are decoded by a model that says the same. Empty: they are the same everywhere.
+        clips: whether clipping to the tables is the model's own, which was trained with it: a
+            report counts it, but it is nothing to warn of.
     """
 
     name: str
@@ -144,6 +146,7 @@ class LoadedModel:
     batch: int
     multiple: int
     machine: str = ""
+    clips: bool = False
 
     @property
     def has_latents(self) -> bool:
@@ -154,6 +157,19 @@ class LoadedModel:
     def constant_width(self) -> bool:
         """Whether its posteriors' widths are constants: its latents can be stored alone."""
         return all(group.constant_width for group in self.model.groups)
+
+
+#: stands for the model of a file in which nothing is coded
+NO_MODEL = LoadedModel(
+    name="",
+    sha256=bytes(32),
+    model=cast("Model[Any, Any]", None),
+    channels=3,
+    binary=False,
+    tiles=(),
+    batch=1,
+    multiple=1,
+)
 
 
 def check_weights(loaded: LoadedModel, sha256: bytes, who: str, name: str | None = None) -> None:

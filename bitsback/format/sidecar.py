@@ -11,6 +11,8 @@ the length (LEB128), the content. Kinds:
     PIC_   no content: in a folder or tar, where the image was among the files
     FILE   a file that is no image: the length of its name (LEB128), the name, the content
     PNG_   how a PNG is written from its pixels (see bitsback.keeping.png)
+    TIF_   how a TIFF in pieces is (see bitsback.keeping.tiff.code)
+    WEB_   how a lossless WebP is (see bitsback.keeping.webp)
     RAW_   how an uncompressed file is (see bitsback.keeping.raw)
     TAR_   of a tar, the bytes before the next file (see bitsback.sources.tar_headers)
     TREE   of a folder, in its first sidecar (see bitsback.sources.tree)

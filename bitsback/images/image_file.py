@@ -36,8 +36,8 @@ DEEP = "I;16"  # gray of 16 bits, of which the high ones make an image
 _DEEP = {DEEP, "I;16B", "I;16L"}
 #: modes of 16 bits, of which the high ones make an image
 DEEP_MODES = {DEEP: 1, "LA;16": 2, "RGB;16": 3, "RGBA;16": 4}
-#: channels of an image by its mode
-CHANNELS = {"1": 1, "L": 1, "LA": 2, "RGB": 3, "RGBA": 4, **DEEP_MODES}
+#: channels of an image by its mode; "P" are indices of a palette, which is in the recipe
+CHANNELS = {"1": 1, "L": 1, "P": 1, "LA": 2, "RGB": 3, "RGBA": 4, **DEEP_MODES}
 _PILLOWS = frozenset({"1", "L", "LA", "RGB", "RGBA", DEEP})
 _EVERY_MODE = frozenset({"1", "L", "RGB"})
 # What Pillow writes without loss, and the modes that come back from it as they were.
@@ -215,22 +215,16 @@ def check_suffix(suffix: str, mode: str) -> None:
 
 def _refuse_lossy(name: str, image: Image.Image) -> None:
     if getattr(image, "n_frames", 1) > 1:
-        raise InputError(f"{name} holds several images; save each as a file of its own")
+        raise InputError(f"{name} holds several images")
     if image.mode not in CHANNELS.keys() | {"P", "PA"} | _DEEP:
         raise InputError(
-            f"{name} has pixels of mode {image.mode}; only 8-bit gray and RGB, with alpha or "
-            "without, 16-bit gray and 1-bit images can be compressed"
+            f"{name} has pixels of mode {image.mode}, which are no levels of gray or RGB"
         )
     if image.mode in _DEEP:
         if "transparency" in image.info:
-            raise InputError(
-                f"{name} has transparent pixels of 16 bits; convert it to 8 bits first"
-            )
+            raise InputError(f"{name} has transparent pixels of 16 bits")
     elif _is_deep(image):
-        raise InputError(
-            f"{name} has more than 8 bits a channel; of such images only gray ones, as PNG or "
-            "TIFF, can be compressed: convert it to 8 bits first"
-        )
+        raise InputError(f"{name} has more than 8 bits a channel, which Pillow would cut off")
 
 
 def _mode_of(image: Image.Image) -> tuple[str, bool]:

@@ -63,6 +63,8 @@ class ImageSet:
         kept: how the files of the set come back.
         blocks: of files, those that have chunks of their own, in order.
         is_new: whether only readers of the newest format know its sidecars.
+        originals: of files, the bytes of each image's file, which may travel in place of its
+            pixels; b"" where they may not; None if that is so of all.
     """
 
     pixels: Sequence[ImageArray] | ImageArray
@@ -73,6 +75,7 @@ class ImageSet:
     kept: Kept = NOTHING
     blocks: tuple[Block, ...] = ()
     is_new: bool = False
+    originals: Sequence[bytes] | None = None
 
     @property
     def each_sidecar(self) -> Sequence[bytes]:
@@ -256,11 +259,20 @@ def part(images: ImageSet, begin: int, end: int) -> ImageSet:
     """Images begin..end - 1 as a set of their own; the other arrays go with the first."""
     pixels = images.pixels[begin:end]
     sidecars = None if images.sidecars is None else images.sidecars[begin:end]
+    originals = None if images.originals is None else images.originals[begin:end]
     if len(pixels) == len(images.pixels):
-        return dataclasses.replace(images, pixels=pixels, sidecars=sidecars, blocks=())
-    manifest = images.manifest.part(begin, begin + len(pixels))
-    extra = b"" if begin else images.extra
-    return ImageSet(pixels, images.binary, manifest, extra, sidecars=sidecars, is_new=images.is_new)
+        return dataclasses.replace(
+            images, pixels=pixels, sidecars=sidecars, blocks=(), originals=originals
+        )
+    return ImageSet(
+        pixels,
+        images.binary,
+        images.manifest.part(begin, begin + len(pixels)),
+        b"" if begin else images.extra,
+        sidecars=sidecars,
+        is_new=images.is_new,
+        originals=originals,
+    )
 
 
 def bare(images: ImageSet, block: Block) -> ImageSet:
@@ -275,8 +287,17 @@ def picked(images: ImageSet, numbers: Sequence[int]) -> ImageSet:
         return images
     pixels = [images.pixels[number] for number in numbers]
     sidecars = None if images.sidecars is None else [images.sidecars[number] for number in numbers]
-    manifest = images.manifest.picked(numbers)
-    return ImageSet(pixels, images.binary, manifest, sidecars=sidecars, is_new=images.is_new)
+    originals = None
+    if images.originals is not None:
+        originals = [images.originals[number] for number in numbers]
+    return ImageSet(
+        pixels,
+        images.binary,
+        images.manifest.picked(numbers),
+        sidecars=sidecars,
+        is_new=images.is_new,
+        originals=originals,
+    )
 
 
 def first_images(images: ImageSet, count: int) -> ImageSet:

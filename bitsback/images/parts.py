@@ -4,14 +4,17 @@ import itertools
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 
 import numpy as np
 
 from bitsback.errors import FormatError, InputError
+from bitsback.format import sidecar
 
 from .arrays.stored import ArraysManifest, StoredArray
+from .image_file import SUFFIXES
 from .image_set import NO_IMAGES, ImageSet, Values, check_manifest, to_array
-from .manifest import ArrayManifest, Manifest
+from .manifest import ArrayManifest, FilesManifest, Manifest
 
 STRANGERS = "the file is damaged: its chunks do not belong together"
 
@@ -115,12 +118,12 @@ def join(parts: Iterable[Part], count: int) -> Values:
         The array, zero where a part is lost.
 
     Raises:
-        InputError: images of different sizes.
+        InputError: images of different sizes, or image files that travel as they are.
         FormatError: a manifest does not describe its images.
     """
     if not count:
         raise InputError(NO_IMAGES)
-    first, parts = with_first(each for each in parts if image_count(each))
+    first, parts = with_first(each for each in map(_all_coded, parts) if image_count(each))
     if isinstance(first.manifest, ArraysManifest):
         return _join_values(first.manifest, parts, count)
     manifest, start = first.manifest, to_array(first)
@@ -151,6 +154,31 @@ def join(parts: Iterable[Part], count: int) -> Values:
     if flat.size != math.prod(shape):
         raise FormatError(STRANGERS)
     return flat.reshape(shape)
+
+
+def _all_coded(part: Part) -> Part:
+    """The part, if it has no image file beside its images.
+
+    Raises:
+        InputError: it has.
+    """
+    names = carried_images(part) if isinstance(part, ImageSet) else []
+    if names:
+        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        raise InputError(
+            f"{names[0]}{more} travel as they are and are no part of an array; decompress to a "
+            "folder, or take the coded images one by one from bitsback.open"
+        )
+    return part
+
+
+def carried_images(images: ImageSet) -> list[str]:
+    """The names of image files beside a set's images, which travel as they are."""
+    if not isinstance(images.manifest, FilesManifest):
+        return []
+    records = [each for data in images.sidecars or () for each in sidecar.unpack(data)]
+    names = [sidecar.unpack_file(data)[0] for kind, data in records if kind == sidecar.FILE]
+    return [name for name in names if PurePosixPath(name).suffix.lower() in SUFFIXES]
 
 
 def _join_values(manifest: ArraysManifest, parts: Iterable[Part], count: int) -> Values:

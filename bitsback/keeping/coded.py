@@ -1,9 +1,12 @@
-"""A file as pixels and what else gives it back."""
+"""A file as pixels and what else gives it back; and what an independent reader sees of it."""
 
+import io
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from bitsback.format import sidecar
 from bitsback.format.sidecar import Record
@@ -54,3 +57,28 @@ class Coded:
     @property
     def _flat(self) -> NDArray[np.uint16]:
         return self.levels.reshape(len(self.levels), -1).astype(np.uint16, copy=False)
+
+
+def seen(data: bytes, kind: str, complaint: str) -> tuple[NDArray[np.generic], str]:
+    """An image file's samples, (H, W) or (H, W, C), and mode, as Pillow sees them.
+
+    Args:
+        kind: the format, by Pillow's name; a file of another one is not read.
+        complaint: the message where Pillow cannot read it.
+
+    Raises:
+        NotKept: it cannot.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(io.BytesIO(data), formats=[kind]) as image:
+                return np.array(image), image.mode
+    except Exception as error:  # Pillow's plugins raise whatever their parsers run into
+        raise NotKept(complaint) from error
+
+
+def alike(data: bytes, other: bytes, kind: str, complaint: str) -> bool:
+    """Whether Pillow sees the same samples in two files; arguments and errors as of `seen`."""
+    (one, _), (two, _) = (seen(each, kind, complaint) for each in (data, other))
+    return np.array_equal(one, two)

@@ -21,6 +21,16 @@ def sized(data: bytes) -> bytes:
     return varint.pack(len(data)) + data
 
 
+def damaged(how: str) -> FormatError:
+    """What is raised of a recipe that is damaged in a way."""
+    return FormatError(f"{_WHOSE} is damaged: {how}")
+
+
+def not_of_these_pixels() -> FormatError:
+    """What is raised of a recipe beside the pixels of another image."""
+    return damaged("it is not of these pixels")
+
+
 @dataclass
 class Fields:
     """What is left to read of a recipe.
@@ -36,7 +46,7 @@ class Fields:
         """A number of at most so much."""
         value, self.position = varint.unpack(self.data, self.position, _WHOSE)
         if value > most:
-            raise FormatError(f"{_WHOSE} is damaged: a number is out of range")
+            raise damaged("a number is out of range")
         return value
 
     def take(self, size: int) -> bytes:
@@ -54,4 +64,4 @@ class Fields:
     def end(self) -> None:
         """Check that all was read."""
         if self.position != len(self.data):
-            raise FormatError(f"{_WHOSE} is damaged: it goes on after its end")
+            raise damaged("it goes on after its end")

@@ -7,8 +7,8 @@ from bitsback.errors import InputError
 from bitsback.images.image_file import decode_image
 from bitsback.images.outcomes import Outcome
 
-from . import tiff_tags
 from .coded import Coded, Levels, NotKept
+from .tiff import tags
 
 _UNASSOCIATED_ALPHA = 2  # of ExtraSamples
 
@@ -31,7 +31,7 @@ def recode(data: bytes) -> Coded:
         NotKept: it is not read, or holds more than them.
     """
     try:
-        if data[:4] in tiff_tags.SIGNATURES:
+        if data[:4] in tags.SIGNATURES:
             _check_tiff(data)
         image = decode_image(io.BytesIO(data), "it")
     except InputError as error:
@@ -42,16 +42,16 @@ def recode(data: bytes) -> Coded:
 
 def _check_tiff(data: bytes) -> None:
     """Raise NotKept of a TIFF whose samples Pillow would drop or change without a word."""
-    tags = tiff_tags.only_image(data)
-    photometric = tags.number(tiff_tags.PHOTOMETRIC, 0)
-    extra = tags.numbers(tiff_tags.EXTRA, ())
+    found = tags.only_image(data)
+    photometric = found.number(tags.PHOTOMETRIC, 0)
+    extra = found.numbers(tags.EXTRA, ())
     colours = {0: 1, 1: 1, 2: 3, 3: 1}.get(photometric, 0)
     is_plain = (
-        tags.number(tiff_tags.SAMPLES, 1) == colours + len(extra)
+        found.number(tags.SAMPLES, 1) == colours + len(extra)
         and set(extra) <= {_UNASSOCIATED_ALPHA}
-        and set(tags.numbers(tiff_tags.SAMPLE_FORMAT, (1,))) == {1}
-        and (colours + len(extra) == 1 or tags.number(tiff_tags.PLANAR, 1) == 1)
-        and (photometric > 0 or tags.number(tiff_tags.BITS, 1) == 1)
+        and set(found.numbers(tags.SAMPLE_FORMAT, (1,))) == {1}
+        and (colours + len(extra) == 1 or found.number(tags.PLANAR, 1) == 1)
+        and (photometric > 0 or found.number(tags.BITS, 1) == 1)
     )
     if not is_plain:
         raise NotKept("is a TIFF of bands that are not gray, RGB or alpha")

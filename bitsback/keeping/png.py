@@ -10,58 +10,69 @@ The recipe, of kind `KIND`; numbers are LEB128:
              1: of zlib
     4 bytes  zlib's level, memory, strategy, window
     the number of runs of IDAT chunks, for each their count and size; the stream's rest is in a last
-    1 byte   for each row, its filter
+    1 byte   for each row, its filter; of an interlaced file, for each row of each pass
 
 So everything but the pixels' stream comes back as it is. Source: the PNG specification (W3C, third
 edition).
 """
 
-import io
 import itertools
 import struct
-import warnings
 import zlib
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from bitsback.errors import FormatError
 from bitsback.format import varint
 from bitsback.images.outcomes import Outcome
+from bitsback.tiles.padding import Pixels
 
 from . import deflate, png_rows
-from .coded import Coded, Levels, NotKept
-from .fields import DIGEST, Fields, digest, sized
+from .coded import Coded, Levels, NotKept, seen
+from .fields import DIGEST, Fields, damaged, digest, not_of_these_pixels, sized
 
 KIND = b"PNG_"
+DAMAGED = "is a damaged PNG"
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _MODES = {
     (0, 1): "1",
+    (0, 2): "L",
+    (0, 4): "L",
     (0, 8): "L",
     (0, 16): "I;16",
     (2, 8): "RGB",
     (2, 16): "RGB;16",
+    (3, 1): "P",
+    (3, 2): "P",
+    (3, 4): "P",
+    (3, 8): "P",
     (4, 8): "LA",
     (4, 16): "LA;16",
     (6, 8): "RGBA",
     (6, 16): "RGBA;16",
 }
-_CHANNELS = {0: 1, 2: 3, 4: 2, 6: 4}
+_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _MOST_SAMPLES = 1 << 31
 _EMPTY_CHUNK = 12
 _SETTINGS_RANGE = ((0, 9), (1, 9), (0, 4), (9, 15))
 
 
 class Layout(NamedTuple):
-    """Of IHDR: the sides, the bits of a sample, and the channels."""
+    """Of IHDR: the sides, the bits of a sample, the channels, and whether rows are interlaced."""
 
     height: int
     width: int
     depth: int
     channels: int
     mode: str
+    interlaced: bool
+
+    @property
+    def passes(self) -> list[Pixels]:
+        """Rows and columns of the pixels that lie together in the stream."""
+        return png_rows.passes(self.height, self.width, self.interlaced)
 
     @property
     def step(self) -> int:
@@ -69,14 +80,21 @@ class Layout(NamedTuple):
         return max(1, self.depth * self.channels // 8)
 
     @property
-    def row(self) -> int:
-        """Bytes of a row."""
-        return -(-self.width * self.depth * self.channels // 8)
+    def sizes(self) -> list[tuple[int, int]]:
+        """Rows of each pass, and bytes of each with its filter."""
+        sides = [(range(self.height)[y], range(self.width)[x]) for y, x in self.passes]
+        bits = self.depth * self.channels
+        return [(len(rows), 1 - (-len(columns) * bits // 8)) for rows, columns in sides]
 
     @property
     def size(self) -> int:
         """Bytes of all rows, and of their filters."""
-        return self.height * (self.row + 1)
+        return sum(rows * row for rows, row in self.sizes)
+
+    @property
+    def filters(self) -> int:
+        """Rows of all passes, each of which has a filter."""
+        return sum(rows for rows, _ in self.sizes)
 
 
 class Parts(NamedTuple):
@@ -104,15 +122,14 @@ def code(
     stream = b"".join(parts.contents)
     found = deflate.inflate(stream, layout.size)
     if found is None or len(found[0]) != layout.size:
-        raise NotKept("is a damaged PNG")
+        raise NotKept(DAMAGED)
     raw, trailing = found
-    filters = np.frombuffer(raw, np.uint8)[:: layout.row + 1]
+    filters = np.concatenate([lines[:, 0] for lines in _lines(raw, layout)])
     if filters.max() > png_rows.PAETH:
-        raise NotKept("is a damaged PNG")
+        raise NotKept(DAMAGED)
     levels = _levels(data, raw, layout)
-    rows = _rows(levels, layout)
     # Bits of a row beyond the last pixel, too, must be those of the file.
-    if png_rows.filtered(rows, filters, layout.step) != raw:
+    if _filtered(levels, filters, layout) != raw:
         raise NotKept("is a PNG whose samples were read in two ways")
     head = digest(data) + sized(parts.before) + sized(parts.after)
     plain = bytes(DIGEST) + head[DIGEST:] + sized(b"") + b"\0"
@@ -151,22 +168,21 @@ def write(levels: Levels, mode: str, recipe: bytes) -> tuple[bytes, bool]:
     try:
         layout = _layout(before)
     except NotKept as error:
-        raise FormatError("a file's recipe is damaged: it has no PNG's beginning") from error
+        raise damaged("it has no PNG's beginning") from error
     shape = (layout.height, layout.width, layout.channels)
     if levels.shape != shape or layout.mode != mode or kind > 1:
-        raise FormatError("a file's recipe is damaged: it is not of these pixels")
-    rows = _rows(levels, layout)
+        raise not_of_these_pixels()
     if kind == 0:
-        filters = np.full(layout.height, png_rows.PAETH if layout.depth >= 8 else 0, np.uint8)
+        filters = np.full(layout.filters, png_rows.PAETH if layout.depth >= 8 else 0, np.uint8)
         settings, runs = deflate.BEST, None
     else:
         settings = _settings(fields.take(4))
         runs = _runs(fields)
-        filters = np.frombuffer(fields.take(layout.height), np.uint8)
+        filters = np.frombuffer(fields.take(layout.filters), np.uint8)
         if filters.max() > png_rows.PAETH:
-            raise FormatError("a file's recipe is damaged: it has an unknown filter")
+            raise damaged("it has an unknown filter")
     fields.end()
-    stream = deflate.compress(png_rows.filtered(rows, filters, layout.step), settings) + trailing
+    stream = deflate.compress(_filtered(levels, filters, layout), settings) + trailing
     data = before + _chunks(stream, runs) + after
     return data, kind == 0 or digest(data) == wanted
 
@@ -191,22 +207,24 @@ def parts_of(data: bytes) -> Parts:
             start = position if start is None else start
             contents.append(data[position + 8 : position + 8 + size])
             if data[end - 4 : end] != struct.pack(">I", zlib.crc32(b"IDAT" + contents[-1])):
-                raise NotKept("is a damaged PNG")
+                raise NotKept(DAMAGED)
         position = end
     if start is None:
         raise NotKept("is a PNG without pixels")
     return Parts(data[:start], contents, data[position:])
 
 
-def samples_of(parts: Parts) -> NDArray[np.uint8]:
-    """The rows of a file's samples as bytes, (H, bytes of a row), or none of a damaged file."""
+def deep_levels(parts: Parts) -> Levels | None:
+    """The levels of a file of 16 bits, (H, W, C); None of other depths, which Pillow reads.
+
+    Raises:
+        NotKept: it is damaged.
+    """
     layout = _layout(parts.before)
     found = deflate.inflate(b"".join(parts.contents), layout.size)
     if found is None or len(found[0]) != layout.size:
-        raise NotKept("is a damaged PNG")
-    if layout.depth < 16:  # Pillow's to read
-        return np.zeros((0, 0), np.uint8)
-    return png_rows.unfiltered(found[0], layout.height, layout.width, layout.step)
+        raise NotKept(DAMAGED)
+    return _unfiltered(found[0], layout) if layout.depth == 16 else None
 
 
 def _layout(before: bytes) -> Layout:
@@ -215,50 +233,61 @@ def _layout(before: bytes) -> Layout:
     width, height, depth, colour, method, filters, interlaced = struct.unpack_from(
         ">IIBBBBB", before, 16
     )
-    if colour == 3:
-        raise NotKept("has a palette")
     mode = _MODES.get((colour, depth))
     if mode is None:
         raise NotKept(f"has samples of {depth} bits")
     if b"acTL" in before[33:]:
         raise NotKept("is an animated PNG")
-    if interlaced:
-        raise NotKept("is an interlaced PNG")
     channels = _CHANNELS[colour]
-    if method or filters or not 0 < width * height * channels <= _MOST_SAMPLES:
+    if method or filters or interlaced > 1 or not 0 < width * height * channels <= _MOST_SAMPLES:
         raise NotKept("is a PNG of an unknown kind")
-    return Layout(height, width, depth, channels, mode)
+    return Layout(height, width, depth, channels, mode, bool(interlaced))
 
 
 def _levels(data: bytes, raw: bytes, layout: Layout) -> Levels:
     """The samples: through Pillow, which is fast, but for 16 bits, which it cuts to 8 in colour."""
     if layout.depth == 16:
-        rows = png_rows.unfiltered(raw, layout.height, layout.width, layout.step)
-        shape = (layout.height, layout.width, layout.channels)
-        return rows.view(">u2").astype(np.uint16).reshape(shape)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
-                values = np.array(image, np.uint8)
-    except Exception as error:  # Pillow's plugins raise whatever their parsers run into
-        raise NotKept("is a damaged PNG") from error
+        return _unfiltered(raw, layout)
+    values = seen(data, "PNG", DAMAGED)[0].astype(np.uint8, copy=False)
     if values.size != layout.height * layout.width * layout.channels:
         raise NotKept("is a PNG whose samples were read in two ways")
+    if layout.mode == "L" and layout.depth < 8:  # Pillow spreads them over 0 to 255
+        values //= 255 // ((1 << layout.depth) - 1)
     return values.reshape(layout.height, layout.width, layout.channels)
 
 
-def _rows(levels: Levels, layout: Layout) -> NDArray[np.uint8]:
-    """The samples as rows of bytes before they are filtered."""
-    if layout.depth == 1:
-        return np.packbits(levels[:, :, 0] != 0, axis=1)
-    values = levels.reshape(layout.height, -1)
-    return values.astype(">u2").view(np.uint8) if layout.depth == 16 else values.astype(np.uint8)
+def _lines(raw: bytes, layout: Layout) -> Iterator[NDArray[np.uint8]]:
+    """The filtered rows of each pass, each after its filter, (rows, bytes of one)."""
+    position = 0
+    for rows, row in layout.sizes:
+        end = position + rows * row
+        yield np.frombuffer(raw[position:end], np.uint8).reshape(rows, row)
+        position = end
+
+
+def _unfiltered(raw: bytes, layout: Layout) -> NDArray[np.uint16]:
+    """The levels of 16 bits, (H, W, C)."""
+    levels = np.empty((layout.height, layout.width, layout.channels), np.uint16)
+    for where, lines in zip(layout.passes, _lines(raw, layout), strict=True):
+        height, width, _ = levels[where].shape
+        rows = png_rows.unfiltered(lines.tobytes(), height, width, layout.step)
+        levels[where] = rows.view(">u2").reshape(height, width, -1)
+    return levels
+
+
+def _filtered(levels: Levels, filters: NDArray[np.uint8], layout: Layout) -> bytes:
+    """The rows of all passes, each after its filter."""
+    out, first = [], 0
+    for where in layout.passes:
+        rows = png_rows.packed(levels[where], layout.depth)
+        out.append(png_rows.filtered(rows, filters[first : first + len(rows)], layout.step))
+        first += len(rows)
+    return b"".join(out)
 
 
 def _settings(data: bytes) -> deflate.Settings:
     if any(not low <= n <= high for n, (low, high) in zip(data, _SETTINGS_RANGE, strict=True)):
-        raise FormatError("a file's recipe is damaged: zlib has no such settings")
+        raise damaged("zlib has no such settings")
     return deflate.Settings(*data)
 
 
@@ -283,7 +312,7 @@ def _chunks(stream: bytes, runs: list[tuple[int, int]] | None) -> bytes:
     out, position = [], 0
     runs = runs or []
     if sum(count for count, _ in runs) > len(stream) + (1 << 16):
-        raise FormatError("a file's recipe is damaged: it has too many chunks")
+        raise damaged("it has too many chunks")
     for count, size in runs:
         for _ in range(count):
             out.append(_packed(stream[position : position + size]))

@@ -7,8 +7,55 @@ third edition), section 9.
 import numpy as np
 from numpy.typing import NDArray
 
+from bitsback.tiles.padding import Pixels
+
+from .coded import Levels
+
 Bytes = NDArray[np.uint8]
 PAETH = 4
+
+
+# First row and column of the pixels of each pass, and the steps to the next ones.
+_ADAM7 = (
+    (0, 0, 8, 8),
+    (0, 4, 8, 8),
+    (4, 0, 8, 4),
+    (0, 2, 4, 4),
+    (2, 0, 4, 2),
+    (0, 1, 2, 2),
+    (1, 0, 2, 1),
+)
+
+
+def passes(height: int, width: int, interlaced: bool) -> list[Pixels]:
+    """Rows and columns of the pixels of each pass that has any (section 8 of the specification)."""
+    if not interlaced:
+        return [(slice(0, height, 1), slice(0, width, 1))]
+    return [
+        (slice(top, height, down), slice(left, width, right))
+        for top, left, down, right in _ADAM7
+        if top < height and left < width
+    ]
+
+
+def packed(levels: Levels, depth: int) -> Bytes:
+    """Levels (H, W, C) as sample rows, (H, bytes of a row).
+
+    Args:
+        depth: bits of a sample, 1, 2, 4, 8 or 16; of 1, all levels but 0 are a 1.
+    """
+    values = levels.reshape(len(levels), -1)
+    if depth == 16:
+        return values.astype(">u2").view(np.uint8)
+    if depth == 8:
+        return values.astype(np.uint8)
+    if depth == 1:
+        return np.packbits(values != 0, axis=1)
+    each = 8 // depth  # samples of a byte
+    shifts = np.arange(8 - depth, -1, -depth, dtype=np.uint8)
+    whole = np.pad(values.astype(np.uint8), ((0, 0), (0, -values.shape[1] % each)))
+    spread = whole.reshape(len(values), -1, each) & ((1 << depth) - 1)
+    return np.bitwise_or.reduce(spread << shifts, axis=2)
 
 
 def filtered(rows: Bytes, filters: Bytes, step: int) -> bytes:

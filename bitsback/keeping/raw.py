@@ -4,7 +4,8 @@ The recipe, of kind `KIND`; numbers are LEB128:
 
     4 bytes  of the file's SHA-256
     1 byte   how the samples lie: 1, a plane for each channel; 2, rows from the bottom; 4, blue
-             first; 8, the high byte first; 16, eight samples of one bit in a byte
+             first; 8, the high byte first; 16, eight samples of one bit in a byte; 32, they are
+             indices of a palette
     the number of zero bytes after each row
     the length of what lies before the samples, and that, verbatim
     what lies after them, verbatim
@@ -15,12 +16,11 @@ The bytes come back whatever the samples mean, so a header that is misread loses
 import numpy as np
 from numpy.typing import NDArray
 
-from bitsback.errors import FormatError
 from bitsback.format import varint
 from bitsback.images.outcomes import Outcome
 
 from .coded import Coded, Levels, NotKept
-from .fields import DIGEST, Fields, digest, sized
+from .fields import DIGEST, Fields, digest, not_of_these_pixels, sized
 from .raw_headers import Order, Region, region_of
 
 KIND = b"RAW_"
@@ -72,8 +72,8 @@ def write(levels: Levels, mode: str, recipe: bytes) -> tuple[bytes, bool]:
     after = recipe[fields.position :]
     order = Order(flags)
     packed = Order.BITS in order
-    if flags > sum(Order) or packed != (mode == "1"):
-        raise FormatError("a file's recipe is damaged: it is not of these pixels")
+    if flags > sum(Order) or (packed, Order.PALETTE in order) != (mode == "1", mode == "P"):
+        raise not_of_these_pixels()
     data = before + _region(levels, order, padding) + after
     return data, digest(data) == wanted
 
@@ -99,7 +99,7 @@ def _levels(data: bytes, region: Region) -> tuple[Levels, str]:
     if Order.UPWARDS in region.order:
         samples = samples[::-1]
     native = np.ascontiguousarray(samples).astype(kind.newbyteorder("="))
-    return native, _MODES[channels, region.bytes]
+    return native, "P" if Order.PALETTE in region.order else _MODES[channels, region.bytes]
 
 
 def _region(levels: Levels, order: Order, padding: int) -> bytes:
@@ -112,7 +112,7 @@ def _region(levels: Levels, order: Order, padding: int) -> bytes:
     else:
         if Order.BLUE in order:
             if samples.shape[2] < 3:
-                raise FormatError("a file's recipe is damaged: it is not of these pixels")
+                raise not_of_these_pixels()
             samples = samples[:, :, [2, 1, 0, 3][: samples.shape[2]]]
         if Order.PLANES in order:
             samples = samples.transpose(2, 0, 1)

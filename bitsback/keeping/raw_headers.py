@@ -7,12 +7,13 @@ import io
 import re
 import struct
 from enum import IntFlag
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from . import tiff_tags
 from .coded import NotKept
+from .tiff import tags
+from .tiff.pieces import samples_of
 
 
 class Order(IntFlag):
@@ -23,6 +24,11 @@ class Order(IntFlag):
     BLUE = 4
     BIG = 8
     BITS = 16
+    PALETTE = 32
+
+
+class InPieces(NotKept):
+    """A TIFF's samples lie in pieces (see `tiff.code`)."""
 
 
 class Region(NamedTuple):
@@ -64,7 +70,7 @@ def region_of(data: bytes) -> Region:
             region = _of_pnm(data)
         elif data[:3] == b"P7\n":
             region = _of_pam(data)
-        elif data[:4] in tiff_tags.SIGNATURES:
+        elif data[:4] in tags.SIGNATURES:
             region = _of_tiff(data)
         elif data[:6] == b"\x93NUMPY":
             region = _of_npy(data)
@@ -91,12 +97,15 @@ def _of_bmp(data: bytes) -> Region:
         return Region(offset, abs(height), width, 1, 1, order | Order.BITS, -width // 8 % 4)
     if bits == 8 and palette == bytes(n for level in range(256) for n in (level,) * 3 + (0,)):
         return Region(offset, abs(height), width, 1, 1, order, -width % 4)
+    if bits == 8:
+        order |= Order.PALETTE
+        return Region(offset, abs(height), width, 1, 1, order, -width % 4)
     if bits in (24, 32):
         channels = bits // 8
         return Region(
             offset, abs(height), width, channels, 1, order | Order.BLUE, -width * channels % 4
         )
-    raise NotKept(f"is a BMP with a palette, or of {bits} bits a pixel")
+    raise NotKept(f"is a BMP of {bits} bits a pixel")
 
 
 def _of_pnm(data: bytes) -> Region:
@@ -150,39 +159,28 @@ def _of_npy(data: bytes) -> Region:
 
 
 def _of_tiff(data: bytes) -> Region:
-    tags = tiff_tags.only_image(data)
-    if tags.number(tiff_tags.COMPRESSION, 1) != 1:
-        raise NotKept("is a compressed TIFF")
-    if tags.number(tiff_tags.FILL_ORDER, 1) != 1 or tiff_tags.TILE_WIDTH in tags.fields:
-        raise NotKept("is a TIFF of tiles, or of bits in another order")
-    width, height = tags.number(tiff_tags.WIDTH), tags.number(tiff_tags.HEIGHT)
-    channels = tags.number(tiff_tags.SAMPLES, 1)
-    bits = set(tags.numbers(tiff_tags.BITS, (1,)))
-    if set(tags.numbers(tiff_tags.SAMPLE_FORMAT, (1,))) != {1}:
-        raise NotKept("has levels that are signed or floats")
-    photometric = tags.number(tiff_tags.PHOTOMETRIC, 1)
-    if photometric > tiff_tags.RGB:
-        raise NotKept(
-            f"has colours that are not gray or RGB (PhotometricInterpretation {photometric})"
-        )
-    if bits not in ({1}, {8}, {16}) or (bits == {1} and channels != 1):
-        raise NotKept(f"has samples of {', '.join(map(str, sorted(bits)))} bits")
-    order = Order.BIG if data[:2] == b"MM" else Order(0)
-    if tags.number(tiff_tags.PLANAR, 1) == 2 and channels > 1:
-        order |= Order.PLANES
-    if bits == {1}:
-        order |= Order.BITS
-    offset = _start_of_strips(tags)
-    return Region(offset, height, width, channels, 2 if bits == {16} else 1, order)
+    found = tags.only_image(data)
+    if found.number(tags.COMPRESSION, 1) != 1:
+        raise InPieces("is a compressed TIFF")
+    if tags.TILE_WIDTH in found.fields:
+        raise InPieces("is a TIFF of tiles")
+    samples = samples_of(found)
+    if samples.palette:
+        raise InPieces("has a palette")
+    order = Order.BIG if samples.order == ">" else Order(0)
+    order |= Order.PLANES if samples.planes else Order(0)
+    order |= Order.BITS if samples.bits == 1 else Order(0)
+    offset, size = _start_of_strips(found), 2 if samples.bits == 16 else 1
+    return Region(offset, samples.height, samples.width, samples.channels, size, order)
 
 
-def _start_of_strips(tags: tiff_tags.Tags) -> int:
+def _start_of_strips(found: tags.Tags) -> int:
     """Where strips begin that lie one after another."""
-    offsets = tags.numbers(tiff_tags.STRIP_OFFSETS, ())
-    sizes: Any = tags.numbers(tiff_tags.STRIP_SIZES, ())
+    offsets = found.numbers(tags.STRIP_OFFSETS, ())
+    sizes = found.numbers(tags.STRIP_SIZES, ())
     if not offsets or len(sizes) != len(offsets):
         raise NotKept("is a TIFF without strips")
     ends = [offset + size for offset, size in zip(offsets, sizes, strict=True)]
     if list(offsets[1:]) != ends[:-1]:
-        raise NotKept("is a TIFF whose strips lie apart")
+        raise InPieces("is a TIFF whose strips lie apart")
     return offsets[0]

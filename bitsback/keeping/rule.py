@@ -10,13 +10,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
-from bitsback.errors import InputError
-from bitsback.format import sidecar
+from bitsback.errors import FormatError, InputError
 from bitsback.format.sidecar import Record
-from bitsback.images.outcomes import Outcome
+from bitsback.images.outcomes import LARGER, Outcome
 
-from . import cost, deflate, lossy, png, proof, raw
+from . import cost, deflate, lossy, png, proof, raw, webp
 from .coded import Coded, Levels, NotKept
+from .raw_headers import InPieces
+from .tiff import code as tiff
 
 Keep = Literal["auto", "samples", "files"]
 WAYS: tuple[Keep, ...] = get_args(Keep)
@@ -28,8 +29,8 @@ class Policy:
 
     Args:
         keep: "auto" for the rule; "samples" if samples and metadata are enough, so that no recipe
-            is kept for bytes; "files" if bytes must come back, so that what has no recipe for them
-            travels as it is.
+            is kept for bytes, and all pixels that can be coded are, whatever they take; "files" if
+            bytes must come back, so that what has no recipe for them travels as it is.
         recode_lossy: whether lossy files become PNGs of their decoded pixels.
         times: whether times of modification are kept.
         pixels_only: whether nothing but pixels is wanted, as of what is only measured.
@@ -85,11 +86,13 @@ class Rule:
             if write(coded.levels, coded.mode, coded.records) != (data, True):
                 raise NotKept("does not come back from its pixels")
         elif coded.outcome is Outcome.SAMPLES:
-            proof.check_same(data, write(coded.levels, coded.mode, coded.records)[0])
+            other = write(coded.levels, coded.mode, coded.records)[0]
+            _check_same(data, other)
         if self.policy.keep == "files" and coded.outcome is not Outcome.EXACT:
             raise NotKept("does not come back byte for byte from its pixels")
-        if coded.outcome is not Outcome.RECODED and cost.is_larger(coded, data):
-            raise NotKept("would take more as pixels")
+        may_grow = self.policy.keep == "samples" or coded.outcome is Outcome.RECODED
+        if not may_grow and cost.is_larger(coded, data):
+            raise NotKept(LARGER)
         return coded
 
     def again(self, data: bytes, outcome: Outcome, hint: tuple[int, ...]) -> Coded:
@@ -100,18 +103,39 @@ class Rule:
             return lossy.recode(data)
         if data.startswith(png.SIGNATURE):
             return png.code(data, None, deflate.Settings(*hint) if hint else None)
-        return raw.code(data)
+        if webp.is_webp(data):
+            return webp.code(data, True, hint)
+        try:
+            return raw.code(data)
+        except InPieces:
+            return tiff.code(data, None, deflate.Settings(*hint) if hint else None)
 
     def _code(self, data: bytes) -> Coded:
         if self.policy.pixels_only:
             return _pixels_of(data)
+        search = self.search if self.policy.keep != "samples" else None
         if data.startswith(png.SIGNATURE):
-            return png.code(data, self.search if self.policy.keep != "samples" else None)
+            return png.code(data, search)
         if (reason := lossy.reason(data)) is not None:
             if not self.policy.recode_lossy:
                 raise NotKept(reason)
             return lossy.recode(data)
-        return raw.code(data)
+        if webp.is_webp(data):
+            return webp.code(data, search is None)
+        try:
+            return raw.code(data)
+        except InPieces:
+            return tiff.code(data, search)
+
+
+def _check_same(data: bytes, other: bytes) -> None:
+    """Raise NotKept unless a file holds what another of its format does."""
+    if data.startswith(png.SIGNATURE):
+        proof.check_same(data, other)
+    elif webp.is_webp(data):
+        webp.check_same(data, other)
+    else:
+        tiff.check_same(data, other)
 
 
 def _pixels_of(data: bytes) -> Coded:
@@ -123,9 +147,12 @@ def _pixels_of(data: bytes) -> Coded:
         return lossy.recode(data)
 
 
+_RECIPES = (png.KIND, raw.KIND, tiff.KIND, webp.KIND)
+
+
 def has_recipe(records: Iterable[Record]) -> bool:
     """Whether a sidecar tells how to write its file."""
-    return any(kind in (png.KIND, raw.KIND) for kind, _ in records)
+    return any(kind in _RECIPES for kind, _ in records)
 
 
 def write(levels: Levels, mode: str, records: tuple[Record, ...]) -> tuple[bytes, bool]:
@@ -141,7 +168,14 @@ def write(levels: Levels, mode: str, records: tuple[Record, ...]) -> tuple[bytes
     Raises:
         FormatError: the recipe is damaged.
     """
-    recipe = sidecar.find(records, png.KIND)
-    if recipe is not None:
-        return png.write(levels, mode, recipe)
-    return raw.write(levels, mode, sidecar.find(records, raw.KIND) or b"")
+    for kind, recipe in records:
+        match kind:
+            case png.KIND:
+                return png.write(levels, mode, recipe)
+            case raw.KIND:
+                return raw.write(levels, mode, recipe)
+            case tiff.KIND:
+                return tiff.write(levels, mode, recipe)
+            case webp.KIND:
+                return webp.write(levels, mode, recipe)
+    raise FormatError("a file's recipe is missing")

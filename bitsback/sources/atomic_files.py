@@ -69,7 +69,7 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
     if path.exists() and not path.is_file():
         raise InputError(f"cannot write {path}: it is not a regular file; choose another name")
     with _temporary(path) as temporary:
-        with temporary.open("xb") as file:
+        with temporary.open("x+b") as file:
             _lock(file.fileno())
             if path.exists():  # what was private stays so, from its first byte on
                 os.chmod(temporary, stat.S_IMODE(path.stat().st_mode))

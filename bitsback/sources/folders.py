@@ -7,6 +7,7 @@ with the image that comes after it, or with the last one; where such files are l
 their own.
 """
 
+import functools
 import hashlib
 import io
 import os
@@ -18,12 +19,11 @@ import numpy as np
 
 from bitsback.errors import InputError
 from bitsback.format import sidecar
-from bitsback.images import outcomes
 from bitsback.images.image_file import SUFFIXES, check_metadata
 from bitsback.images.image_set import ImageArray, ImageSet
 from bitsback.images.lazy import Lazy
 from bitsback.images.manifest import FilesManifest, Kind
-from bitsback.images.outcomes import Carried, Outcome
+from bitsback.images.outcomes import Carried, Kept, Outcome
 from bitsback.images.safe_names import is_safe, stored_name
 from bitsback.keeping import rule
 from bitsback.keeping.coded import Coded, NotKept
@@ -207,7 +207,7 @@ def _facts(entry: SourceFile, the_rule: Rule, taken: set[str]) -> Facts:
         _check_recoded(coded)
     taken.add(target.casefold())
     height, width, channels = coded.levels.shape
-    binary = coded.mode == "1" or (coded.mode == "L" and bool(coded.levels.max() <= 1))
+    binary = coded.mode == "1" or (coded.mode in ("L", "P") and bool(coded.levels.max() <= 1))
     return Facts(
         entry,
         target,
@@ -233,28 +233,30 @@ def _set_of(kind: Kind, files: Sorted, the_rule: Rule, carried: tuple[Carried, .
     every = files.images
     binary = all(each.binary for each in every)
 
-    def coded(number: int) -> Coded:
+    def read(number: int) -> tuple[ImageArray, bytes, bytes]:
         facts = every[number]
         data = facts.entry.read()
         if hashlib.sha256(data).digest() != facts.sha256:
             raise InputError(f"{facts.entry.name} changed while it was read")
-        return the_rule.again(data, facts.outcome, facts.hint)
+        image = the_rule.again(data, facts.outcome, facts.hint)
+        pixels = image.pixels * np.uint8(255) if image.mode == "1" and not binary else image.pixels
+        beside = sidecar.pack([*files.neighbours(number), *image.sidecar])
+        return pixels, beside, b"" if facts.outcome is Outcome.RECODED else data
 
-    def pixels(number: int) -> ImageArray:
-        image = coded(number)
-        return image.pixels * np.uint8(255) if image.mode == "1" and not binary else image.pixels
+    @functools.lru_cache(maxsize=1)  # pixels, sidecars and files of a range are asked for in turn
+    def read_range(begin: int, end: int) -> list[tuple[ImageArray, bytes, bytes]]:
+        return [read(number) for number in range(begin, end)]
 
-    def sidecar_of(number: int) -> bytes:
-        return sidecar.pack([*files.neighbours(number), *coded(number).sidecar])
-
-    images = Lazy(len(every), lambda begin, end: list(map(pixels, range(begin, end))))
-    sidecars = Lazy(len(every), lambda begin, end: list(map(sidecar_of, range(begin, end))))
+    images = Lazy(len(every), lambda begin, end: [each[0] for each in read_range(begin, end)])
+    sidecars = Lazy(len(every), lambda begin, end: [each[1] for each in read_range(begin, end)])
+    originals = Lazy(len(every), lambda begin, end: [each[2] for each in read_range(begin, end)])
     manifest = FilesManifest(
         kind,
         tuple(each.target for each in every),
         tuple(each.mode for each in every),
         tuple(each.shape for each in every),
     )
+    may_carry = the_rule.policy.keep != "samples" and not the_rule.policy.pixels_only
     marks = [entry for run in files.others for entry in run if not entry.name]
     is_new = bool(marks or files.blocks) or any(
         each.outcome is not Outcome.RECODED or each.entry.header is not None for each in every
@@ -267,9 +269,10 @@ def _set_of(kind: Kind, files: Sorted, the_rule: Rule, carried: tuple[Carried, .
         binary,
         manifest,
         sidecars=sidecars if has_sidecars else None,
-        kept=outcomes.count([each.outcome for each in every], carried),
+        kept=Kept(tuple(each.outcome for each in every), carried),
         blocks=tuple(files.blocks),
         is_new=is_new,
+        originals=originals if may_carry else None,
     )
 
 

@@ -6,8 +6,10 @@ It travels in the folder's first sidecar as a JSON object:
     times    of modification of the files, ns: the first, then differences; absent if not kept
     folders  [name, mode, time] of each folder below the root; without the time if not kept
     links    [name, target] of each link inside the folder
+    root     [mode, time] of the folder itself, or [mode]; absent from the first files of version 5
 
-A link to a place outside is no link here: the file that it leads to was read.
+A link to a place outside is no link here: the file that it leads to was read. Files that are hard
+links of one another come back as files of their own. Extended attributes and ACLs are not kept.
 """
 
 import itertools
@@ -30,7 +32,7 @@ _MOST_FILES = 1 << 24
 
 @dataclass(frozen=True)
 class Folder:
-    """A folder below the root; its time is None if it is not kept."""
+    """A folder; its time is None if it is not kept. The root's name is ""."""
 
     name: str
     mode: int
@@ -46,12 +48,14 @@ class Tree:
         times: of modification of the files, ns; empty if they are not kept.
         folders: in the order of their names.
         links: names and targets.
+        root: the folder itself, if it is known.
     """
 
     modes: tuple[int, ...]
     times: tuple[int, ...]
     folders: tuple[Folder, ...]
     links: tuple[tuple[str, str], ...]
+    root: Folder | None = None
 
 
 def read(
@@ -73,15 +77,17 @@ def read(
         OSError: one is gone.
     """
     stats = [path.stat() for path in files]
-    of_folders = [(name, path.stat()) for name, path in sorted(folders)]
+
+    def folder_of(name: str, path: Path) -> Folder:
+        stat = path.stat()
+        return Folder(name, stat.st_mode & _PERMISSIONS, stat.st_mtime_ns if times else None)
+
     return Tree(
         tuple(stat.st_mode & _PERMISSIONS for stat in stats),
         tuple(stat.st_mtime_ns for stat in stats) if times else (),
-        tuple(
-            Folder(name, stat.st_mode & _PERMISSIONS, stat.st_mtime_ns if times else None)
-            for name, stat in of_folders
-        ),
+        tuple(folder_of(*each) for each in sorted(folders)),
         tuple(sorted(_link(path, root) for path in links)),
+        folder_of("", root),
     )
 
 
@@ -91,27 +97,30 @@ def _link(path: Path, root: Path) -> tuple[str, str]:
 
 
 def is_kept_link(path: Path, root: Path) -> bool:
-    """Whether a path is a link that leads to a place inside its folder."""
+    """Whether a path is a link that leads to a place inside its folder, if to nothing there."""
     if not path.is_symlink():
         return False
     inside = Path(os.path.realpath(root))
     leads_inside = Path(os.path.realpath(path)).is_relative_to(inside)
-    return leads_inside and path.exists() and is_safe_link(*_link(path, root))
+    return leads_inside and is_safe_link(*_link(path, root))
 
 
 def pack(tree: Tree) -> bytes:
     """A tree as bytes."""
     fields: dict[str, Any] = {
         "modes": [[len(list(run)), mode] for mode, run in itertools.groupby(tree.modes)],
-        "folders": [
-            [each.name, each.mode, *([] if each.time is None else [each.time])]
-            for each in tree.folders
-        ],
+        "folders": [[each.name, *_facts(each)] for each in tree.folders],
         "links": [list(link) for link in tree.links],
     }
     if tree.times:
         fields["times"] = [b - a for a, b in itertools.pairwise((0, *tree.times))]
+    if tree.root is not None:
+        fields["root"] = _facts(tree.root)
     return json.dumps(fields, separators=(",", ":")).encode("ascii")
+
+
+def _facts(folder: Folder) -> list[int]:
+    return [folder.mode, *([] if folder.time is None else [folder.time])]
 
 
 def unpack(data: bytes) -> Tree:
@@ -127,19 +136,21 @@ def unpack(data: bytes) -> Tree:
             raise FormatError(_DAMAGED)
         modes = tuple(mode & _PERMISSIONS for count, mode in runs for _ in range(count))
         times = tuple(itertools.accumulate(map(_number, fields.get("times", []))))
-        folders = tuple(
-            Folder(_name(name), _number(mode) & _PERMISSIONS, _number(*time) if time else None)
-            for name, mode, *time in fields["folders"]
-        )
+        folders = tuple(_folder(_name(name), *facts) for name, *facts in fields["folders"])
+        root = _folder("", *fields["root"]) if "root" in fields else None
         links = tuple((_name(name), str(target)) for name, target in fields["links"])
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise FormatError(_DAMAGED) from error
-    every = (*times, *(each.time or 0 for each in folders))
+    every = (*times, *(each.time or 0 for each in (*folders, *([root] if root else []))))
     if any(not -_LATEST < time < _LATEST for time in every):
         raise FormatError(_DAMAGED)
     if any(not is_safe_link(*link) for link in links):
         raise FormatError("the file stores a link that leads out of its folder")
-    return Tree(modes, times, folders, links)
+    return Tree(modes, times, folders, links, root)
+
+
+def _folder(name: str, mode: object, time: object = None) -> Folder:
+    return Folder(name, _number(mode) & _PERMISSIONS, None if time is None else _number(time))
 
 
 def _number(value: object) -> int:
@@ -154,18 +165,18 @@ def _name(value: object) -> str:
     return value
 
 
-def write(tree: Tree, files: Sequence[Path] | None, root: Path) -> None:
-    """Make a tree of a folder into which all files were written.
+def write(tree: Tree, files: Sequence[tuple[int, Path]], root: Path) -> None:
+    """Make a tree of a folder into which files were written.
 
     Links come last but for times, so that nothing is written through one.
 
     Args:
-        files: in the order of the set, all or the first of them; None where some are lost.
+        files: with their numbers in the set, as far as these are known.
 
     Raises:
         FormatError: it is of other files, or its names are those of files.
     """
-    if files is not None and len(files) > len(tree.modes):
+    if any(not 0 <= number < len(tree.modes) for number, _ in files):
         raise FormatError(_DAMAGED)
     try:
         for folder in tree.folders:
@@ -178,11 +189,12 @@ def write(tree: Tree, files: Sequence[Path] | None, root: Path) -> None:
             link.symlink_to(target)
     except (FileExistsError, NotADirectoryError) as error:
         raise FormatError(_DAMAGED) from error
-    for number, path in enumerate(files or ()):
+    for number, path in files:
         path.chmod(tree.modes[number])
         if number < len(tree.times):
             _set_time(path, tree.times[number])
-    for folder in sorted(tree.folders, key=lambda each: -each.name.count("/")):
+    of_root = [] if tree.root is None else [tree.root]
+    for folder in [*sorted(tree.folders, key=lambda each: -each.name.count("/")), *of_root]:
         path = root.joinpath(local_name(folder.name))
         path.chmod(folder.mode)
         if folder.time is not None:

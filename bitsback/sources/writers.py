@@ -254,20 +254,39 @@ def _write_folder(parts: Iterable[Part], output: Path, tell: Tell) -> None:
             f"the file holds a folder; name the output without {output.suffix}, not {output.name}"
         )
     with atomic_folder(output) as folder:
-        written: list[Path] = []
-        beside, is_whole, is_first = None, True, True
+        runs: list[list[Path]] = [[]]  # of files, with what is lost between them
+        beside, is_first = None, True
         for part in parts:
-            if is_first and isinstance(part, ImageSet):
+            if isinstance(part, Lost):
+                runs.append([])
+            elif is_first:
                 beside = _tree_of(part)
-            is_first, is_whole = False, is_whole and isinstance(part, ImageSet)
+            is_first = False
             for name, content, _ in _members([part], "folder", tell):
                 target = folder.joinpath(*map(local_name, _safe_parts(name)))
                 target.parent.mkdir(parents=True, exist_ok=True)
                 with target.open("xb") as file:
                     file.write(content)
-                written.append(target)
+                runs[-1].append(target)
         if beside is not None:
-            tree.write(beside, written if is_whole else None, folder)
+            tree.write(beside, _numbered(runs, len(beside.modes), tell), folder)
+        elif len(runs) > 1:
+            tell("modes, times, links and empty folders are lost with the file's first chunk")
+
+
+def _numbered(runs: list[list[Path]], count: int, tell: Tell) -> list[tuple[int, Path]]:
+    """Files with their numbers in the set, which those between two lost parts have not.
+
+    Args:
+        runs: of files, with what is lost between them.
+        count: files of the set.
+    """
+    first, *others = runs
+    last = others[-1] if others else []
+    unknown = sum(map(len, others[:-1]))
+    if unknown:
+        tell(f"modes and times of {unknown} files between damaged chunks are not known")
+    return [*enumerate(first), *enumerate(last, count - len(last))]
 
 
 def _tree_of(images: ImageSet) -> tree.Tree | None:
@@ -307,7 +326,7 @@ def _content(name: str, pixels: ImageArray, mode: str, data: bytes, tell: Tell) 
         return file.getvalue()
     content, is_exact = rule.write(_levels(pixels, mode, data), mode, records)
     if not is_exact:
-        tell(f"{name} has the same samples in other bytes, since zlib is another")
+        tell(f"{name} has the same samples in other bytes, since another library packs it")
     return content
 
 

@@ -32,7 +32,7 @@ LIMIT = 4096  # the largest |k|
 WIDTHS = (-116, 576)  # 64 log2 of the sigmas, in units of the grid's width
 
 _WIDTH_BITS = 10
-_SIGMAS_OF_PRIOR, _SIGMAS_OF_POSTERIOR = 16.0, 6.0
+_SIGMAS_OF_PRIOR, _SIGMAS_OF_POSTERIOR, _SIGMAS_OF_CENTRE = 16.0, 6.0, 4.0
 _LEAST_WIDTH = 0.05
 _MEAN_SHIFT = MEAN_BITS - (FRACTIONS.bit_length() - 1)
 _COLUMNS = 12  # that a report evaluates in a sigma, at most
@@ -84,11 +84,14 @@ def prior_window(row: Int64, limit: Int64) -> Window:
 
 
 def posterior_window(row: Int64, limit: Int64) -> Window:
-    """The k that a posterior may give: 6 sigma about its centre, moved to within the limit."""
-    wide = np.ceil(_scales()[1] * _SIGMAS_OF_POSTERIOR).astype(np.int64) + 1
-    radius = np.minimum(wide[_width(row)], limit)
-    middle = np.clip(_value(row) // FRACTIONS, radius - limit, limit - radius)
-    return middle - radius, middle + radius
+    """The k that a posterior may give: 6 sigma about its centre, as far as the limit lets them."""
+    radius = _radii(_SIGMAS_OF_POSTERIOR)[_width(row)]
+    middle = np.clip(_value(row) // FRACTIONS, -limit, limit)
+    return np.maximum(middle - radius, -limit), np.minimum(middle + radius, limit)
+
+
+def _radii(sigmas: float) -> Int64:
+    return np.ceil(_scales()[1] * sigmas).astype(np.int64) + 1
 
 
 def _cumulative(row: Int64, s: NDArray[np.float64], window: Window, k: Int64) -> Int64:
@@ -181,9 +184,9 @@ def _masked(
 
 
 def is_clipped(row: Int64, limit: Int64) -> NDArray[np.bool_]:
-    """Which posteriors' windows the limit moves."""
-    low, high = posterior_window(row, limit)
-    return (low + high) // 2 != _value(row) // FRACTIONS
+    """Which posteriors lose what lies within 4 sigma of their centre to the limit."""
+    near = _radii(_SIGMAS_OF_CENTRE)[_width(row)]
+    return np.abs(_value(row) // FRACTIONS) + near > limit
 
 
 def moments(q_row: Int64, limit: Int64, p_row: Int64) -> tuple[NDArray[np.float64], float]:

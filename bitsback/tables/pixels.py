@@ -38,9 +38,11 @@ class Bernoulli:
 
     Args:
         logits: int (B, C, H, W), in units of 1/32; clipped to |logit| <= 512.
+        counts: pixels of each image, where they are those that `only` picked; else None.
     """
 
     logits: Ints
+    counts: Ints | None = None
 
     def _rows(self) -> Ints:
         return np.clip(self.logits, -LOGIT_LIMIT, LOGIT_LIMIT) + LOGIT_LIMIT
@@ -52,11 +54,11 @@ class Bernoulli:
         """Push x, uint8 (B, C, H, W) of 0 and 1; gives every image's code length, (B,) bits."""
         self._codec().push(message, x)
         ones = tables.bernoulli_table()[self._rows()].astype(np.int64)
-        return _bits(np.where(x == 1, ones, tables.TOTAL - ones), len(x))
+        return _bits(np.where(x == 1, ones, tables.TOTAL - ones), len(x), self.counts)
 
     def only(self, where: NDArray[np.bool_]) -> "Bernoulli":
         """The codec of n pixels alone, as (1, C, 1, n), that a mask (B, H, W) picks."""
-        return Bernoulli(picked(self.logits, where))
+        return Bernoulli(picked(self.logits, where), _counts(where))
 
     def pop(self, message: Message) -> NDArray[np.uint8]:
         """Pop x, uint8 (B, C, H, W)."""
@@ -73,10 +75,23 @@ def _binary_table() -> NDArray[np.uint32]:
     return table
 
 
-def _bits(freq: Ints, images: int) -> NDArray[np.float64]:
-    """Code lengths of so many images, from the frequencies of all their pixels."""
+def _bits(freq: Ints, images: int, counts: Ints | None) -> NDArray[np.float64]:
+    """Code lengths of so many images, from the frequencies of all their pixels.
+
+    Args:
+        counts: pixels of each image, where `only` picked them; None where all have equally many.
+    """
     bits: NDArray[np.float64] = tables.PRECISION - np.log2(freq.astype(np.float64))
-    return bits.reshape(images, -1).sum(1)
+    if counts is None:
+        return bits.reshape(images, -1).sum(1)
+    owners = np.repeat(np.arange(len(counts)), counts)
+    by_channel = bits.reshape(bits.size // max(1, len(owners)), len(owners))
+    return np.bincount(owners, by_channel.sum(0), len(counts)).astype(np.float64)
+
+
+def _counts(where: NDArray[np.bool_]) -> Ints:
+    """Pixels of each image that a mask (B, H, W) picks, (B,)."""
+    return where.reshape(len(where), -1).sum(1)
 
 
 @dataclass(frozen=True)
@@ -97,6 +112,7 @@ class Mixture:
         coeffs: int (B, M, C (C - 1) / 2, H, W), in units of 2**-11: how the later channels' means
             move with (earlier level - 128).
         gray: all channels are equal: only the first is coded.
+        counts: pixels of each image, where they are those that `only` picked; else None.
     """
 
     kind: str
@@ -105,6 +121,7 @@ class Mixture:
     log_scales: Ints
     coeffs: Ints
     gray: bool = False
+    counts: Ints | None = None
 
     def push(self, message: Message, x: NDArray[np.uint8]) -> NDArray[np.float64]:
         """Push x, uint8 (B, C, H, W); the last channel first, so that it is popped last.
@@ -121,12 +138,12 @@ class Mixture:
             raise ValueError(f"{x.shape} is not the shape of the mixtures' pixels")
         if self.gray and not (x == x[:, :1]).all():
             raise InputError("pixels to be coded as gray have channels that differ")
-        bits = np.zeros(batch)
+        bits = np.zeros(batch if self.counts is None else len(self.counts))
         for c, levels in reversed(list(enumerate(self._channels(x)))):
             symbols = x[:, c].ravel()
             starts, freqs = levels.interval(symbols, slice(0, len(symbols)))
             message.push(starts, freqs, tables.PRECISION)
-            bits += _bits(freqs, batch)
+            bits += _bits(freqs, batch, self.counts)
         return bits
 
     def pop(self, message: Message) -> NDArray[np.uint8]:
@@ -144,7 +161,7 @@ class Mixture:
         weights, means, log_scales, coeffs = (
             picked(v, where) for v in (self.weights, self.means, self.log_scales, self.coeffs)
         )
-        return Mixture(self.kind, weights, means, log_scales, coeffs, self.gray)
+        return Mixture(self.kind, weights, means, log_scales, coeffs, self.gray, _counts(where))
 
     @property
     def _coded(self) -> int:
@@ -195,23 +212,26 @@ class Mixture:
         return flat(means)
 
     def beyond(self, x: NDArray[np.uint8]) -> tuple[int, int, float]:
-        """How many means lie beyond 0..255, given x, uint8 (B, C, H, W).
+        """How many components have a mean or a scale beyond the tables, given x, (B, C, H, W).
 
         Returns:
-            Means that are clipped, means in all, and the bits that the clipping adds to the code
-            length of x: negative where x lies nearer to the clipped means.
+            Components that are clipped, components of all channels, and the bits that the clipping
+            adds to the code length of x: negative where x suits the clipped ones better.
         """
         count, total, cost = 0, 0, 0.0
         for c, levels in enumerate(self._channels(x)):
             means = self._means(x, c)
             clipped = np.clip(means, 0, _HIGHEST)
-            some = (means != clipped).any(0)
-            count += int((means != clipped).sum())
+            scales = flat(self.log_scales[:, :, c]).astype(np.int64)
+            near = np.clip(scales, *PIXEL_SCALES)
+            beyond = (means != clipped) | (scales != near)
+            some = beyond.any(0)
+            count += int(beyond.sum())
             total += means.size
             known, weights = x[:, c].ravel()[some], levels.weights[:, some]
-            scales = flat(np.clip(self.log_scales[:, :, c], *PIXEL_SCALES))[:, some]
             free, bound = (
-                _mass(self.kind, v[:, some], scales, weights, known) for v in (means, clipped)
+                _mass(self.kind, m[:, some], s[:, some], weights, known)
+                for m, s in ((means, scales), (clipped, near))
             )
             cost += float(np.log2(free / bound).sum())
         return count, total, cost
@@ -221,7 +241,7 @@ def _mass(
     kind: str, means: Ints, log_scales: Ints, weights: Ints, x: NDArray[np.uint8]
 ) -> NDArray[np.float64]:
     """p(x) of n pixels under M components, (M, n) integers each, without tables; (n,)."""
-    scales = np.exp2(log_scales / tables.PIXEL_STEPS)
+    scales = np.exp2(np.clip(log_scales / tables.PIXEL_STEPS, -20.0, 40.0))
     below = (x - 0.5 - means / PIXEL_FRACTIONS) / scales
     cdf = tables.PIXEL_KINDS[kind]
     low = np.where(x == 0, 0.0, cdf(np.clip(below, -38.0, 38.0)))

@@ -1,6 +1,7 @@
 """PyTorch: files as data sets, and models of one's own that compute in floats."""
 
 from .adapter import adapt
+from .cost import QuantisedCost, quantised_cost
 from .datasets import ChunkBatchSampler, ImageDataset, Transform
 from .likelihoods import (
     Bernoulli,
@@ -11,6 +12,7 @@ from .likelihoods import (
     Logistic,
     Mixture,
 )
+from .quantise import quantise
 from .widths import WidthCost, choose_widths, width_costs
 
 __all__ = [
@@ -23,9 +25,12 @@ __all__ = [
     "Likelihood",
     "Logistic",
     "Mixture",
+    "QuantisedCost",
     "Transform",
     "WidthCost",
     "adapt",
     "choose_widths",
+    "quantise",
+    "quantised_cost",
     "width_costs",
 ]

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from bitsback.coding.model import LoadedModel
@@ -14,9 +15,10 @@ from bitsback.errors import ModelError
 
 from . import machine
 from .floats import FloatModel, Vae
-from .likelihoods import Likelihood, PixelScale
+from .likelihoods import BetaBinomial, Likelihood, PixelScale
 
 _LOG_WIDTH = -80  # a 32nd of the prior's sigma
+FINEST = -144  # a 512th
 
 
 def adapt(
@@ -31,6 +33,8 @@ def adapt(
     step: Callable[[int, Any, Tensor], Any] = lambda t, state, z: (*state, z),
     pixels: tuple[float, float] = (0.0, 1.0),
     batch: int = 16,
+    exact: bool = False,
+    widths: Sequence[Any] | None = None,
     name: str = "own",
 ) -> LoadedModel:
     """A VAE that computes in floats as a model that codes on this machine.
@@ -58,6 +62,11 @@ def adapt(
         pixels: what the model calls the lowest and the highest level, 0 and 255; of binary images
             0 and 1.
         batch: images that the module sees at once.
+        exact: the callables use modules of `quantise` alone, so that files decode everywhere:
+            all that they give is checked to be such a module's.
+        widths: of the latents' grids, for each z_t its first axis of integers, 16 log2 of the
+            width in the prior's sigmas, -144 to 0; as `model.log_widths` of a `FloatModel` has
+            them. A 32nd of sigma if None.
         name: as files and error messages call the model.
 
     Returns:
@@ -84,11 +93,27 @@ def adapt(
         pixels=scale,
         batch=batch,
         threads=torch.get_num_threads(),
+        exact=exact,
     )
     levels = _levels(vae)
     vae = dataclasses.replace(vae, pixels=dataclasses.replace(scale, levels=levels))
-    widths = tuple(np.full(shape[0] if shape else 1, _LOG_WIDTH, np.int64) for shape in shapes)
-    return loaded(FloatModel(vae, widths), name)
+    return loaded(FloatModel(vae, _widths(shapes, widths)), name)
+
+
+def _widths(
+    shapes: Sequence[tuple[int, ...]], given: Sequence[Any] | None
+) -> tuple[NDArray[np.int64], ...]:
+    """Checked, or the usual ones."""
+    counts = [shape[0] if shape else 1 for shape in shapes]
+    if given is None:
+        return tuple(np.full(count, _LOG_WIDTH, np.int64) for count in counts)
+    found = tuple(map(np.asarray, given))
+    fits = [widths.shape for widths in found] == [(count,) for count in counts]
+    if not fits or any(w.dtype.kind not in "iu" or w.min() < FINEST or w.max() > 0 for w in found):
+        raise ModelError(
+            f"the widths are integers from {FINEST} to 0, as many for each latent as its first axis"
+        )
+    return tuple(widths.astype(np.int64) for widths in found)
 
 
 def loaded(model: FloatModel, name: str) -> LoadedModel:
@@ -104,7 +129,9 @@ def loaded(model: FloatModel, name: str) -> LoadedModel:
         tiles=(vae.pixels.shape[1],),
         batch=vae.batch,
         multiple=1,
-        machine=machine.described(machine.device_of(vae.module), _answer(model)),
+        machine=""
+        if vae.exact
+        else machine.described(machine.device_of(vae.module), _answer(model)),
     )
 
 
@@ -117,6 +144,8 @@ def _levels(vae: Vae) -> int:
         state = vae.run(vae.step, index, state, z)
     likelihood = vae.run(vae.likelihood, state)
     levels = getattr(likelihood, "levels", None)
+    if vae.exact and isinstance(likelihood, BetaBinomial):
+        raise ModelError("a beta-binomial likelihood takes lgamma, which differs by machine")
     if not isinstance(levels, int):
         raise ModelError(
             f"the likelihood is a {type(likelihood).__name__}: give one of bitsback.torch, "

@@ -13,6 +13,7 @@ worker chunks of its own.
 import bisect
 import os
 import threading
+import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -26,7 +27,8 @@ from bitsback import api
 from bitsback.archive.reader import Reader
 from bitsback.errors import InputError
 from bitsback.images.arrays.stored import ArraysManifest
-from bitsback.images.image_set import ImageSet, part, to_stack
+from bitsback.images.image_set import NO_IMAGES, ImageSet, part, to_stack
+from bitsback.images.parts import carried_images
 
 Transform = Callable[[torch.Tensor], Any]
 
@@ -41,7 +43,8 @@ _KINDS: dict[str, np.dtype[Any]] = {
 class ImageDataset(Dataset[Any]):
     """The images of a file, map-style: `dataset[i]` is a uint8 tensor (C, H, W), int32 of 16 bits.
 
-    Of arrays of other integers it has their dtype, int64 of uint32.
+    Of arrays of other integers it has their dtype, int64 of uint32. Image files that travel as they
+    are, such as JPEGs, are no part of it: a warning says so.
 
     Args:
         path: of a file written by `bitsback.compress`.
@@ -50,7 +53,7 @@ class ImageDataset(Dataset[Any]):
         transform: called with each image, and gives what the data set gives.
 
     Raises:
-        InputError: the file cannot be read, or `chunks` is below 1.
+        InputError: the file cannot be read, has no coded image, or `chunks` is below 1.
         FormatError: not a bitsback file.
     """
 
@@ -64,13 +67,24 @@ class ImageDataset(Dataset[Any]):
         if chunks < 1:
             raise InputError(f"a data set keeps at least one chunk, not {chunks}")
         self.path, self.model, self.chunks, self.transform = Path(path), model, chunks, transform
+        self._told = False
         with api.open(self.path, model) as reader:
             #: numbers of each chunk's images
             self.ranges = tuple(
                 range(first, first + entry.images)
                 for first, entry in zip(reader.header.firsts, reader.header.chunks, strict=True)
             )
+        if not len(self):
+            raise InputError(NO_IMAGES)
+        bare = sum(not numbers for numbers in self.ranges)
+        if bare:
+            self._tell(f"{bare} chunks hold files that travel as they are, which are no tensors")
         self._forget()
+
+    def _tell(self, what: str) -> None:
+        if not self._told:
+            warnings.warn(f"{self.path}: {what}", stacklevel=3)
+        self._told = True
 
     def __len__(self) -> int:
         return self.ranges[-1].stop if self.ranges else 0
@@ -127,7 +141,10 @@ class ImageDataset(Dataset[Any]):
         # A file that was open before a fork would share its place with the other process.
         if self._reader is None or self._process != os.getpid():
             self._reader, self._process = api.open(self.path, self.model), os.getpid()
-        return self._reader.chunk(chunk).images
+        images = self._reader.chunk(chunk).images
+        if names := carried_images(images):
+            self._tell(f"image files travel as they are and are no tensors, such as {names[0]}")
+        return images
 
 
 class ChunkBatchSampler(Sampler[list[int]]):

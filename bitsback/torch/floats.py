@@ -10,6 +10,7 @@ rounds depends on the size, and an image is coded in batches of other sizes than
 """
 
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -20,11 +21,12 @@ from torch import Tensor, nn
 
 from bitsback.coding import model
 from bitsback.errors import ModelError
-from bitsback.tables import latent_grid
+from bitsback.tables import arithmetic, latent_grid
 from bitsback.tables.fine import LIMIT
 
 from . import machine
 from .likelihoods import Likelihood, PixelScale
+from .quantise import nearest
 
 F64 = NDArray[np.float64]
 Int64 = NDArray[np.int64]
@@ -48,10 +50,11 @@ class Vae:
     pixels: PixelScale
     batch: int
     threads: int
+    exact: bool = False
 
     def run(self, call: Callable[..., Any], *arguments: Any) -> Any:
         """What a part gives, computed in a way that repeats."""
-        if torch.get_num_threads() != self.threads:
+        if not self.exact and torch.get_num_threads() != self.threads:
             raise ModelError(
                 f"the model was adapted for {self.threads} threads of torch, and would round in "
                 f"another way with {torch.get_num_threads()}: call "
@@ -62,6 +65,8 @@ class Vae:
 
     def tensor(self, values: NDArray[Any]) -> Tensor:
         """Values as the module takes them."""
+        if self.exact:
+            values = nearest(values.astype(np.float64))
         where = machine.device_of(self.module), machine.dtype_of(self.module)
         return torch.from_numpy(np.ascontiguousarray(values)).to(*where)
 
@@ -100,7 +105,16 @@ class Vae:
                 ) from error
             if not np.isfinite(array).all():
                 raise ModelError(f"the {who} of latents {index} has a {name} that is not finite")
+            self.check_exact(array, f"the {name} of the {who} of latents {index}")
         return arrays[0], arrays[1]
+
+    def check_exact(self, values: F64, what: str) -> None:
+        """Raise ModelError if the model is to be exact, and values are not on the grid."""
+        if self.exact and not np.array_equal(values, nearest(values)):
+            raise ModelError(
+                f"{what} is not on the grid of quantised modules: an operation between them "
+                "rounds; make it a module of torch.nn, so that it becomes an integer one"
+            )
 
 
 def _array(value: Tensor) -> F64:
@@ -182,9 +196,10 @@ class FloatModel:
             *(self.relative(index, *pair) for pair in zip(memory, state, strict=True)), strict=True
         )
         # In units of the prior's sigma; now in those of the grid.
-        delta = np.exp2(self.log_widths[index] / WIDTH_UNITS)[:, None, None]
+        delta = self._delta(index)
         mean = np.floor(np.concatenate(offsets) / delta * 2**latent_grid.MEAN_BITS + 0.5)
-        octaves = np.concatenate(logs) / np.log(2) - np.log2(delta)
+        octaves = np.concatenate(logs) / math.log(2)
+        octaves = octaves - self.log_widths[index][:, None, None] / WIDTH_UNITS
         log_scale = np.floor(latent_grid.STEPS * np.clip(octaves, -64, 64) + 0.5)
         mean = np.clip(mean, -_MOST_MEAN, _MOST_MEAN)
         return latent_grid.Gaussian(mean.astype(np.int64), log_scale.astype(np.int64)), memory
@@ -195,12 +210,12 @@ class FloatModel:
         given = self.vae.run(self.vae.posterior, index, x, part.state)
         mean, log_sigma = self.vae.normal("posterior", index, given)
         mean_p, log_sigma_p = part.prior
-        offset = (mean - mean_p) * np.exp(-log_sigma_p)
+        offset = (mean - mean_p) * arithmetic.exp(-log_sigma_p)
         return offset[: part.size], (log_sigma - log_sigma_p)[: part.size]
 
     def step(self, index: int, state: Parts, z: Int64) -> Parts:
         """The states once z, in 2**-6 of the grid, is known."""
-        delta = np.exp2(self.log_widths[index] / WIDTH_UNITS)[:, None, None]
+        delta = self._delta(index)
         offset: F64 = z.astype(np.float64) * 2.0**-latent_grid.Z_BITS * delta
         return self.given(index, state, offset)
 
@@ -211,11 +226,15 @@ class FloatModel:
             assert part.prior is not None
             mean, log_sigma = part.prior
             some = _filled(offset[first : first + part.size], self.vae.batch)
-            z = (mean + np.exp(log_sigma) * some).reshape(-1, *self.vae.latents[index])
+            z = (mean + arithmetic.exp(log_sigma) * some).reshape(-1, *self.vae.latents[index])
             after = self.vae.run(self.vae.step, index, part.state, self.vae.tensor(z))
             parts.append(self._part(index + 1, part.size, after))
             first += part.size
         return tuple(parts)
+
+    def _delta(self, index: int) -> F64:
+        """The grid's width in units of the prior's sigma, (C, 1, 1)."""
+        return arithmetic.exp2_steps(self.log_widths[index], WIDTH_UNITS)[:, None, None]
 
     def _part(self, index: int, size: int, state: Any) -> Part:
         if index == len(self.log_widths):
@@ -245,6 +264,7 @@ class FloatModel:
         for name, array in arrays.items():
             if not np.isfinite(array).all():
                 raise ModelError(f"the likelihood has a field {name} that is not finite")
+            self.vae.check_exact(array, f"the likelihood's field {name}")
         try:
             whole = np.broadcast_arrays(*arrays.values())
             if len(whole[0]) != self.vae.batch:

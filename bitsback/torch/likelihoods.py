@@ -110,7 +110,8 @@ class BetaBinomial:
     """Levels 0..255, of 255 trials whose probability is drawn from a beta distribution.
 
     Args:
-        alpha, beta: (B, C, H, W), positive.
+        alpha: (B, C, H, W), positive.
+        beta: the same.
     """
 
     alpha: Tensor
@@ -180,7 +181,8 @@ class Mixture:
 
     Args:
         logits: (B, M, C, H, W), nats, of the weights.
-        means, log_scales: (B, M, C, H, W), as of `Gaussian` and `Logistic`.
+        means: (B, M, C, H, W), as of `Gaussian` and `Logistic`.
+        log_scales: the same.
         kind: "logistic" or "gaussian".
     """
 

@@ -20,13 +20,12 @@ from numpy.typing import NDArray
 from bitsback.coding.model import LoadedModel
 from bitsback.errors import InputError, ModelError
 from bitsback.images.image_set import from_array
-from bitsback.tables.fine import WIDTHS
 
+from .adapter import FINEST
 from .adapter import loaded as load
 from .floats import F64, WIDTH_UNITS, FloatModel
 
 _QUANTILE = 0.05
-_FINEST = -WIDTHS[1] // 4
 
 
 def choose_widths(
@@ -54,7 +53,7 @@ def choose_widths(
     for log_ratio in _log_ratios(adapted, _pixels(adapted, images), seed):
         narrow = np.quantile(log_ratio, _QUANTILE, axis=0) / math.log(2) - math.log2(fineness)
         chosen = np.floor(WIDTH_UNITS * narrow + 0.5)
-        widths.append(np.clip(chosen, _FINEST, 0).astype(np.int64))
+        widths.append(np.clip(chosen, FINEST, 0).astype(np.int64))
     return load(FloatModel(adapted.vae, tuple(widths)), model.name)
 
 

@@ -27,7 +27,7 @@ class TrainConfig:
             most photographs once was (see `augment.halved_chroma`).
         camera: share of the crops that get a sensor's noise and a camera's sharpening.
         dropout: share of the LSTMs' outputs that are nil in training.
-        muon: whether the hidden layers of passes are trained by Muon and the rest by Adam.
+        muon: whether hidden layers are trained by Muon and the rest by Adam (see `optimisers`).
         weight_norm: whether weights are trained as gains and directions (see `network`).
         kl_warmup: steps over which the weight of the KL rises to 1: pixels in passes are learned
             sooner than latents, which else may never be used.

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 SCRIPT = """
-import os, sys, time
+import os, signal, sys, time
 from pathlib import Path
 from bitsback.archive.processes import ProcessExecutor
 from bitsback.archive.workers import Recipe
@@ -23,6 +23,8 @@ class Wait:
         time.sleep(600)
 
 if __name__ == "__main__":
+    # Processes that a shell starts in the background ignore it, and so would this one.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     from bitsback import load_model
     recipe = Recipe("omniglot", load_model("omniglot", engine="numpy").sha256, engine="numpy")
     list(ProcessExecutor(recipe, 2).run([Wait(), Wait(), Wait()]))

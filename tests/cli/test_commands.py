@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from PIL import Image
 
 import bitsback
 from bitsback.benchmarks import files as benches
+from bitsback.cli import console
 
 
 @pytest.fixture
@@ -100,6 +102,20 @@ def test_rate_compares_with_expected_bits_of_a_file(model_folder, tmp_path, monk
     file.write_text("[]")
     code, _, err = run(monkeypatch, capsys, *words, "--expected", file)
     assert (code, err) == (2, "bitsback: expected bits need groups and a likelihood\n")
+
+
+def test_warnings_of_coverage_are_lines_on_standard_error_even_before_an_error(capsys):
+    def warned_and_refused():
+        with console.told_warnings():
+            warnings.warn("3 of 9 latents are clipped", bitsback.CoverageWarning, stacklevel=1)
+            raise bitsback.ModelError("too many")
+
+    with pytest.raises(bitsback.ModelError):
+        warned_and_refused()
+    assert capsys.readouterr().err == "bitsback: warning: 3 of 9 latents are clipped\n"
+    with pytest.warns(DeprecationWarning, match="others pass"), console.told_warnings():
+        warnings.warn("others pass", DeprecationWarning, stacklevel=1)
+    assert capsys.readouterr().err == ""
 
 
 def test_rate_writes_a_page_and_a_figure(model_folder, tmp_path, monkeypatch, capsys):

@@ -1,6 +1,7 @@
 """The notebook and the README's figure run, on real images."""
 
 import importlib.util
+import re
 import xml.etree.ElementTree as ElementTree
 
 import nbformat
@@ -107,3 +108,19 @@ def test_the_figure_is_drawn_from_a_run_of_the_coder(tmp_path):
         assert label in text
     assert (tmp_path / "a.svg").stat().st_size < 150_000
     assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
+
+
+def test_the_comparison_of_float_vaes_runs(capsys):
+    pytest.importorskip("constriction")
+    if not (DATA / "mnist.npz").is_file():
+        pytest.skip(f"mnist.npz is not in {DATA}: set BITSBACK_DATA to the folder that holds it")
+    spec = importlib.util.spec_from_file_location("float_vae", NOTEBOOKS / "float_vae.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    module.main(DATA / "mnist.npz", count=20, updates=150)
+    printed = capsys.readouterr().out
+    assert "net and KL-based rate match" in printed
+    lines = {who: int(n) for who, n in re.findall(r"(bitsback|constriction): (\d+) lines", printed)}
+    assert lines["bitsback"] <= 15 < lines["constriction"]
+    share = float(re.search(r"in integers \(([+-][\d.]+)%\)", printed)[1])
+    assert abs(share) < 0.5

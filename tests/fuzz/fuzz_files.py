@@ -114,7 +114,7 @@ class Case:
 
 
 def build_models(folder: Path) -> dict[str, LoadedModel]:
-    """Tiny random models: gray bits, and colour."""
+    """Tiny random models: gray bits, and colour; and adapted ones, in floats and in integers."""
     configs = {
         "bits": SMALL,
         "colour": dataclasses.replace(SMALL, channels=3, likelihood="logistic", mixtures=2),
@@ -123,7 +123,28 @@ def build_models(folder: Path) -> dict[str, LoadedModel]:
     for name, config in configs.items():
         store.save(folder / name, config, *random_model(config))
         found[name] = store.load(str(folder / name), "cpu")
-    return found
+    return found | {"own": adapted("own", exact=False), "exact": adapted("exact", exact=True)}
+
+
+def adapted(name: str, exact: bool) -> LoadedModel:
+    """A tiny VAE of torch's, as its owner brings it."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        encoder: Any = nn.Sequential(nn.Flatten(), nn.Linear(64, 8))
+        decoder: Any = nn.Sequential(nn.Linear(4, 64))
+    if exact:
+        encoder = quantise(encoder, (1, 8, 8))
+        decoder = quantise(decoder, (4,), inputs=(-4.0, 4.0))
+    return adapt(
+        nn.ModuleList([encoder, decoder]).eval(),
+        image=(1, 8, 8),
+        latents=(4,),
+        posterior=lambda t, x, z: encoder(x).chunk(2, 1),
+        likelihood=lambda z: Bernoulli(logits=decoder(z[0])),
+        batch=4,
+        exact=exact,
+        name=name,
+    )
 
 
 def build_sources(folder: Path, models: dict[str, LoadedModel]) -> list[Source]:
@@ -160,12 +181,13 @@ def build_sources(folder: Path, models: dict[str, LoadedModel]) -> list[Source]:
         ("other three", "bits", from_array(1 - bits), {"chunk": 5, **chained}),
         ("folder", "colour", read_images([source]), {"chunk": 3, **chained}),
         ("tar", "colour", read_images([folder / "in.tar"]), {"chunk": 2}),
-        ("everything", "colour", read_images([everything]), {}),
+        # Through the model: a random one's pixels take more than these files, which would travel.
+        ("everything", "colour", read_images([everything]), {"settings": chained["settings"]}),
         (
             "image",
             "colour",
             read_images([source / "a.png"]),
-            {"settings": Settings(seed=2**64 - 1)},
+            {"settings": Settings(seed=2**64 - 1, always_chain=True)},
         ),
         ("npz", "bits", read_images([folder / "in.npz"]), {"chunk": 4, "payload": b"user"}),
         ("blank", "bits", from_array(np.zeros((30, 8, 8), bool)), {}),
@@ -239,7 +261,9 @@ def plain(source: Source, random: Random) -> Case:
 def header_fields(source: Source, random: Random) -> Case:
     """A header field at an extreme, under a right checksum."""
     header = source.header
-    version = random.choice([0, 1, 2, 4, 2**16 - 1]) if random.random() < 0.1 else 3
+    version = header.format_version
+    if random.random() < 0.1:
+        version = random.choice([0, 1, 2, 3, 4, 5, 6, 7, 2**16 - 1])
     model = random.choice([header.model_sha256, bytes(8), random.randbytes(8)])
     tables = random.choice([header.tables_sha256] * 3 + [bytes(4)])
     seed = random.choice([header.seed, header.seed ^ 1, *NUMBERS, 2**64])
@@ -248,6 +272,11 @@ def header_fields(source: Source, random: Random) -> Case:
         name = random.choice([b"", b"\0", b"\xff", b"../x", b"/etc", b"x" * 255, b"\n"])
     body = struct.pack("<H", version) + model + tables + varint.pack(seed)
     body += bytes([len(name)]) + name
+    machine = header.machine.encode()
+    if random.random() < 0.2:
+        machine = random.choice([b"", b"\0", b"\xff", b"x86", b"x" * 255, b"\n"])
+    if version >= container.NEWEST:
+        body += bytes([len(machine)]) + machine
     for entry in header.chunks:
         pair = [entry.images, entry.size]
         if random.random() < 0.3:
@@ -522,8 +551,11 @@ def manifest(source: Source, random: Random) -> Case:
             case 0:
                 fields.pop(key, None)
             case 1 if isinstance(old, list) and old:
+                # Copies: what was put here before may be junk, which later cases use, too.
+                fields[key] = old = [*old]
                 place = random.randrange(len(old))
                 if isinstance(old[place], list) and old[place] and random.random() < 0.7:
+                    old[place] = [*old[place]]
                     old[place][random.randrange(len(old[place]))] = random.choice(JUNK)
                 else:
                     old[place] = random.choice(JUNK)
@@ -653,7 +685,7 @@ def untouched(sources: list[Source]) -> None:
             found = decode_chunk(
                 chunk,
                 source.loaded,
-                version=container.VERSION,
+                version=source.header.format_version,
                 seed=seed,
                 number=number,
                 images=len(held.pixels),
@@ -664,7 +696,7 @@ def untouched(sources: list[Source]) -> None:
             found = decode_chunk(
                 same,
                 source.loaded,
-                version=container.VERSION,
+                version=source.header.format_version,
                 seed=seed,
                 number=number,
                 images=len(held.pixels),

@@ -4,8 +4,9 @@
 
 Folder NUMBER of a seed is always the same. Each is compressed, decompressed and compared with what
 went in: the same names, and the same bytes, but of files that were counted as the same samples,
-whose PNG chunks and samples are compared by other readers. Otherwise the folder is kept, and the
-exit code is 1.
+whose samples, chunks and tags are compared by other readers. Where files may travel as they are,
+the archive is no larger than they are with their names. Otherwise the folder is kept, and the exit
+code is 1.
 """
 
 import argparse
@@ -33,11 +34,12 @@ GARBAGE = [b"\0", b"more", bytes(900), b"\x89PNG\r\n\x1a\n", b"II*\0", b"P5\n1 1
 
 def drawn_png(random: Random) -> bytes:
     """A PNG of any mode and depth, by zlib with any settings, with strange chunks."""
-    colour = random.choice([0, 0, 2, 2, 4, 6])
-    depth = random.choice([8, 8, 8, 16, *([1] if colour == 0 else [])])
-    channels = {0: 1, 2: 3, 4: 2, 6: 4}[colour]
+    colour = random.choice([0, 0, 2, 2, 3, 4, 6])
+    depths = {0: [1, 2, 4, 8, 8, 16], 3: [1, 2, 4, 8, 8]}
+    depth = random.choice(depths.get(colour, [8, 8, 8, 16]))
+    channels = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[colour]
     height, width = random.randrange(1, 40), random.randrange(1, 40)
-    highest = {1: 1, 8: 255, 16: 65535}[depth]
+    highest = (1 << depth) - 1
     if random.random() < 0.5:
         samples = odd_kinds.smooth(height, width, channels, highest=highest)
     else:
@@ -45,6 +47,8 @@ def drawn_png(random: Random) -> bytes:
         kind = np.uint16 if depth == 16 else np.uint8
         samples = numbers.integers(0, highest + 1, (height, width, channels), kind)
     before = b""
+    if colour == 3:
+        before = odd_kinds.chunk(b"PLTE", random.randbytes(3 * random.randrange(1, highest + 2)))
     for _ in range(random.choice([0, 0, 1, 3])):
         content = random.randbytes(random.choice([0, 1, 7, 40]))
         before += odd_kinds.chunk(random.choice(CHUNKS), content)
@@ -57,6 +61,7 @@ def drawn_png(random: Random) -> bytes:
         memory=random.randrange(1, 10),
         sizes=random.choice([1, 7, 100, 8192, 1 << 30]),
         filters=random.choice(["cycle", "0", "1", "2", "3", "4"]),
+        interlaced=random.choice([0, 0, 1]),
         behind=random.choice([b"", b"", b"x"]),
         before=before,
     )
@@ -100,12 +105,18 @@ def check(number: int, seed: int, folder: Path, model: LoadedModel) -> None:
     told: list[str] = []
     with Reader(io.BytesIO(packed.data), lambda *_: model) as reader:
         write_images(reader.restored(), len(reader), folder / "out", told.append)
+        chunks = len(reader.header.chunks)
     before, after = trees(folder / "in"), trees(folder / "out")
     assert before.keys() == after.keys(), (number, "names")
     assert not told, told
     others = [name for name in before if before[name] != after[name]]
     assert len(others) <= images.kept.samples, (number, others)
     assert keep != "files" or not others
+    root = folder / "in"
+    below = [path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_dir()]
+    sizes = {name: len(data) for name, data in before.items()} | dict.fromkeys(below, 0)
+    most = sum(size + len(name) + 48 for name, size in sizes.items()) + 90
+    assert keep == "samples" or len(packed.data) <= most + 90 * chunks, (number, most)
     for name in others:
         assert_same_samples(before[name], after[name])
     count = images.kept.exact + images.kept.samples + len(images.kept.carried)

@@ -16,7 +16,15 @@ from bitsback.images.outcomes import Outcome
 from bitsback.keeping import deflate, png, png_rows
 from bitsback.keeping.coded import NotKept
 
-KINDS = {(0, 8): 1, (0, 16): 1, (2, 8): 3, (2, 16): 3, (4, 8): 2, (4, 16): 2, (6, 8): 4, (6, 16): 4}
+COLOURS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
+CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+KINDS = {(colour, depth): CHANNELS[colour] for colour in COLOURS for depth in COLOURS[colour]}
+
+
+def palette_of(kind: tuple[int, int]) -> bytes:
+    """A palette as long as may be, where there must be one."""
+    colour, depth = kind
+    return odd_kinds.chunk(b"PLTE", bytes(range(256))[: 2**depth] * 3) if colour == 3 else b""
 
 
 @settings(max_examples=200)
@@ -52,13 +60,14 @@ def test_filters_are_those_of_the_specification(image, kind):
     strategy=st.sampled_from([zlib.Z_DEFAULT_STRATEGY, zlib.Z_FILTERED]),
     sizes=st.sampled_from([1, 50, 1 << 20]),
     behind=st.sampled_from([b"", b"x"]),
+    interlaced=st.sampled_from([0, 1]),
 )
-def test_a_png_of_zlib_comes_back(kind, sides, level, memory, strategy, sizes, behind):
+def test_a_png_of_zlib_comes_back(kind, sides, level, memory, strategy, sizes, behind, interlaced):
     colour, depth = kind
     samples = odd_kinds.smooth(*sides, KINDS[kind], highest=2**depth - 1)
     data = odd_kinds.by_zlib(
         samples, colour, depth, level=level, memory=memory, strategy=strategy, sizes=sizes,
-        behind=behind,
+        behind=behind, before=palette_of(kind), interlaced=interlaced,
     )  # fmt: skip
     coded = png.code(data, deflate.Search())
     assert coded.outcome is Outcome.EXACT
@@ -68,6 +77,22 @@ def test_a_png_of_zlib_comes_back(kind, sides, level, memory, strategy, sizes, b
     assert png.code(data, None, coded.hint and deflate.Settings(*coded.hint)).records == (
         coded.records
     )
+
+
+@settings(max_examples=60)
+@given(
+    kind=st.sampled_from([kind for kind in sorted(KINDS) if kind[1] < 16]),
+    sides=st.tuples(st.integers(1, 19), st.integers(1, 19)),
+)
+def test_passes_are_those_of_the_specification(kind, sides):
+    """Pillow reads what they make."""
+    colour, depth = kind
+    samples = odd_kinds.smooth(*sides, KINDS[kind], highest=2**depth - 1)
+    data = odd_kinds.by_zlib(samples, colour, depth, before=palette_of(kind), interlaced=1)
+    with Image.open(io.BytesIO(data)) as image:
+        seen = np.array(image, np.uint8).reshape(samples.shape)
+    scale = 255 // (2**depth - 1) if colour == 0 and depth in (2, 4) else 1
+    np.testing.assert_array_equal(seen, samples * scale)
 
 
 def test_pixels_with_a_wrong_checksum_are_not_mended():

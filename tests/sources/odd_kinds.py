@@ -87,15 +87,12 @@ def by_zlib(
     from bitsback.keeping import png_rows
 
     height, width = array.shape[:2]
-    if depth == 16:
-        rows = array.astype(">u2").reshape(height, -1).view(np.uint8)
-    elif depth == 1:
-        rows = np.packbits(array.reshape(height, width), axis=1)
-    else:
-        rows = array.reshape(height, -1)
-    step = max(1, rows.shape[1] // width)
-    kinds = np.arange(height) % 5 if filters == "cycle" else np.full(height, int(filters))
-    raw = png_rows.filtered(rows, kinds.astype(np.uint8), step)
+    samples = array.reshape(height, width, -1)
+    step, raw = max(1, samples.shape[2] * depth // 8), b""
+    for where in png_rows.passes(height, width, bool(interlaced)):
+        rows = png_rows.packed(samples[where], depth)
+        kinds = np.arange(len(rows)) % 5 if filters == "cycle" else np.full(len(rows), int(filters))
+        raw += png_rows.filtered(rows, kinds.astype(np.uint8), step)
     packer = zlib.compressobj(level, 8, 15, memory, strategy)
     stream = packer.compress(raw) + packer.flush() + behind
     cut = [stream[i : i + sizes] for i in range(0, len(stream), sizes)]
@@ -110,6 +107,14 @@ def with_chunk(kind: bytes, content: bytes, end: bool = False) -> bytes:
     return whole[:place] + chunk(kind, content) + whole[place:]
 
 
+def indexed(depth: int, clear: bytes = b"", **options) -> bytes:
+    """A PNG with a palette, of indices of some bits, the first colours of which are clear."""
+    indices = smooth(SIDE, SIDE - 1, highest=2**depth - 1)
+    colours = bytes(n * 37 % 256 for n in range(3 << depth))
+    before = chunk(b"PLTE", colours) + (chunk(b"tRNS", clear) if clear else b"")
+    return by_zlib(indices, 3, depth, before=before, **options)
+
+
 def palette(colours: int = 4, **options) -> bytes:
     image = Image.fromarray(smooth(SIDE, SIDE, highest=colours - 1), "P")
     image.putpalette([n * 7 % 256 for n in range(3 * colours)])
@@ -118,9 +123,8 @@ def palette(colours: int = 4, **options) -> bytes:
 
 def class_mask() -> bytes:
     ids = np.array([0, 1, 15, 255], np.uint8)[smooth(SIDE, SIDE, highest=3)]
-    image = Image.fromarray(ids, "P")
-    image.putpalette([n * 37 % 256 for n in range(768)])
-    return saved("PNG", image)
+    colours = bytes(n * 37 % 256 for n in range(768))
+    return by_zlib(ids, 3, before=chunk(b"PLTE", colours), filters="0")
 
 
 def frames(kind: str) -> bytes:
@@ -183,15 +187,16 @@ KINDS: dict[str, Make] = {
     "png/gray and alpha.png": lambda: by_zlib(smooth(SIDE, SIDE, 2), 4),
     "png/RGBA.png": lambda: by_zlib(smooth(SIDE, SIDE, 4), 6),
     "png/one bit.png": lambda: by_zlib(smooth(SIDE, SIDE + 3) > 120, 0, 1, filters="0"),
-    "png/gray of 2 bits.png": lambda: (
-        by_zlib(smooth(SIDE, SIDE // 4), 0)[:24] + b"\2" + by_zlib(smooth(SIDE, SIDE // 4), 0)[25:]
-    ),
+    "png/gray of 2 bits.png": lambda: by_zlib(smooth(SIDE, SIDE + 3, highest=3), 0, 2),
+    "png/gray of 4 bits.png": lambda: by_zlib(smooth(SIDE, SIDE + 3, highest=15), 0, 4),
     "png/gray of 16 bits.png": lambda: by_zlib(deep(1), 0, 16),
     "png/RGB of 16 bits.png": lambda: by_zlib(deep(3), 2, 16),
     "png/gray and alpha of 16 bits.png": lambda: by_zlib(deep(2), 4, 16),
     "png/RGBA of 16 bits.png": lambda: by_zlib(deep(4), 6, 16),
     "png/class mask with a palette.png": class_mask,
-    "png/palette, one clear.png": lambda: palette(transparency=2),
+    "png/palette, one clear.png": lambda: indexed(4, clear=b"\xff\0\x80"),
+    "png/palette of 1 bit.png": lambda: indexed(1),
+    "png/palette of 2 bits, interlaced.png": lambda: indexed(2, interlaced=1),
     "png/one clear colour.png": lambda: png(transparency=(1, 2, 3)),
     "png/bytes after IEND.png": lambda: png() + b"more",
     "png/bytes after the zlib stream.png": lambda: by_zlib(
@@ -207,6 +212,10 @@ KINDS: dict[str, Make] = {
         b"some", b"SOME"
     ),
     "png/interlaced.png": lambda: by_zlib(smooth(SIDE, SIDE, 3), 2, interlaced=1),
+    "png/interlaced, of 16 bits.png": lambda: by_zlib(deep(4), 6, 16, interlaced=1),
+    "png/an index beyond the palette.png": lambda: by_zlib(
+        smooth(SIDE, SIDE), 3, before=chunk(b"PLTE", bytes(30))
+    ),
     "png/animated.png": lambda: frames("PNG"),
     "png/cut short.png": lambda: png()[:-40],
     "png/half.png": lambda: png()[: len(png()) // 2],
@@ -257,6 +266,18 @@ KINDS: dict[str, Make] = {
     "tiff/LZW.tif": lambda: saved("TIFF", smooth(SIDE, SIDE, 3), compression="tiff_lzw"),
     "tiff/deflate.tif": lambda: saved(
         "TIFF", smooth(SIDE, SIDE, 3), compression="tiff_adobe_deflate"
+    ),
+    "tiff/PackBits.tif": lambda: tiff(
+        smooth(SIDE, SIDE, 3), photometric="rgb", compression="packbits"
+    ),
+    "tiff/LZW of 16 bits, differences.tif": lambda: tiff(
+        deep(3), photometric="rgb", compression="lzw", predictor=True
+    ),
+    "tiff/deflate in tiles.tif": lambda: tiff(
+        smooth(SIDE, SIDE, 3), photometric="rgb", compression="zlib", tile=(32, 32)
+    ),
+    "tiff/palette, LZW.tif": lambda: saved(
+        "TIFF", Image.open(io.BytesIO(palette())), compression="tiff_lzw"
     ),
     "tiff/cut short.tif": lambda: tiff(smooth(SIDE, SIDE, 3), photometric="rgb")[:-900],
     "bmp/RGB, padded rows.bmp": lambda: saved("BMP", smooth(SIDE, SIDE - 1, 3)),

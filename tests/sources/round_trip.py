@@ -6,6 +6,7 @@ from typing import Any
 
 from bitsback.archive.reader import Reader
 from bitsback.archive.writer import compress_set
+from bitsback.chunks.plan import Settings
 from bitsback.coding.model import LoadedModel
 from bitsback.images.image_set import ImageSet
 from bitsback.keeping.rule import DEFAULT, Policy
@@ -16,9 +17,9 @@ from bitsback.sources.writers import write_images
 def through(
     path: Path, output: Path, model: LoadedModel, policy: Policy = DEFAULT, **options: Any
 ) -> ImageSet:
-    """The set that was read at `path`, compressed, and restored to `output`."""
+    """The set that was read at `path`, compressed through the model, and restored to `output`."""
     images = read_images([path], policy)
-    data = compress_set(images, model, **options).data
+    data = compress_set(images, model, settings=Settings(always_chain=True), **options).data
     with Reader(io.BytesIO(data), lambda *_: model) as reader:
         write_images(reader.restored(), len(reader), output)
     return images

@@ -64,6 +64,16 @@ def test_hugging_face_data_sets_are_taken(column):
     assert np.array_equal(found, IMAGES)
 
 
+@pytest.mark.parametrize("dtype", ["<u2", ">u2", "<i4", "|i1"])
+def test_integers_of_any_width_keep_their_dtype(dtype):
+    levels = [np.arange(n, n + 20).reshape(4, 5).astype(dtype) for n in range(3)]
+    found = images_of(levels)
+    assert found.dtype == dtype
+    assert np.array_equal(found, np.stack(levels))
+    if dtype in ("<u2", "<i4"):
+        assert np.array_equal(images_of(list(map(Image.fromarray, levels))), found)
+
+
 @pytest.mark.parametrize(
     ("source", "word"),
     [

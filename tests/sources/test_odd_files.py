@@ -87,8 +87,10 @@ def test_what_numpy_would_drop_is_refused():
         from_array(masked)
     with pytest.raises(InputError, match="mask"):
         images_of([masked])
-    for image in (palette, ink):
-        with pytest.raises(InputError, match=r"np\.asarray"):
+    clear = Image.fromarray(levels(4, 4, 3))
+    clear.info["transparency"] = (0, 0, 0)
+    for image, beside in ((palette, "getpalette"), (ink, "'CMYK'"), (clear, "transparency")):
+        with pytest.raises(InputError, match=rf"np\.asarray\(image\).*{beside}"):
             images_of([image])
     with pytest.raises(InputError, match="train, test"):
         images_of({"train": [1], "test": [2]})

@@ -14,7 +14,7 @@ from round_trip import through
 
 from bitsback.errors import FormatError, InputError
 from bitsback.format import sidecar
-from bitsback.images.image_set import ImageSet, bare
+from bitsback.images.image_set import ImageSet, bare, part
 from bitsback.images.manifest import FilesManifest
 from bitsback.images.parts import Lost
 from bitsback.keeping.rule import Policy
@@ -57,7 +57,7 @@ def source(tmp_path):
 
 def facts(root: Path, times: bool = True) -> dict[str, tuple]:
     found = {}
-    for path in root.rglob("*"):
+    for path in (root, *root.rglob("*")):
         name, info = path.relative_to(root).as_posix(), path.lstat()
         if path.is_symlink():
             found[name] = ("link", os.readlink(path))
@@ -69,6 +69,8 @@ def facts(root: Path, times: bool = True) -> dict[str, tuple]:
 
 @pytest.mark.parametrize("chunk", [1, None])
 def test_a_folder_comes_back_with_all_that_it_has(tmp_path, source, colour, chunk):
+    source.chmod(0o750)
+    os.utime(source, (1e9, 1e9))
     through(source, tmp_path / "out", colour, chunk=chunk)
     before, after = facts(source), facts(tmp_path / "out")
     assert before.pop("out.txt")[0] == "link"
@@ -110,6 +112,35 @@ def test_a_set_that_lost_a_part_keeps_its_links(tmp_path, source):
     assert (tmp_path / "out/empty/too").is_dir()
 
 
+@pytest.mark.parametrize("lost", [{1}, {3}, {1, 3}])
+def test_what_is_salvaged_has_its_modes_and_times(tmp_path, lost):
+    (tmp_path / "in").mkdir()
+    for number in range(4):
+        path = tmp_path / "in" / f"{number}.png"
+        Image.fromarray(np.full((5, 5), number, np.uint8)).save(path)
+        path.chmod(0o600 + number)
+        os.utime(path, (10**9 + number,) * 2)
+    images = read_images([tmp_path / "in"])
+    parts = [Lost(1) if n in lost else part(images, n, n + 1) for n in range(4)]
+    told: list[str] = []
+    write_images(parts, 4, tmp_path / "out", told.append)
+    before, after = facts(tmp_path / "in"), facts(tmp_path / "out")
+    known = {".", "0.png", *({"2.png", "3.png"} if lost == {1} else {"1.png", "2.png"})}
+    known = known if len(lost) == 1 else {".", "0.png"}
+    assert {name: before[name] for name in known} == {name: after[name] for name in known}
+    unknown = ["modes and times of 1 files between damaged chunks are not known"]
+    assert told == (unknown if len(lost) == 2 else [])
+
+
+def test_a_lost_beginning_is_told_of(tmp_path):
+    for number in range(2):
+        Image.fromarray(np.zeros((5, 5), np.uint8)).save(tmp_path / f"{number}.png")
+    images = read_images([tmp_path])
+    told: list[str] = []
+    write_images([Lost(1), part(images, 1, 2)], 2, tmp_path / "out", told.append)
+    assert [each.split(",")[0] for each in told] == ["modes"]
+
+
 def of_tree(tmp_path, **changes) -> None:
     """Write a forged tree with one file, x/y."""
     fields = {"modes": [[1, 0o644]], "folders": [], "links": []} | changes
@@ -142,6 +173,9 @@ def of_tree(tmp_path, **changes) -> None:
         {"modes": "x"},
         {"times": [1 << 70]},
         {"times": [True]},
+        {"root": 493},
+        {"root": [493, 1, 2]},
+        {"root": [493, 1 << 70]},
     ],
 )
 def test_a_forged_tree_writes_nothing(tmp_path, changes):
@@ -159,10 +193,19 @@ def test_junk_is_a_format_error(data):
 def test_links_that_cannot_be_kept_are_told_of(tmp_path):
     (tmp_path / "in").mkdir()
     (tmp_path / "in/x").write_text("x")
-    (tmp_path / "in/broken").symlink_to("nowhere")
+    (tmp_path / "in/broken").symlink_to(tmp_path / "nowhere")
     (tmp_path / "in/up").symlink_to(tmp_path)
     with pytest.raises(InputError, match=r"broken is neither.*; .*up is neither"):
         read_images([tmp_path / "in"])
+
+
+def test_links_to_nothing_come_back(tmp_path, colour):
+    (tmp_path / "in/a").mkdir(parents=True)
+    (tmp_path / "in/x").write_text("x")
+    (tmp_path / "in/a/broken").symlink_to("../nowhere")
+    (tmp_path / "in/circle").symlink_to("circle")
+    through(tmp_path / "in", tmp_path / "out", colour)
+    assert facts(tmp_path / "in") == facts(tmp_path / "out")
 
 
 def test_a_folder_of_text_is_one_block(tmp_path):

@@ -15,6 +15,7 @@ import contextlib, hashlib, json, sys
 import numpy as np, torch
 from bitsback import load_model
 from bitsback.archive import writer
+from bitsback.chunks.plan import Settings
 from bitsback.images.image_set import from_array
 
 rows, columns = np.mgrid[:32, :32]

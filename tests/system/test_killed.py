@@ -51,9 +51,10 @@ class Raw(io.FileIO):
 
 open_path = pathlib.Path.open
 def open_slowly(self, mode="r", *words, **options):
-    if mode != "xb":
+    if not mode.startswith("x"):
         return open_path(self, mode, *words, **options)
-    return io.BufferedWriter(Raw(self, mode), 64)
+    buffered = io.BufferedRandom if "+" in mode else io.BufferedWriter
+    return buffered(Raw(self, mode), 64)
 
 pathlib.Path.open = open_slowly
 for name in ("fsync", "replace", "rename", "mkdir"):

@@ -82,3 +82,11 @@ def test_a_row_has_a_sigma_on_each_side_with_its_mass():
     scale = fine._scales()[0][fine._width(row)]
     share = np.diff(fine._cumulative(row, scale, window, np.array([-8, 8]))) / TOTAL
     assert share[0] == pytest.approx(0.6827, abs=0.01)
+
+
+def test_a_posterior_far_from_its_prior_is_said_to_be_clipped():
+    limit = fine.limits(row_of(0.0, 8.0))
+    assert limit[0] == 130
+    assert not fine.is_clipped(row_of(100.0, 6.0), limit)[0]
+    assert fine.is_clipped(row_of(120.0, 6.0), limit)[0]
+    assert fine.is_clipped(row_of(-3000.0, 1.0), limit)[0]

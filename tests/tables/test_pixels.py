@@ -71,6 +71,24 @@ def test_bernoulli_roundtrip(seed, shape):
     check_roundtrip(codec, rng.integers(0, 2, shape).astype(np.uint8), seed)
 
 
+@settings(max_examples=60, deadline=None)
+@given(seeds, st.sampled_from(["gaussian", "bits"]), shapes, st.floats(0, 1))
+def test_pixels_that_a_mask_picks_cost_each_image_its_own(seed, kind, shape, share):
+    batch, _, *image = shape
+    where = np.random.default_rng(seed).random((batch, *image)) < share  # none at all, too
+    if kind == "bits":
+        codec = pixels.Bernoulli(np.random.default_rng(seed).integers(-512, 513, shape))
+        x = images(seed, shape) & 1
+    else:
+        codec, x = mixture(seed, kind, shape, 2), images(seed, shape)
+    bits = code_length(codec.only(where), pixels.picked(x, where))
+    assert bits.shape == (batch,)
+    for number in range(batch):
+        own = where & (np.arange(batch) == number)[:, None, None]
+        alone = code_length(codec.only(own), pixels.picked(x, own))
+        assert bits[number] == pytest.approx(alone.sum())
+
+
 def test_bernoulli_costs_what_the_sigmoid_says():
     logits = np.arange(-320, 321).reshape(-1, 1, 1, 1)
     one = np.ones(logits.shape, np.uint8)

@@ -58,7 +58,7 @@ class Compressed:
         bits_per_dim: of the output, per sub-pixel of its images; None if files travel as they are,
             whose bytes are no image's.
         seconds: that it took.
-        model: the model's name.
+        model: the model's name; "" where no image is coded.
         files: how the files of a folder, a tar or a list come back; None for arrays.
         model_share: of the values, the share that went through the model; a classical code that
             was smaller took the others.
@@ -80,7 +80,7 @@ class Compressed:
         rate = "" if self.bits_per_dim is None else f"{self.bits_per_dim:.4f} bits/dim, "
         line = (
             f"{self.output}: {_images(self.images)}, {sizes}, {rate}"
-            f"{self.seconds:.1f} s, model {self.model}"
+            f"{self.seconds:.1f} s, {_model(self.model)}"
         )
         if self.model_share < 1:
             line += f" ({1 - self.model_share:.1%} in a classical code, which was smaller)"
@@ -98,7 +98,7 @@ class Decompressed:
         output_bytes: of the output on the disk, a folder's with all its files.
         ratio: of output_bytes to input_bytes.
         seconds: that it took.
-        model: the model's name.
+        model: the model's name; "" where no image is coded.
         lost_images: that `--salvage` could not decode.
         damage: a sentence for each damaged chunk.
     """
@@ -118,7 +118,7 @@ class Decompressed:
         lost = f"; {self.lost_images:,} lost" if self.lost_images else ""
         return (
             f"{self.output}: {_images(self.images)}, {sizes}, {self.seconds:.1f} s, "
-            f"model {self.model}{lost}"
+            f"{_model(self.model)}{lost}"
         )
 
 
@@ -137,6 +137,10 @@ def size_on_disk(paths: Iterable[Path]) -> int:
         else:
             total += path.stat().st_size
     return total
+
+
+def _model(name: str) -> str:
+    return f"model {name}" if name else "no model"
 
 
 def _images(count: int) -> str:

@@ -1,7 +1,7 @@
 """How much of what a model asks for lies beyond the tables, and what that costs.
 
 The coder clips: latents to the group's limit, a posterior to its window on the grid, widths of
-grids, and means of pixel mixtures to 0..255. Nothing is lost, as both sides clip alike, but the
+grids, and means and scales of pixel mixtures. Nothing is lost, as both sides clip alike, but the
 code is no longer that of the model's own distributions.
 """
 
@@ -26,7 +26,7 @@ GRIDS = "grid widths outside -48..96 sixteenths of an octave"
 SCALES = "steps of grids beyond 2**-12..2**12"
 NARROW = "posteriors narrower than 2**-6, the unit of latents"
 WIDTHS = "posteriors narrower than 0.29 or wider than 8 steps of the grid"
-MEANS = "means of pixel mixtures beyond 0..255"
+COMPONENTS = "components of pixel mixtures with means beyond 0..255 or scales beyond 2**-3..2**6"
 # A posterior of another width is still one: its cost is of second order.
 TOLERATED = (NARROW, WIDTHS)
 
@@ -108,7 +108,7 @@ class Covered(Protocol):
     """A likelihood that knows how much of it lies beyond its tables."""
 
     def beyond(self, x: NDArray[np.uint8]) -> tuple[int, int, float]:
-        """Means that are clipped, means in all, and the bits that it costs images x."""
+        """Components that are clipped, those in all, and the bits that it costs images x."""
         ...
 
 
@@ -147,5 +147,5 @@ def of_pixels(coded: Iterable[tuple[object, NDArray[np.uint8]]]) -> Coverage:
     found = NOTHING
     for likelihood, x in coded:
         if isinstance(likelihood, Covered):
-            found += Coverage((Beyond(MEANS, *likelihood.beyond(x)),))
+            found += Coverage((Beyond(COMPONENTS, *likelihood.beyond(x)),))
     return found

@@ -9,10 +9,11 @@ from .muon import Muon
 
 
 def optimisers(network: DrawNetwork, train: TrainConfig) -> dict[str, torch.optim.Optimizer]:
-    """By name: Adam, and Muon for the hidden layers of passes if it is asked for.
+    """By name: Adam, and Muon for hidden layers if it is asked for.
 
-    What a level begins with stays with Adam: those matrices are the largest, and take longest to
-    make orthogonal, but their convolutions, on coarser grids, are the cheapest.
+    Hidden layers are LSTMs' gates and what is within passes and heads. What a level of passes
+    begins with stays with Adam: those matrices are the largest, and take longest to make
+    orthogonal, but their convolutions, on coarser grids, are the cheapest.
     """
     hidden = {name: p for name, p in network.named().items() if train.muon and _is_hidden(name)}
     others = [p for name, p in network.named().items() if name not in hidden]
@@ -25,4 +26,4 @@ def optimisers(network: DrawNetwork, train: TrainConfig) -> dict[str, torch.opti
 
 
 def _is_hidden(name: str) -> bool:
-    return name.startswith(("seen", "inner", "outer")) and not name.endswith("/bias")
+    return name.startswith(("enc", "dec", "seen", "inner", "outer")) and not name.endswith("/bias")

@@ -15,7 +15,7 @@ from PIL import Image
 from bitsback.cli.files import outputs
 from bitsback.cli.files.summary import Files, files_of
 from bitsback.errors import InputError
-from bitsback.images.outcomes import Carried, Kept
+from bitsback.images.outcomes import Carried, Kept, Outcome
 from bitsback.sources.atomic_files import check_apart
 
 RNG = np.random.default_rng(0)
@@ -141,7 +141,8 @@ COMPRESSED = {
 def test_the_last_line_and_json_have_the_same_facts(words, tmp_path, monkeypatch, capsys):
     save_folder(tmp_path / "in")
     size = sum(path.stat().st_size for path in (tmp_path / "in").iterdir())
-    code, out, err = run(monkeypatch, capsys, "compress", "in", "-o", "x.bb", *words)
+    keep = ("--keep", "samples")
+    code, out, err = run(monkeypatch, capsys, "compress", "in", "-o", "x.bb", *words, *keep)
     packed = (tmp_path / "x.bb").stat().st_size
     line = err.splitlines()[-1]
     assert line.startswith(
@@ -152,7 +153,7 @@ def test_the_last_line_and_json_have_the_same_facts(words, tmp_path, monkeypatch
     assert "bits/dim" not in line
     assert "carried as they were" in line
     code, out, err = run(
-        monkeypatch, capsys, "compress", "in", "-o", "x.bb", *words, "--force", "--json"
+        monkeypatch, capsys, "compress", "in", "-o", "x.bb", *words, *keep, "--force", "--json"
     )
     facts = json.loads(out)
     files = facts.pop("files")
@@ -179,6 +180,21 @@ def test_the_last_line_and_json_have_the_same_facts(words, tmp_path, monkeypatch
     assert json.loads(out)["images"] == 6
 
 
+def test_a_folder_of_empty_folders_ends_with_its_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "in" / "a" / "b").mkdir(parents=True)
+    code, out, err = run(monkeypatch, capsys, "compress", "in", "-o", "x.bb")
+    assert (code, out) == (0, "")
+    assert err.startswith("x.bb: 0 images, 0 to ")
+    assert err.strip().endswith("no model")
+    code, out, _ = run(monkeypatch, capsys, "compress", "in", "-o", "x.bb", "--force", "--json")
+    facts = json.loads(out)
+    assert (code, facts["bits_per_dim"], facts["files"], facts["model"]) == (0, None, None, "")
+    code, _, err = run(monkeypatch, capsys, "decompress", "x.bb", "-o", "back")
+    assert (code, err.split(",")[0]) == (0, "back: 0 images")
+    assert (tmp_path / "back" / "a" / "b").is_dir()
+
+
 def test_what_was_lost_is_counted(words, tmp_path, monkeypatch, capsys):
     np.save("a.npy", IMAGES)
     run(monkeypatch, capsys, "compress", "a.npy", "-o", "x.bb", "--chunk", 2, *words)
@@ -200,7 +216,7 @@ def test_counts_of_files_are_spelled():
     )
     assert str(Files(0, 0, 0, 1)) == "1 file carried as they were"
     assert files_of(Kept()) is None
-    assert files_of(Kept(exact=2, carried=(Carried("a"),))) == Files(2, 0, 0, 1)
+    assert files_of(Kept((Outcome.EXACT,) * 2, (Carried("a"),))) == Files(2, 0, 0, 1)
 
 
 def piped(words, data):

@@ -126,6 +126,27 @@ def test_posteriors_finer_than_a_latents_unit_are_a_warning():
     assert shares(report)[coverage.NARROW] > 0.5
 
 
+def test_clipping_that_a_model_was_trained_with_is_counted_and_no_more(build_model):
+    loaded = build_model(channels=1, likelihood="logistic", mixtures=2)
+    likelihood = type(loaded.model).likelihood
+
+    def brighter(self, state, gray):
+        found = likelihood(self, state, gray)
+        return dataclasses.replace(found, means=found.means + 16 * 400)
+
+    model = type("Brighter", (type(loaded.model),), {"likelihood": brighter})
+    own = dataclasses.replace(loaded, model=model.__new__(model))
+    vars(own.model).update(vars(loaded.model))
+    dark = np.zeros((40, 8, 8), np.uint8)
+    report = bitsback.rate(dark, own)
+    assert shares(report)[coverage.COMPONENTS] > 0.9
+    assert len(coverage_lines(report)) >= 1
+    white = np.full((40, 8, 8), 255, np.uint8)
+    with pytest.raises(bitsback.ModelError, match="components of pixel mixtures"):
+        bitsback.rate(white, dataclasses.replace(own, clips=False))
+    assert bitsback.rate(white, own).check().passed
+
+
 def test_sums_and_the_two_limits():
     few, many = Beyond("means", 1, 10**7, 0.5), Beyond("means", 19, 10**6, 1.5)
     assert Coverage((few,)).warned == ()
@@ -160,6 +181,19 @@ def test_means_beyond_the_levels_are_counted_and_their_cost_is_known(kind):
     assert -2 < cost < 0
     low = mixture([[-60, 2, 3], [300, 255, 0]], 24, kind)
     assert low.beyond(np.array([0, 255, 0], np.uint8).reshape(1, 3, 1, 1))[2] > 0
+
+
+def test_scales_beyond_the_tables_are_counted_and_their_cost_is_known():
+    x = np.array([9, 120, 250], np.uint8).reshape(1, 3, 1, 1)
+    middle = [[100, 100, 100], [100, 100, 100]]
+    assert mixture(middle, 48).beyond(x) == (0, 6, 0.0)
+    count, total, cost = mixture(middle, 80).beyond(x)
+    # Beside 2**10 levels, 0..255 have a uniform density; its tails go to the ends, which x is not.
+    assert (count, total) == (6, 6)
+    assert cost < 0
+    narrow = mixture([[9, 120, 250], [9, 120, 250]], -60)
+    assert narrow.beyond(x)[:2] == (6, 6)
+    assert 0 < narrow.beyond(x)[2] < 0.2
 
 
 def test_means_that_move_with_earlier_channels_are_counted_as_moved():

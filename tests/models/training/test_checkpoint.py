@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 from conftest import SMALL
-from training_runs import GREY, PLAN, advance, same, spoil, state_of, times, trainer
+from training_runs import GREY, PLAN, advance, resumed, same, spoil, state_of, times, trainer
 
 from bitsback.errors import ModelError
 from bitsback.models.training.checkpoint import load, save
@@ -17,15 +17,7 @@ from bitsback.models.training.checkpoint import load, save
 @pytest.mark.parametrize("bf16", [False, True])
 def test_a_run_that_was_saved_and_loaded_equals_one_that_was_not(tmp_path, config, bf16):
     plan = dataclasses.replace(PLAN, bf16=bf16, quantise_from=0.75)
-    whole, first, second = (trainer(plan, config) for _ in range(3))
-    advance(whole, 24)
-    advance(first, 12)
-    save(first, tmp_path)
-    load(second, tmp_path)
-    assert same(state_of(second), state_of(first))
-    assert (second.update, second.running, second.seconds) == (12, first.running, first.seconds)
-    advance(second, 24)
-    assert same(state_of(second), state_of(whole))
+    whole, second = resumed(tmp_path, plan, config)
     assert second.running == whole.running
     assert len(second.snapshots) == 2
     timeless = [

@@ -1,6 +1,7 @@
 """Small training runs, and what spoils them, for the tests of this folder."""
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -9,6 +10,7 @@ from conftest import SMALL
 from bitsback.models.draw.config import DrawConfig
 from bitsback.models.training import data
 from bitsback.models.training import losses as loss
+from bitsback.models.training.checkpoint import load, save
 from bitsback.models.training.plan import TrainConfig
 from bitsback.models.training.trainer import Trainer
 
@@ -76,3 +78,17 @@ def spoil(monkeypatch, at: set[int], run: Trainer, change) -> None:
 def times(factor: float):
     """Multiply the likelihood of the losses."""
     return lambda found: dataclasses.replace(found, likelihood=found.likelihood * factor)
+
+
+def resumed(folder: Path, plan: TrainConfig, config: DrawConfig) -> tuple[Trainer, Trainer]:
+    """A whole run, and one that was saved and loaded halfway, which was the same at that moment."""
+    whole, first, second = (trainer(plan, config) for _ in range(3))
+    advance(whole, 24)
+    advance(first, 12)
+    save(first, folder)
+    load(second, folder)
+    assert same(state_of(second), state_of(first))
+    assert (second.update, second.running, second.seconds) == (12, first.running, first.seconds)
+    advance(second, 24)
+    assert same(state_of(second), state_of(whole))
+    return whole, second

@@ -58,12 +58,30 @@ def test_images_of_16_bits_and_alpha_are_tensors(build_model, tmp_path):
     Image.fromarray(levels).save(tmp_path / "a.png")
     Image.fromarray(clear).save(tmp_path / "b.png")
     names = [tmp_path / "a.png", tmp_path / "b.png"]
-    (tmp_path / "x.bb").write_bytes(bitsback.compress(names, model))
+    (tmp_path / "x.bb").write_bytes(bitsback.compress(names, model, keep="samples"))
     deep, rgba = (dataset(tmp_path / "x.bb")[number] for number in range(2))
     assert deep.dtype == torch.int32
     assert np.array_equal(deep[0].numpy(), levels)
     assert rgba.dtype == torch.uint8
     assert np.array_equal(rgba.numpy(), clear.transpose(2, 0, 1))
+
+
+def test_files_that_travel_as_they_are_are_told_of(build_model, tmp_path):
+    model = build_model(channels=3, likelihood="logistic", mixtures=2)
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 7, 3)).astype(np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.jpg")
+    alone = bitsback.compress(tmp_path / "a.jpg", model)
+    (tmp_path / "alone.bb").write_bytes(alone)
+    with pytest.raises(InputError, match="no image is coded"):
+        dataset(tmp_path / "alone.bb")
+    (tmp_path / "b.ppm").write_bytes(b"P6 7 6 255\n" + pixels.tobytes())
+    both = [tmp_path / "a.jpg", tmp_path / "b.ppm"]
+    (tmp_path / "x.bb").write_bytes(bitsback.compress(both, model, keep="samples"))
+    found = dataset(tmp_path / "x.bb")
+    with pytest.warns(UserWarning, match=r"such as a\.jpg"):
+        assert np.array_equal(found[0].numpy(), pixels.transpose(2, 0, 1))
+    with pytest.raises(InputError, match=r"a\.jpg travel"):
+        bitsback.decompress((tmp_path / "x.bb").read_bytes(), model)
 
 
 @pytest.mark.parametrize("dtype", ["|i1", ">i2", "<u4"])

@@ -3,16 +3,16 @@
 import struct
 from dataclasses import dataclass
 
-from .coded import NotKept
+from bitsback.keeping.coded import NotKept
 
 SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER = 256, 257, 258, 259, 262, 266
 STRIP_OFFSETS, SAMPLES, ROWS, STRIP_SIZES, PLANAR, PREDICTOR = 273, 277, 278, 279, 284, 317
 COLOUR_MAP, TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_SIZES = 320, 322, 323, 324, 325
 SUB_IFDS, EXTRA, SAMPLE_FORMAT, JPEG_TABLES, XMP, EXIF, GPS = 330, 338, 339, 347, 700, 34665, 34853
-RGB = 2  # and gray below; a palette, inks and others above
+RGB, PALETTE = 2, 3  # of PhotometricInterpretation; gray below, inks and others above
 _SIZES = (0, 1, 1, 2, 4, 8, 1, 1, 2, 4, 8, 4, 8, 4, 0, 0, 8, 8, 8)
-_NUMBERS = {1: "B", 3: "H", 4: "I", 16: "Q"}
+NUMBERS = {1: "B", 3: "H", 4: "I", 16: "Q"}
 _MOST_TAGS = 1 << 12
 
 
@@ -22,10 +22,12 @@ class Tags:
 
     Args:
         order: "<" or ">".
+        places: by tag where its bytes begin in the file, and how many they are.
     """
 
     order: str
     fields: dict[int, tuple[int, int, bytes]]
+    places: dict[int, tuple[int, int]]
 
     def numbers(self, tag: int, default: tuple[int, ...]) -> tuple[int, ...]:
         """The numbers of a field; the default if it is absent.
@@ -36,9 +38,9 @@ class Tags:
         if tag not in self.fields:
             return default
         kind, count, data = self.fields[tag]
-        if kind not in _NUMBERS:
+        if kind not in NUMBERS:
             raise NotKept(f"has a damaged tag {tag}")
-        return struct.unpack(f"{self.order}{count}{_NUMBERS[kind]}", data)
+        return struct.unpack(f"{self.order}{count}{NUMBERS[kind]}", data)
 
     def number(self, tag: int, default: int | None = None) -> int:
         """The first number of a field.
@@ -82,7 +84,7 @@ def directory(data: bytes, offset: int, order: str, big: bool) -> tuple[Tags, in
     if count > _MOST_TAGS:
         raise NotKept("has too many tags")
     position, step = offset + struct.calcsize(f"={head}"), struct.calcsize(f"={entry}") + inline
-    fields = {}
+    fields, places = {}, {}
     for place in range(position, position + count * step, step):
         tag, kind, number = struct.unpack_from(order + entry, data, place)
         size = number * (_SIZES[kind] if kind < len(_SIZES) else 0)
@@ -93,7 +95,8 @@ def directory(data: bytes, offset: int, order: str, big: bool) -> tuple[Tags, in
         if len(content) < size or tag in fields:
             raise NotKept("is a TIFF with damaged tags")
         fields[tag] = kind, number, content
+        places[tag] = begin, size
     (following,) = struct.unpack_from(
         f"{order}{'Q' if big else 'I'}", data, position + count * step
     )
-    return Tags(order, fields), following
+    return Tags(order, fields, places), following

@@ -1,6 +1,6 @@
 """What the proof that convolutions are exact costs, with the settings that it needs.
 
-    python -m bitsback.models.benchmarks.proof_cost --data cifar.npy --model photo-fast --pairs 8
+    python -m bitsback.benchmarks.proof_cost --data cifar.npy --model photo-fast --pairs 8
 
 The first line is exact: the time that the process spends in proofs, and in settings, while it first
 compresses the images. The pairs are compressed in turns, with convolutions as they are and as torch

@@ -1,0 +1,1 @@
+"""TIFF files: their tags, and those whose samples lie in compressed pieces."""
