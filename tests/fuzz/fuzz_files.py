@@ -20,11 +20,14 @@ from random import Random
 from typing import Any
 
 import numpy as np
+import torch
 from conftest import SMALL, random_model
 from PIL import Image, PngImagePlugin
+from torch import nn
 
 from bitsback.ans.message import flatten
 from bitsback.archive import writer
+from bitsback.archive.reader import Reader
 from bitsback.chunks.decoder import decode_chunk
 from bitsback.chunks.plan import Settings
 from bitsback.chunks.prefix import encode_prefix
@@ -40,10 +43,12 @@ from bitsback.models import store
 from bitsback.sources.npy import pack_arrays
 from bitsback.sources.read import read_images
 from bitsback.tiles.segments import cut as cut_tiles
+from bitsback.torch import Bernoulli, adapt, quantise
 
 Images = list[np.ndarray]
 NUMBERS = [0, 1, 2, 3, 7, 8, 9, 127, 128, 255, 256, 2**15, 2**16 - 1, 2**20, 2**24, 2**28]
 NUMBERS += [2**31 - 1, 2**31, 2**32 - 1, 2**32, 2**48, 2**62, 2**63 - 1, 2**63, 2**64 - 1]
+AROUND = ("tar", "everything", "carried", "files")  # sources with sidecars
 DEEP: Any = []
 for _ in range(200):
     DEEP = [DEEP]
@@ -133,8 +138,7 @@ def adapted(name: str, exact: bool) -> LoadedModel:
         encoder: Any = nn.Sequential(nn.Flatten(), nn.Linear(64, 8))
         decoder: Any = nn.Sequential(nn.Linear(4, 64))
     if exact:
-        encoder = quantise(encoder, (1, 8, 8))
-        decoder = quantise(decoder, (4,), inputs=(-4.0, 4.0))
+        encoder, decoder = quantise(encoder.eval()), quantise(decoder.eval())
     return adapt(
         nn.ModuleList([encoder, decoder]).eval(),
         image=(1, 8, 8),
@@ -192,6 +196,11 @@ def build_sources(folder: Path, models: dict[str, LoadedModel]) -> list[Source]:
         ("npz", "bits", read_images([folder / "in.npz"]), {"chunk": 4, "payload": b"user"}),
         ("blank", "bits", from_array(np.zeros((30, 8, 8), bool)), {}),
         ("gray", "colour", from_array(random.integers(0, 256, (3, 8, 8), np.uint8)), {}),
+        ("own", "own", from_array(bits), {"chunk": 5, **chained}),
+        ("exact", "exact", from_array(bits), {"chunk": 5, **chained}),
+        # Files that travel in place of their pixels: some, and all.
+        ("carried", "colour", read_images([_mixed(folder / "mixed", 60)]), {"chunk": 4}),
+        ("files", "colour", read_images([_mixed(folder / "small", 20)]), {"chunk": 4}),
     ]
     found = []
     for name, model, images, options in specs:
@@ -200,9 +209,30 @@ def build_sources(folder: Path, models: dict[str, LoadedModel]) -> list[Source]:
         header = source.header
         bounds = zip(header.firsts, header.chunks, strict=True)
         sets = [part(images, first, first + entry.images) for first, entry in bounds]
+        if name in ("carried", "files"):  # whose writer leaves pixels out
+            sets = restored(data, models[model])
         users = [options.get("payload", b"")] + [b""] * (len(sets) - 1)
         found.append(dataclasses.replace(source, sets=sets, users=users))
     return found
+
+
+def restored(data: bytes, loaded: LoadedModel) -> list[ImageSet]:
+    """What the chunks of a file hold."""
+    return list(Reader(io.BytesIO(data), lambda *_: loaded).restored())
+
+
+def _mixed(folder: Path, side: int) -> Path:
+    """Icons, which are smaller than their pixels' code; stored ramps; and what is no image."""
+    folder.mkdir()
+    ramp = np.add.outer(np.arange(side), np.arange(side))[..., None] + np.arange(3)
+    for number in range(3):
+        flat = Image.new("RGBA", (24, 24), (number, 9, 9, 255))
+        flat.save(folder / f"{number}-icon.png", optimize=True)
+        stored = Image.fromarray((ramp + number).astype(np.uint8))
+        stored.save(folder / f"{number}-ramp.png", compress_level=0)
+    stored.save(folder / "9.jpg")
+    (folder / "9.txt").write_bytes(b"a text")
+    return folder
 
 
 def damage(data: bytes, random: Random) -> bytes:
@@ -250,7 +280,7 @@ def sign(chunk: bytes) -> bytes:
 
 def unpack(chunk: bytes) -> tuple[ChunkHead, np.ndarray]:
     """A chunk's head and message."""
-    return unpack_chunk(chunk, container.VERSION)
+    return unpack_chunk(chunk, container.RECIPES)
 
 
 def plain(source: Source, random: Random) -> Case:
@@ -671,7 +701,7 @@ def make(sources: list[Source], random: Random) -> Case:
         plain, plain, header_fields, index, head_fields, head_fields, words, words, words,
         wrong_checksum, prefix, prefix, inner, manifest, manifest,
         lambda s, r: extra(next(s for s in sources if s.name == "npz"), r),
-        lambda s, r: around(r.choice([s for s in sources if s.name in ("tar", "everything")]), r),
+        lambda s, r: around(r.choice([s for s in sources if s.name in AROUND]), r),
         lambda s, r: shuffled(s, r, sources), lambda s, r: swapped_model(s, r, sources),
     ]  # fmt: skip
     return random.choice(makers)(source, random)
