@@ -141,7 +141,8 @@ def decode(case: Case, random: Random, scratch: Path) -> None:
         output = scratch / "out" / f"output{SUFFIXES[kind]}"
         written = _write(reader, reader.restored(), output)
         found, wanted = [image[...] for image in written.pixels], flat
-        others = case.source.name in ("carried", "files")  # whose files are images when read again
+        # Of some sources, files that travel as they are become images when they are read again.
+        others = case.kind == "shuffled" or case.source.name in ("carried", "files")
         if isinstance(written.manifest, FilesManifest) and (written.kept.carried or others):
             # A file with strange things beside its pixels is right, but not read as an image.
             names = [name for each in case.source.sets for name in each.manifest.names]

@@ -33,6 +33,7 @@ from bitsback.chunks.plan import Settings
 from bitsback.chunks.prefix import encode_prefix
 from bitsback.coding import initial_bits
 from bitsback.coding.model import LoadedModel
+from bitsback.errors import FormatError
 from bitsback.format import header as container
 from bitsback.format import payload, sidecar, varint
 from bitsback.format.chunk import pack_chunk, pixel_checksum, unpack_chunk
@@ -436,7 +437,8 @@ def shuffled(source: Source, random: Random, others: list[Source]) -> Case:
         taken = [chunks[number] for number in numbers]
         entries = [entries[number] for number in numbers]
     else:
-        # At its own place, a chunk of a file of the same model and seed is as good as any.
+        # At its own place, a chunk of a file of the same seed is as good as any, if its model is
+        # the same, or has no part in it.
         other = random.choice(others)
         taken = list(chunks)
         number = random.randrange(len(chunks))
@@ -444,8 +446,7 @@ def shuffled(source: Source, random: Random, others: list[Source]) -> Case:
         there = min(there, len(other.chunks) - 1)
         taken[number] = other.chunks[there]
         entries[number] = dataclasses.replace(other.header.chunks[there])
-        same = other.header.seed == source.header.seed and other.loaded is source.loaded
-        if same and there == number:
+        if other.header.seed == source.header.seed and there == number:
             wanted[number] = other.wanted[number]
     header = dataclasses.replace(source.header, chunks=tuple(entries))
     return Case("shuffled", source, pack(header, taken), wanted)
@@ -673,7 +674,19 @@ def around(source: Source, random: Random) -> Case:
     text = json.dumps(held.manifest.to_json() | {"binary": held.binary}).encode()
     data = b"".join(map(payload._pack_part, (text, packed, source.users[number])))
     data = rebuilt(source, number, lambda start: dataclasses.replace(start, payload=data))
-    return Case("beside", source, data, source.wanted)
+    # A forged recipe of an uncompressed file may tell other sizes, which nothing contradicts.
+    count = len(of_images)
+    forged = _recipes(packed, count) != _recipes(held.packed, count)
+    return Case("beside", source, data, source.wanted, reshaped=forged)
+
+
+def _recipes(packed: bytes, count: int) -> list[list[bytes]]:
+    """The recipes of uncompressed files in the packed sidecars of some images."""
+    try:
+        of_images = [sidecar.unpack(data) for data in sidecar.unpack_all(packed, count) or []]
+    except FormatError:
+        return []
+    return [[data for kind, data in records if kind == b"RAW_"] for records in of_images]
 
 
 def _names(arrays: bytes) -> list[str]:
