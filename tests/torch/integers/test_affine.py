@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from bitsback.errors import ModelError
+from bitsback.models.exact import convolution
 from bitsback.torch.integers import affine
 from bitsback.torch.integers.affine import Affine, Weights, input_bits
 from bitsback.torch.integers.grid import nearest, rounded
@@ -104,6 +105,19 @@ def test_the_largest_sums_are_exact_too():
     assert one.reach > 2**23
     assert torch.equal(one(x), other(x))
     assert one(x)[0, 0] == pytest.approx(51.2, rel=1e-2)
+
+
+def test_what_torch_rounds_is_found_and_computed_in_another_way(monkeypatch):
+    layer = nn.Conv2d(4, 6, 3).double().requires_grad_(False)
+    x = input_of(layer)
+    expected = Affine(layer, "it", "numpy")(x)
+
+    def rounding(x, kernel):
+        y = convolution.in_its_dtype(x, kernel)
+        return y + (y == y.max())
+
+    monkeypatch.setattr(convolution, "WAYS", (rounding, *convolution.WAYS[1:]))
+    assert torch.equal(Affine(layer, "it", "torch")(x), expected)
 
 
 def test_more_inputs_leave_fewer_bits_to_each():
