@@ -6,15 +6,16 @@ multiplies and adds depends on its build, the shape, the number of threads and m
 nobody knows in advance. So the first result of each such case is proven before it is used, and
 where the proof fails, the case takes another way from then on: float64, and at last int64.
 
-The proof is Freivalds's: for weights W, biases b and a random integer s[p] for each position p of
-the output,
+The proof is Freivalds's, from both sides: for weights W, biases b, a random integer s[p] for each
+position p of the output and c[o] for each of its channels,
 
-    sum over p of s[p] * y[p]  =  W times (sum over p of s[p] * x[around p])  +  b * sum of s
+    sum over o and p of c[o] * s[p] * y[o, p]
+        =  (c times W) times (sum over p of s[p] * x[around p])  +  (c times b) * (sum of s)
 
-holds for every output channel; where a y[p] is wrong, it holds by chance once in 2**12. NumPy
-computes both sides in float64, in which they are exact, for the first and the last image of the
-batch: for each position of the input one product for each tap of the kernel, whatever the number of
-output channels.
+Where one y[o, p] is wrong, it does not hold; where more are, it holds by chance less than once in
+2**10. Of the weights only c times W is needed, for all proofs of a kernel. Sums over positions are
+float64's, in which they are exact, those over channels int64's modulo 2**64, in units of 2**-12.
+The proof is of half of the first and half of the last image of the batch.
 
 Source: R. Freivalds, "Probabilistic machines can use less running time", IFIP Congress 1977.
 """
@@ -37,8 +38,10 @@ from .settings import exact_settings
 
 # Sums over a band stay below 2**24 * 2**12 * 2**13, and so are exact in float64.
 _FACTORS, _BAND = 2**12, 2**13
+_FINE = 2.0**12  # parts of a unit that sums over channels tell
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -62,11 +65,30 @@ class Kernel:
         return self.weight.double(), None if self.bias is None else self.bias.double()
 
     @functools.cached_property
-    def flat(self) -> tuple[Floats, Floats | float]:
-        """Weight, (O, k * k * C), and bias as matrices in float64."""
-        weight, bias = self.doubled
-        rows = np.asarray(_array(weight), np.float64).transpose(0, 2, 3, 1)  # as they lie in memory
-        return rows.reshape(len(rows), -1), 0.0 if bias is None else np.float64(_array(bias))
+    def checksum(self) -> "Checksum":
+        """What the proof takes of the kernel."""
+        rows = _array(self.weight).transpose(0, 2, 3, 1)  # as they lie in memory
+        factors = _of_channels(len(rows))
+        unit = _FINE * _array(self.unit)
+        bias = 0 if self.bias is None else int(factors * unit @ _array(self.bias))
+        weight = (factors * unit) @ rows.reshape(len(rows), -1)
+        return Checksum(factors.astype(np.int64), unit, weight.astype(np.int64), bias)
+
+
+@dataclasses.dataclass(frozen=True)
+class Checksum:
+    """A kernel's sum over its output channels.
+
+    Args:
+        factors: of each output channel, (O,).
+        unit: of each output channel, what makes integers of 2**-12 of its sums.
+        weight: of each tap and input channel, (k * k * C,), and `bias`: sums in units of 2**-12.
+    """
+
+    factors: Ints
+    unit: Floats
+    weight: Ints
+    bias: int
 
 
 def joined(kernels: list[Kernel]) -> Kernel:
@@ -137,61 +159,78 @@ WAYS: tuple[Way, ...] = (in_its_dtype, in_float64, in_int64)
 
 
 def proven(x: Tensor, kernel: Kernel, y: Tensor) -> bool:
-    """Whether y is x convolved with a kernel, as far as the batch's first and last image tell."""
-    inputs, outputs = _ends(x), _ends(y)
-    (images, height, width, _), size = inputs.shape, kernel.weight.shape[-1]
-    rows = max(1, _BAND // (images * width))
-    for first in range(0, height, rows):
-        last = min(first + rows, height)
-        above, below = min(size // 2, first), min(size // 2, height - last)
-        taps, factors, total = _factors(size, images, last - first, width, above, below)
-        around = _rows(inputs[:, first - above : last + below])
-        weight, bias = kernel.flat
-        wanted = weight @ (taps @ around).ravel() + bias * total
-        if not (factors @ _rows(outputs[:, first:last]) == wanted).all():
-            return False
+    """Whether y is x convolved with a kernel, as far as parts of the batch tell.
+
+    These are the upper half of the first image and the lower half of the last one, or all of a
+    single image.
+    """
+    inputs, outputs, checksum = _ends(x), _ends(y), kernel.checksum
+    (images, height, width, _), side = inputs.shape, kernel.weight.shape[-1] // 2
+    part = -(-height // images)
+    most = max(1, _BAND // (images * width))
+    for first in range(0, part, most):
+        starts, rows = (first, height - part + first)[:images], min(most, part - first)
+        taps, factors, total = _factors(side, images, rows, width)
+        around = taps @ _rows(inputs, starts, rows, side)
+        found = (factors @ _rows(outputs, starts, rows, 0)) * checksum.unit
+        wanted = int(around.ravel().astype(np.int64) @ checksum.weight) + checksum.bias * total
+        with np.errstate(invalid="ignore"):  # where it is no number, it becomes a wrong one
+            if (int(found.astype(np.int64) @ checksum.factors) - wanted) % 2**64:
+                return False
     return True
 
 
 @functools.lru_cache(64)
-def _factors(
-    size: int, images: int, rows: int, width: int, above: int, below: int
-) -> tuple[Floats, Floats, float]:
+def _factors(side: int, images: int, rows: int, width: int) -> tuple[Floats, Floats, int]:
     """What the inputs and the outputs of a band of rows are multiplied by.
 
     Args:
-        size: k of the kernel.
-        rows: of outputs in the band.
-        above, below: rows of inputs beyond these that the band takes.
+        side: rows and columns of inputs beyond an output that it takes.
+        rows: of outputs in the band, for each image.
 
     Returns:
-        Of each tap and input (k * k, n * (above + rows + below) * W); of each output (n * rows *
-        W,); and the sum of these.
+        Of each tap and input ((2 * side + 1)**2, images * (rows + 2 * side) * W); of each output
+        (images * rows * W,); and the sum of these.
     """
-    side, wide = size // 2, width + 2 * (size // 2)
     random = np.random.Generator(np.random.Philox(key=rows * width))
     factors = random.integers(1, _FACTORS + 1, (images, rows, width)).astype(np.float64)
     # The factor of an input at a tap is that of the output that takes it there, if there is one.
-    padded = np.zeros((images, above + rows + below + 2 * side, wide))
-    padded[:, above + side : above + side + rows, side : side + width] = factors
+    padded = np.pad(factors, ((0, 0), (2 * side,) * 2, (side,) * 2))
     taken = [
-        padded[:, i : i + above + rows + below, j : j + width]
-        for i, j in itertools.product(range(size)[::-1], repeat=2)
+        padded[:, i : i + rows + 2 * side, j : j + width]
+        for i, j in itertools.product(range(2 * side + 1)[::-1], repeat=2)
     ]
-    return np.stack(taken).reshape(size * size, -1), factors.ravel(), float(factors.sum())
+    return np.stack(taken).reshape(len(taken), -1), factors.ravel(), int(factors.sum())
+
+
+@functools.lru_cache(64)
+def _of_channels(count: int) -> Floats:
+    """What output channels are multiplied by: odd, so that no sum of one becomes 0 modulo 2**64."""
+    random = np.random.Generator(np.random.Philox(key=count))
+    return 2.0 * random.integers(0, _FACTORS // 2, count) + 1
 
 
 def _ends(values: Tensor) -> NDArray[np.floating]:
     """The first and the last image of a batch, (1 or 2, H, W, C)."""
-    step = max(1, len(values) - 1)
+    step = max(1, values.shape[0] - 1)
     # NumPy indexes faster, but only these two images need to leave another device.
-    some = values.numpy()[::step] if values.device.type == "cpu" else _array(values[::step])
+    some = values.numpy()[::step] if values.is_cpu else _array(values[::step])
     return some.transpose(0, 2, 3, 1)
 
 
-def _rows(values: NDArray[np.floating]) -> Floats:
-    """Values, (n, h, W, C), as a matrix of one row for each position."""
-    return values.astype(np.float64).reshape(-1, values.shape[-1])
+def _rows(values: NDArray[np.floating], starts: tuple[int, ...], rows: int, beyond: int) -> Floats:
+    """Some rows of each image, as a matrix of one row for each position.
+
+    Args:
+        starts: the first of each image's rows.
+        beyond: rows before and after these, zeros where there are none.
+    """
+    images, height, width, channels = values.shape
+    found = np.zeros((images, rows + 2 * beyond, width, channels))
+    for image, start in enumerate(starts):
+        first, last = max(0, start - beyond), min(height, start + rows + beyond)
+        found[image, first - start + beyond : last - start + beyond] = values[image, first:last]
+    return found.reshape(-1, channels)
 
 
 def _array(values: Tensor) -> NDArray[np.floating]:
