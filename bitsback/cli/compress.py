@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from bitsback.api import DEFAULT_MODEL
-from bitsback.errors import InputError
+from bitsback.errors import DAMAGED, InputError
 
-from .console import bar, console
+from .console import bar, closing, console
+from .files.kinds import lossy_file
 from .files.outputs import Force, claim
 from .files.streams import (
     STANDARD,
@@ -22,6 +23,7 @@ from .files.streams import (
     write_images,
 )
 from .files.summary import Compressed, Decompressed, files_of, size_on_disk, to_json
+from .lossy import show_lossy
 from .options import (
     Address,
     Batch,
@@ -36,6 +38,7 @@ from .options import (
     Model,
     NoTimes,
     OwnModel,
+    Quiet,
     RecodeLossy,
     Seed,
     Spread,
@@ -79,6 +82,7 @@ def compress(
         bool, typer.Option("--dry-run", help="predict size and time from a sample; write nothing")
     ] = False,
     force: Force = False,
+    quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
     """Compress images losslessly into one file."""
@@ -163,11 +167,12 @@ def decompress(
     micro_batch: MicroBatch = None,
     payload: Annotated[Path | None, typer.Option(help="write the payload here")] = None,
     salvage: Annotated[
-        bool, typer.Option("--salvage", help="write what a damaged file still holds; exit 1")
+        bool, typer.Option("--salvage", help="write what a damaged file still holds; exit 3")
     ] = False,
     jobs: Jobs = None,
     address: Address = None,
     force: Force = False,
+    quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
     """Give back the very images that were compressed."""
@@ -189,6 +194,14 @@ def decompress(
     began = time.perf_counter()
     with archive_from(file) as path:
         before = size_on_disk([path]) if path.exists() else 0
+        lossy = lossy_file(path) if before else None
+        if lossy is not None:
+            if salvage or payload is not None:
+                raise InputError(
+                    f"{file} is a lossy file: it takes neither --salvage nor --payload"
+                )
+            show_lossy(lossy[1], output, model, device, arithmetic)
+            return
         opened = open_reader(path, model, device, arithmetic, micro_batch)
         with opened as reader, bar("decompress") as progress:
             extra = b"" if payload is None else reader.payload
@@ -219,7 +232,7 @@ def decompress(
         as_json,
     )
     if damage:
-        raise typer.Exit(1)
+        raise typer.Exit(DAMAGED)
 
 
 def check_standard(output: Path, as_json: bool) -> None:
@@ -236,7 +249,7 @@ def tell(summary: Compressed | Decompressed, as_json: bool) -> None:
     if as_json:
         print(to_json(summary))
     else:
-        console.print(str(summary))
+        closing(str(summary))
 
 
 def executor_of(

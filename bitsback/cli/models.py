@@ -11,9 +11,9 @@ from rich.table import Table
 
 from bitsback.api import DEFAULT_MODEL
 
-from .console import bar
+from .console import bar, closing
 from .files.outputs import Force, claim
-from .options import Device, Engine, Json, Model, load
+from .options import Device, Engine, Json, Model, Quiet, load
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,11 +70,12 @@ def models(as_json: Json = False) -> None:
 def sample(
     output: Annotated[Path, typer.Option("-o", "--output", help="the image file to write")],
     model: Model = DEFAULT_MODEL,
-    count: Annotated[int, typer.Option("-n", help="how many samples")] = 64,
+    count: Annotated[int, typer.Option("-n", min=1, help="how many samples")] = 64,
     seed: Annotated[int, typer.Option(min=0, help="of the samples")] = 0,
     device: Device = "auto",
     engine: Engine = "torch",
     force: Force = False,
+    quiet: Quiet = False,
 ) -> None:
     """Draw images from a model, by decoding random bits, into one image."""
     from bitsback.coding import sampling
@@ -91,3 +92,4 @@ def sample(
     atomic_files.atomic_write(
         output, lambda file: image_file.write_image(file, sheet, mode, output.suffix)
     )
+    closing(f"{output}: {count} images of {loaded.name}")

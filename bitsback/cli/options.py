@@ -7,6 +7,8 @@ import typer
 
 from bitsback.errors import InputError
 
+from .console import remarks
+
 if TYPE_CHECKING:
     from bitsback.archive.reader import Reader
     from bitsback.coding.model import LoadedModel
@@ -59,6 +61,17 @@ OwnModel = Annotated[
     typer.Option("--model", help="if not shipped: the model's folder, or package.module:object"),
 ]
 Json = Annotated[bool, typer.Option("--json", help="print JSON")]
+
+
+def _be_quiet(value: bool) -> None:
+    remarks.quiet = value
+
+
+Quiet = Annotated[
+    bool,
+    typer.Option("-q", "--quiet", callback=_be_quiet, help="no progress and no closing line"),
+]
+"""Takes effect when it is parsed."""
 
 
 def read_limited(paths: list[Path], limit: int | None) -> "ImageSet":

@@ -8,8 +8,9 @@ import typer
 from rich.console import Console
 
 from bitsback.api import DEFAULT_MODEL
+from bitsback.errors import MISMATCH
 
-from .console import bar, print_bench, print_report, told_warnings
+from .console import bar, closing, print_bench, print_report, told_warnings
 from .files.outputs import Force, check_figure, claim
 from .options import (
     Batch,
@@ -20,6 +21,7 @@ from .options import (
     Json,
     Limit,
     Model,
+    Quiet,
     Seed,
     load,
     read_limited,
@@ -44,6 +46,7 @@ def rate(
         Path | None, typer.Option(help="draw where the bits went: a .png, .svg or .pdf")
     ] = None,
     force: Force = False,
+    quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
     """Compress in memory; show the rate reached beside the KL-based rate, and check them."""
@@ -80,8 +83,10 @@ def rate(
     if plot is not None:
         drawn, kind = report.plot(), plot.suffix[1:]
         atomic_files.atomic_write(plot, lambda file: drawn.savefig(file, format=kind))
+    for output in outputs:
+        closing(f"bitsback: {output} written")
     if not report.check().passed:
-        raise typer.Exit(1)
+        raise typer.Exit(MISMATCH)
 
 
 def bench(
@@ -90,6 +95,7 @@ def bench(
     limit: Limit = None,
     batch: Batch = None,
     device: Device = "auto",
+    quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
     """Sizes and speeds beside PNG, WebP, JPEG XL, zstd and xz, in one run."""
@@ -103,4 +109,4 @@ def bench(
     else:
         print_bench(measured, Console(highlight=False))
     if measured.match is False:
-        raise typer.Exit(1)
+        raise typer.Exit(MISMATCH)
