@@ -204,7 +204,7 @@ def test_what_was_lost_is_counted(words, tmp_path, monkeypatch, capsys):
     told = ("decompress", "x.bb", "-o", "b.npy", "--salvage", "--json", *words)
     code, out, _ = run(monkeypatch, capsys, *told)
     facts = json.loads(out)
-    assert code == 1
+    assert code == 3
     assert facts["lost_images"] == 2
     assert len(facts["damage"]) == 1
     assert not np.load("b.npy")[4:].any()
