@@ -9,12 +9,12 @@ from bitsback.errors import refusals, refuse
 
 from .compress import compress, decompress
 from .contents import get, ls
-from .figure import figure
 from .info import info, verify
 from .lossy import app as lossy
-from .models import models, sample
+from .models.figure import figure
+from .models.shipped import models, sample
+from .models.train import download, train
 from .rates import bench, rate
-from .train import download, train
 
 
 def _tell_version(value: bool) -> None:

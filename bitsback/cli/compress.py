@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from bitsback.api import DEFAULT_MODEL
 from bitsback.errors import DAMAGED, InputError
 
 from .console import bar, closing, console
@@ -27,6 +26,7 @@ from .lossy import show_lossy
 from .options import (
     Address,
     Batch,
+    ChosenModel,
     Device,
     File,
     ImagesPerChunk,
@@ -35,14 +35,13 @@ from .options import (
     Json,
     Keep,
     MicroBatch,
-    Model,
     NoTimes,
     OwnModel,
     Quiet,
     RecodeLossy,
     Seed,
     Spread,
-    load,
+    load_for,
     open_reader,
 )
 
@@ -58,7 +57,7 @@ def compress(
     output: Annotated[
         Path, typer.Option("-o", "--output", help="the file to write; -: standard output")
     ],
-    model: Model = DEFAULT_MODEL,
+    model: ChosenModel = None,
     device: Device = "auto",
     engine: Spread = "torch",
     batch: Batch = None,
@@ -86,7 +85,7 @@ def compress(
     as_json: Json = False,
 ) -> None:
     """Compress images losslessly into one file."""
-    from bitsback.archive import writer
+    from bitsback.archive import choice, writer
     from bitsback.archive.workers import Recipe
     from bitsback.chunks.plan import Settings
     from bitsback.coding.model import NO_MODEL
@@ -104,10 +103,14 @@ def compress(
         extra = b"" if payload is None else atomic_files.read_bytes(payload)
         arithmetic = "torch" if engine == "ray" else engine
         is_coded = len(images.pixels) > 0
-        loaded = load(model, device, arithmetic, micro_batch) if is_coded else NO_MODEL
+        loaded = NO_MODEL
+        if is_coded:
+            if model is not None:
+                choice.check_lossless(model)
+            loaded = load_for(images, model, device, arithmetic, micro_batch)
         checked = "none" if no_check else cast("Check", check)
         settings = Settings(batch, seed, always_chain=always_chain, check=checked)
-        recipe = Recipe(model, loaded.sha256, device, arithmetic, micro_batch)
+        recipe = Recipe(model or loaded.name, loaded.sha256, device, arithmetic, micro_batch)
         executor = None
         if is_coded:
             executor = executor_of(recipe, jobs, engine, address, loaded.machine)

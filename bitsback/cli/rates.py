@@ -7,30 +7,29 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from bitsback.api import DEFAULT_MODEL
 from bitsback.errors import MISMATCH
 
 from .console import bar, closing, print_bench, print_report, told_warnings
 from .files.outputs import Force, check_figure, claim
 from .options import (
     Batch,
+    ChosenModel,
     Device,
     Engine,
     ImagesPerChunk,
     Inputs,
     Json,
     Limit,
-    Model,
     Quiet,
     Seed,
-    load,
+    load_for,
     read_limited,
 )
 
 
 def rate(
     inputs: Inputs,
-    model: Model = DEFAULT_MODEL,
+    model: ChosenModel = None,
     limit: Limit = None,
     batch: Batch = None,
     chunk: ImagesPerChunk = None,
@@ -63,8 +62,8 @@ def rate(
         claim(output, [*inputs, *([expected] if expected else [])], force=force)
     promised = None if expected is None else Expected.read(expected)
     images = read_limited(inputs, limit)
+    loaded = load_for(images, model, device, engine)
     with bar("rate") as progress, told_warnings():
-        loaded = load(model, device, engine)
         report = api.rate(
             images,
             loaded,
@@ -91,7 +90,7 @@ def rate(
 
 def bench(
     inputs: Inputs,
-    model: Model = DEFAULT_MODEL,
+    model: ChosenModel = None,
     limit: Limit = None,
     batch: Batch = None,
     device: Device = "auto",
@@ -102,8 +101,9 @@ def bench(
     from bitsback.benchmarks import files as benchmark
 
     images = read_limited(inputs, limit)
+    loaded = load_for(images, model, device)
     with bar("bench") as progress:
-        measured = benchmark.run(images, load(model, device), batch, progress)
+        measured = benchmark.run(images, loaded, batch, progress)
     if as_json:
         print(json.dumps(measured.to_dict()))
     else:

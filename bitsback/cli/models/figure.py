@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .console import closing
-from .files.outputs import Force, check_figure, claim
-from .options import Device, read_limited
+from ..console import closing
+from ..files.outputs import Force, check_figure, claim
+from ..options import Device, read_limited
 
 if TYPE_CHECKING:
     import numpy as np

@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
-from .console import closing, progress_bar, remarks
-from .files.outputs import Force, claim
-from .options import Device, Quiet
+from ..console import closing, progress_bar, remarks
+from ..files.outputs import Force, claim
+from ..options import Device, Quiet
 
 
 def train(
