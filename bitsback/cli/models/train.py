@@ -26,7 +26,7 @@ def train(
     from bitsback.models.training import checkpoint, run
 
     if not checkpoint.exists(output / "checkpoint"):
-        claim(output / "model.safetensors", data, force=force)
+        claim(output / "model.safetensors", data, force=force, makes_folder=True)
     report = None
     with progress_bar() as progress:
         task = progress.add_task("train", total=None)
