@@ -69,7 +69,7 @@ class Kernel:
         """What the proof takes of the kernel."""
         rows = _array(self.weight).transpose(0, 2, 3, 1)  # as they lie in memory
         factors = _of_channels(len(rows))
-        unit = _FINE * _array(self.unit)
+        unit = _FINE * np.asarray(_array(self.unit), np.float64)
         bias = 0 if self.bias is None else int(factors * unit @ _array(self.bias))
         weight = (factors * unit) @ rows.reshape(len(rows), -1)
         return Checksum(factors.astype(np.int64), unit, weight.astype(np.int64), bias)
@@ -207,7 +207,7 @@ def _factors(side: int, images: int, rows: int, width: int) -> tuple[Floats, Flo
 def _of_channels(count: int) -> Floats:
     """What output channels are multiplied by: odd, so that no sum of one becomes 0 modulo 2**64."""
     random = np.random.Generator(np.random.Philox(key=count))
-    return 2.0 * random.integers(0, _FACTORS // 2, count) + 1
+    return (2 * random.integers(0, _FACTORS // 2, count) + 1).astype(np.float64)
 
 
 def _ends(values: Tensor) -> NDArray[np.floating]:
