@@ -21,8 +21,10 @@ from bitsback.coding.model import LoadedModel
 from bitsback.errors import InputError, ModelError
 from bitsback.images.image_set import from_array
 
+from . import bottom_up
 from .adapter import FINEST
 from .adapter import loaded as load
+from .bottom_up import BottomUpFloats
 from .floats import F64, WIDTH_UNITS, FloatModel
 
 _QUANTILE = 0.05
@@ -34,7 +36,8 @@ def choose_widths(
     """The model with grids that suit its posteriors of images.
 
     Each channel's grid is so fine that the narrowest posteriors (the 5 % quantile) are `fineness`
-    times its width; never finer than 1/512 of the prior's sigma.
+    times its width; never finer than 1/512 of the prior's sigma. Bottom-up, the grids also reach
+    as far as these images' latents do, and half as far again.
 
     Args:
         model: from `adapt`.
@@ -49,6 +52,9 @@ def choose_widths(
     if not fineness > 0:
         raise ModelError(f"the fineness is positive, not {fineness}")
     adapted = _adapted(model)
+    if isinstance(adapted, BottomUpFloats):
+        x = _pixels(adapted, images)
+        return load(bottom_up.suited(adapted, x, fineness, _QUANTILE, seed), model.name)
     widths = []
     for log_ratio in _log_ratios(adapted, _pixels(adapted, images), seed):
         narrow = np.quantile(log_ratio, _QUANTILE, axis=0) / math.log(2) - math.log2(fineness)
@@ -63,7 +69,8 @@ class WidthCost:
 
     Args:
         fineness: see `choose_widths`.
-        initial_bits: that an image takes off the stack before it gives them back.
+        initial_bits: that an image takes off the stack before it gives them back; bottom-up, the
+            most that a latent takes.
         excess_bits: of an image, beyond its KL.
     """
 
@@ -83,14 +90,16 @@ def width_costs(
     log_ratios = list(_log_ratios(adapted, _pixels(adapted, images), seed))
     costs = []
     for fineness in finenesses:
-        bits = excess = 0.0
+        layers, excess = [], 0.0
         for log_ratio, shape in zip(log_ratios, adapted.vae.latents, strict=True):
             per_channel = int(np.prod(shape[1:], dtype=np.int64))
             narrow = np.quantile(log_ratio, _QUANTILE, axis=0)
             s = fineness * np.exp(log_ratio - narrow)
-            bits += per_channel * float(np.log2(s * math.sqrt(2 * math.pi * math.e)).mean(0).sum())
+            taken = np.log2(s * math.sqrt(2 * math.pi * math.e)).mean(0).sum()
+            layers.append(per_channel * float(taken))
             lost = -0.5 * np.log2(1 - np.minimum(1 / (12 * s * s), 0.97))
             excess += per_channel * float(lost.mean(0).sum())
+        bits = max(layers) if isinstance(adapted, BottomUpFloats) else sum(layers)
         costs.append(WidthCost(fineness, bits, excess))
     return tuple(costs)
 
@@ -111,7 +120,13 @@ def _pixels(model: FloatModel, images: Any) -> NDArray[np.uint8]:
 
 
 def _log_ratios(model: FloatModel, x: NDArray[np.uint8], seed: int) -> list[F64]:
-    """log(sigma_q / sigma_p) of each group, (N, C), latents being drawn from q."""
+    """log(sigma_q / sigma_p) of each group, (N, C), latents being drawn from q.
+
+    Bottom-up, log(sigma_q): the prior's sigma has no part in the grid.
+    """
+    if isinstance(model, BottomUpFloats):
+        posteriors = [q for q, _ in bottom_up.drawn(model, x, seed)][::-1]
+        return [np.moveaxis(s, 1, -1).reshape(-1, s.shape[1]) for _, s in posteriors]
     random = np.random.default_rng(seed)
     memory, state = model.observe(x), model.start(len(x), *x.shape[2:])
     found = []

@@ -11,6 +11,7 @@ from bitsback.ans.message import Message
 from bitsback.coding import bits_back, latents, matching
 from bitsback.coding.batch import Batch
 from bitsback.coding.matching import Part
+from bitsback.coding.reports.costs import BatchCost
 from bitsback.coding.reports.tally import Tally
 from bitsback.models import store
 from bitsback.models.draw.model import DrawModel
@@ -208,7 +209,7 @@ def test_nothing_coded_is_not_measured():
 
 def test_pixels_alone_say_that_no_latents_are_coded():
     tally = Tally()
-    tally.add(bits_back.BatchCost(1, 80.0, 80.0, np.array([80.0]), ()), 64)
+    tally.add(BatchCost(1, 80.0, 80.0, np.array([80.0]), ()), 64)
     check = tally.report(images=1, dims=64, chained_dims=64, **NOTHING).check()
     assert check.passed
     assert not check.latents
