@@ -51,16 +51,16 @@ def choose_widths(
     """
     if not fineness > 0:
         raise ModelError(f"the fineness is positive, not {fineness}")
-    adapted = _adapted(model)
-    if isinstance(adapted, BottomUpFloats):
-        x = _pixels(adapted, images)
-        return load(bottom_up.suited(adapted, x, fineness, _QUANTILE, seed), model.name)
+    own = adapted(model)
+    if isinstance(own, BottomUpFloats):
+        x = pixels_of(own, images)
+        return load(bottom_up.suited(own, x, fineness, _QUANTILE, seed), model.name)
     widths = []
-    for log_ratio in _log_ratios(adapted, _pixels(adapted, images), seed):
+    for log_ratio in _log_ratios(own, pixels_of(own, images), seed):
         narrow = np.quantile(log_ratio, _QUANTILE, axis=0) / math.log(2) - math.log2(fineness)
         chosen = np.floor(WIDTH_UNITS * narrow + 0.5)
         widths.append(np.clip(chosen, FINEST, 0).astype(np.int64))
-    return load(FloatModel(adapted.vae, tuple(widths)), model.name)
+    return load(FloatModel(own.vae, tuple(widths)), model.name)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,12 +86,12 @@ def width_costs(
     seed: int = 0,
 ) -> tuple[WidthCost, ...]:
     """The dial: what `choose_widths` would give up and gain; arguments as there."""
-    adapted = _adapted(model)
-    log_ratios = list(_log_ratios(adapted, _pixels(adapted, images), seed))
+    own = adapted(model)
+    log_ratios = list(_log_ratios(own, pixels_of(own, images), seed))
     costs = []
     for fineness in finenesses:
         layers, excess = [], 0.0
-        for log_ratio, shape in zip(log_ratios, adapted.vae.latents, strict=True):
+        for log_ratio, shape in zip(log_ratios, own.vae.latents, strict=True):
             per_channel = int(np.prod(shape[1:], dtype=np.int64))
             narrow = np.quantile(log_ratio, _QUANTILE, axis=0)
             s = fineness * np.exp(log_ratio - narrow)
@@ -99,18 +99,20 @@ def width_costs(
             layers.append(per_channel * float(taken))
             lost = -0.5 * np.log2(1 - np.minimum(1 / (12 * s * s), 0.97))
             excess += per_channel * float(lost.mean(0).sum())
-        bits = max(layers) if isinstance(adapted, BottomUpFloats) else sum(layers)
+        bits = max(layers) if isinstance(own, BottomUpFloats) else sum(layers)
         costs.append(WidthCost(fineness, bits, excess))
     return tuple(costs)
 
 
-def _adapted(model: LoadedModel) -> FloatModel:
+def adapted(model: LoadedModel) -> FloatModel:
+    """The float model of one that `adapt` gave; ModelError of others."""
     if not isinstance(model.model, FloatModel):
         raise ModelError(f"model {model.name!r} is not from bitsback.torch.adapt")
     return model.model
 
 
-def _pixels(model: FloatModel, images: Any) -> NDArray[np.uint8]:
+def pixels_of(model: FloatModel, images: Any) -> NDArray[np.uint8]:
+    """Images as `bitsback.compress` takes them, (N, C, H, W); InputError if not of its size."""
     pixels = np.stack(list(from_array(images).pixels)).transpose(0, 3, 1, 2)
     if pixels.shape[1:] != model.vae.pixels.shape:
         raise InputError(
