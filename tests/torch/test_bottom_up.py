@@ -30,8 +30,9 @@ class Swap(nn.Module):
             self.p = nn.ModuleList(net(SIZES[t], 2 * SIZES[t + 1]) for t in range(2))
             self.q = nn.ModuleList(net(below[t], 2 * SIZES[t]) for t in range(3))
             self.decoder = net(SIZES[2], 64)
-            for part in self.parameters():
-                part.data *= 2.0
+            for layers in (*self.p, *self.q):
+                layers[2].weight.data *= 3.0
+                layers[2].weight.data[len(layers[2].weight) // 2 :] /= 8.0
 
     def prior(self, t, above):
         return self.p[t - 1](above).chunk(2, 1) if t else None
@@ -122,9 +123,9 @@ def test_initial_bits_are_those_of_one_layer(swap, model):
 @pytest.mark.parametrize(
     ("wrong", "parts"),
     [
-        ("variance", {"step 3", "pixels"}),
+        ("variance", {"step 2", "step 3"}),
         ("prior", {"step 2", "step 3"}),
-        ("means", {"step 3", "pixels"}),
+        ("means", {"step 2", "step 3"}),
     ],
 )
 def test_wrong_ports_do_not_match(swap, expected, wrong, parts):
