@@ -75,6 +75,12 @@ def check_model(
 
     Raises:
         InputError: there are fewer than 2 images, or they are not of the model's size.
+
+    >>> import bitsback
+    >>> images = np.random.default_rng(0).integers(0, 2, (3, 28, 28), np.uint8)
+    >>> print(bitsback.check_model(bitsback.load_model("omniglot"), images, batches=(1, 2)))
+    the model passes
+    ...
     """
     x = _pixels(model, images)
     checked = _Checked(model.model)

@@ -126,16 +126,20 @@ def ours(vae, images):
     return model, data, bitsback.decompress(data, model)
 
 
-def by_constriction(vae, images, spacing=1 / 512):
-    """Bits by latent and of the pixels that the images add to a stack, and the images decoded."""
+def by_constriction(vae, images, reach=16, spacing=1 / 64):
+    """Bits by latent and of the pixels that the images add to a stack, and the images decoded.
+
+    The latents lie on a grid from -reach to reach, to each point of which constriction gives a
+    probability of at least 2**-24: a draw is anywhere on it with that many times its points.
+    """
     from constriction import stream
 
-    gaussian = stream.model.QuantizedGaussian(-8192, 8191)
+    gaussian = stream.model.QuantizedGaussian(-int(reach / spacing), int(reach / spacing))
     pixels = stream.model.Categorical(perfect=False)
     coder = stream.stack.AnsCoder(
         np.random.default_rng(0).integers(1, 2**32, 1000, dtype=np.uint32)
     )
-    net, back = np.zeros(4), []
+    net, back, far = np.zeros(4), [], []
 
     def steps(given, t):
         mean, log_sigma = given or [torch.zeros(1, SIZES[t])] * 2
@@ -152,6 +156,9 @@ def by_constriction(vae, images, spacing=1 / 512):
         before = coder.num_valid_bits()
         found = call(*arguments)
         net[part] += coder.num_valid_bits() - before
+        if call == coder.decode:
+            _, mean, sigma = arguments
+            far.extend(found[np.abs(found - mean) > 7 * sigma] * spacing)
         return found
 
     for image in images:
@@ -173,6 +180,9 @@ def by_constriction(vae, images, spacing=1 / 512):
         x = torch.from_numpy(back[-1])[None, None].float() / 255
         for t in reversed(range(3)):
             coder.encode_reverse(drawn[t], gaussian, *steps(vae.posterior(t, x, z[:t]), t))
+    print(
+        f"grid to {reach}: {len(far)} latents drawn beyond 7 sigma, to {max(map(abs, far), default=0):.0f}"
+    )
     return net, np.stack(back[::-1])
 
 
@@ -284,8 +294,8 @@ def compare(vae, images, samples=50):
     row("bitsback", lines_of(adapted, ours), each, total, seconds)
     peers = {
         "craystack": by_craystack,
-        "constriction, 1/512": by_constriction,
-        "constriction, 1/64": lambda *given: by_constriction(*given, spacing=1 / 64),
+        "constriction, to 16": by_constriction,
+        "constriction, to 128": lambda *given: by_constriction(*given, reach=128),
     }
     for name, peer in peers.items():
         peer_row(name, peer, vae, images, total)

@@ -99,7 +99,8 @@ def compare_terms(
     rows = []
     for number, first in enumerate(range(0, len(x), size)):
         some = x[first : first + size]
-        batch = Batch(len(some), *some.shape[2:], seed, number)
+        height, width = some.shape[2:]
+        batch = Batch(len(some), height, width, seed, number)
         cost = bits_back.encode(message, recorded, batch, some)
         net = [*(group.pushed - group.popped for group in cost.groups), cost.likelihood]
         found = _bits(own, terms, some, tuple(latents[n] for n in range(len(cost.groups))))
