@@ -26,6 +26,7 @@ from .floats import F64, WIDTH_UNITS, FloatModel, Images, Int64, Normal, Parts
 FINEST, COARSEST = -256, 256  # 16 log2 of the grids' widths
 _SIGMAS = 8.0  # that a grid reaches beyond the means of q and p
 _SPARE = 1.5  # how many times as far, for other images
+_WIDEST = 2.0 ** (fine.WIDTHS[1] / latent_grid.STEPS)  # steps in a prior's sigma
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,51 +111,55 @@ class BottomUpFloats(FloatModel):
         return latent_grid.Gaussian(offset.astype(np.int64), log_scale.astype(np.int64))
 
 
+@dataclasses.dataclass(frozen=True)
+class Drawn:
+    """Latents that were drawn from their posterior, and their prior given those above."""
+
+    q: Normal
+    z: F64
+    p: Normal
+
+    @property
+    def nats(self) -> F64:
+        """-log p(z) less the entropy of q."""
+        (_, log_q), (mean, log_p) = self.q, self.p
+        return ((self.z - mean) * np.exp(-log_p)) ** 2 / 2 + log_p - log_q - 0.5
+
+
+def drawn(
+    float_model: BottomUpFloats, x: NDArray[np.uint8], seed: int
+) -> tuple[list[Drawn], Parts]:
+    """Latents of images x, (N, C, H, W) uint8, drawn from q, and the state after the last ones."""
+    random = np.random.default_rng(seed)
+    memory: Images | None = float_model.observe(x)
+    start = float_model.start(len(x), *x.shape[2:])
+    state, found, states = start, list[tuple[Normal, F64]](), list[Parts]()
+    for index in reversed(range(len(float_model.log_widths))):
+        q = float_model.posteriors(index, memory, state)
+        z: F64 = q[0] + np.exp(q[1]) * random.standard_normal(q[0].shape)
+        memory, state = None, float_model.known(index, start, z)
+        found.append((q, z))
+        states.append(state)
+    priors = [float_model.priors(above) for above in [*states[1:], start]]
+    pairs = zip(found, priors, strict=True)
+    return [Drawn(q, z, p) for (q, z), p in pairs][::-1], states[0]
+
+
 def suited(
     float_model: BottomUpFloats, x: NDArray[np.uint8], fineness: float, quantile: float, seed: int
 ) -> BottomUpFloats:
     """The model with grids that suit images x, (N, C, H, W) uint8; see `choose_widths`."""
-    widths, limits = [], []
-    for q, p in drawn(float_model, x, seed):
-        axes = (0, *range(2, q[0].ndim))
-        delta = np.exp(np.quantile(q[1], quantile, axis=axes)) / fineness
-        reach = _SPARE * np.max(
-            [np.abs(m) + _SIGMAS * np.exp(s) for m, s in (q, p)], (0, *_up(axes))
-        )
-        # All of p and q lies on 2 * 4096 steps, and no prior is wider than 512 of them.
-        widest = _SPARE * np.exp(p[1].max(axes))
+    widths, limits = list[Int64](), list[int]()
+    for one in drawn(float_model, x, seed)[0]:
+        axes = (0, *range(2, one.z.ndim))
+        delta = np.exp(np.quantile(one.q[1], quantile, axis=axes)) / fineness
+        ends = [np.abs(mean) + _SIGMAS * np.exp(log_sigma) for mean, log_sigma in (one.q, one.p)]
+        reach = _SPARE * np.maximum(*ends).max(axes)
+        # All of p and q lies on the grid, and no prior is wider than its tables.
+        widest = _SPARE * np.exp(one.p[1].max(axes))
         delta = np.maximum(delta, np.maximum(reach / fine.LIMIT, widest / _WIDEST))
         log_width = np.ceil(WIDTH_UNITS * np.log2(delta)).astype(np.int64)
         widths.append(np.clip(log_width, FINEST, COARSEST))
         steps = reach / arithmetic.exp2_steps(widths[-1], WIDTH_UNITS)
         limits.append(int(np.clip(np.ceil(steps.max()), 1, fine.LIMIT)))
-    return dataclasses.replace(
-        float_model, log_widths=tuple(widths[::-1]), limits=tuple(limits[::-1])
-    )
-
-
-_WIDEST = 2.0 ** (fine.WIDTHS[1] / latent_grid.STEPS)
-
-
-def _up(axes: tuple[int, ...]) -> tuple[int, ...]:
-    """The axes of an array within a stack of such arrays."""
-    return tuple(axis + 1 for axis in axes)
-
-
-def drawn(
-    float_model: BottomUpFloats, x: NDArray[np.uint8], seed: int
-) -> Iterator[tuple[Normal, Normal]]:
-    """q and p of each group, from the bottom up, latents being drawn from q."""
-    random = np.random.default_rng(seed)
-    memory: Images | None = float_model.observe(x)
-    start = float_model.start(len(x), *x.shape[2:])
-    state, below = start, None
-    for index in reversed(range(len(float_model.log_widths))):
-        q = float_model.posteriors(index, memory, state)
-        z: F64 = q[0] + np.exp(q[1]) * random.standard_normal(q[0].shape)
-        memory, state = None, float_model.known(index, start, z)
-        if below is not None:
-            yield below, float_model.priors(state)
-        below = q
-    if below is not None:
-        yield below, float_model.priors(start)
+    return dataclasses.replace(float_model, log_widths=tuple(widths), limits=tuple(limits))

@@ -22,7 +22,7 @@ from bitsback.coding.reports.expected import TOLERANCE, student
 from bitsback.errors import InputError, ModelError
 
 from .floats import F64, FloatModel
-from .widths import adapted, pixels_of
+from .samples import adapted_of, pixels_of
 
 _HEADS, _WORDS = 8, 1 << 18
 Terms = Callable[[Tensor, tuple[Tensor, ...]], Sequence[Tensor]]
@@ -83,7 +83,7 @@ def compare_terms(
         ModelError: the model is not from `adapt`, or the terms are not of this form or not finite.
         InputError: the model does not code such images, or they are one batch alone.
     """
-    own = adapted(model)
+    own = adapted_of(model)
     x = pixels_of(own, images)
     size = own.vae.batch
     if len(x) <= size:

@@ -18,14 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bitsback.coding.model import LoadedModel
-from bitsback.errors import InputError, ModelError
-from bitsback.images.image_set import from_array
+from bitsback.errors import ModelError
 
 from . import bottom_up
 from .adapter import FINEST
 from .adapter import loaded as load
 from .bottom_up import BottomUpFloats
 from .floats import F64, WIDTH_UNITS, FloatModel
+from .samples import adapted_of, pixels_of, sampled
 
 _QUANTILE = 0.05
 
@@ -51,7 +51,7 @@ def choose_widths(
     """
     if not fineness > 0:
         raise ModelError(f"the fineness is positive, not {fineness}")
-    own = adapted(model)
+    own = adapted_of(model)
     if isinstance(own, BottomUpFloats):
         x = pixels_of(own, images)
         return load(bottom_up.suited(own, x, fineness, _QUANTILE, seed), model.name)
@@ -86,7 +86,7 @@ def width_costs(
     seed: int = 0,
 ) -> tuple[WidthCost, ...]:
     """The dial: what `choose_widths` would give up and gain; arguments as there."""
-    own = adapted(model)
+    own = adapted_of(model)
     log_ratios = list(_log_ratios(own, pixels_of(own, images), seed))
     costs = []
     for fineness in finenesses:
@@ -104,39 +104,7 @@ def width_costs(
     return tuple(costs)
 
 
-def adapted(model: LoadedModel) -> FloatModel:
-    """The float model of one that `adapt` gave; ModelError of others."""
-    if not isinstance(model.model, FloatModel):
-        raise ModelError(f"model {model.name!r} is not from bitsback.torch.adapt")
-    return model.model
-
-
-def pixels_of(model: FloatModel, images: Any) -> NDArray[np.uint8]:
-    """Images as `bitsback.compress` takes them, (N, C, H, W); InputError if not of its size."""
-    pixels = np.stack(list(from_array(images).pixels)).transpose(0, 3, 1, 2)
-    if pixels.shape[1:] != model.vae.pixels.shape:
-        raise InputError(
-            f"the model codes images of {model.vae.pixels.shape}, not {pixels.shape[1:]}"
-        )
-    return pixels
-
-
 def _log_ratios(model: FloatModel, x: NDArray[np.uint8], seed: int) -> list[F64]:
-    """log(sigma_q / sigma_p) of each group, (N, C), latents being drawn from q.
-
-    Bottom-up, log(sigma_q): the prior's sigma has no part in the grid.
-    """
-    if isinstance(model, BottomUpFloats):
-        posteriors = [q for q, _ in bottom_up.drawn(model, x, seed)][::-1]
-        return [np.moveaxis(s, 1, -1).reshape(-1, s.shape[1]) for _, s in posteriors]
-    random = np.random.default_rng(seed)
-    memory, state = model.observe(x), model.start(len(x), *x.shape[2:])
-    found = []
-    for index in range(len(model.log_widths)):
-        pairs = zip(memory, state, strict=True)
-        offsets, logs = zip(*(model.relative(index, *pair) for pair in pairs), strict=True)
-        offset, log_ratio = np.concatenate(offsets), np.concatenate(logs)
-        found.append(np.moveaxis(log_ratio, 1, -1).reshape(-1, log_ratio.shape[1]))
-        noise = random.standard_normal(offset.shape)
-        state = model.given(index, state, offset + np.exp(log_ratio) * noise)
-    return found
+    """`Sample.log_scales` of each group, (N, C)."""
+    scales = sampled(model, x, seed).log_scales
+    return [np.moveaxis(scale, 1, -1).reshape(-1, scale.shape[1]) for scale in scales]
