@@ -67,7 +67,8 @@ def quantised_cost(
     Both draw their latents with the same noise, so that the difference has next to no luck.
 
     Args:
-        float_model, exact_model: from `adapt`.
+        float_model: from `adapt`.
+        exact_model: from `adapt`, of the modules in integers.
         images: as `bitsback.compress` takes arrays, two or more.
         draws: of the latents of every image; the bits are means over them.
         seed: of the noise.

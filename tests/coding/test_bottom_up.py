@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import bitsback
 from bitsback import grid, pixels, protocol
 from bitsback.ans.message import Message
-from bitsback.coding import bits_back
+from bitsback.coding import bits_back, sampling
 from bitsback.coding.batch import Batch
 from bitsback.coding.latents import posteriors
 from bitsback.coding.micro_batches import MicroBatches
@@ -232,6 +232,13 @@ def test_other_orders_refuse_it():
         protocol.Group(1, 1, np.zeros(2, np.int64), bottom_up=True)
     with pytest.raises(ModelError, match="its limit"):
         protocol.Group(1, 1, np.zeros(2, np.int64), fine=True, bottom_up=True, limit=63)
+
+
+def test_images_are_drawn_from_the_top():
+    drawn = sampling.sample(loaded(Chain((3, 4))), 20)
+    assert drawn.shape == (20, SIDE, SIDE, 1)
+    assert 0.1 < drawn.mean() < 0.9
+    assert np.array_equal(drawn, sampling.sample(loaded(Chain((3, 4))), 20))
 
 
 def test_top_down_latents_take_what_all_groups_take():

@@ -126,5 +126,5 @@ def test_the_comparison_of_float_vaes_runs(capsys):
     for name in ("bitsback", "constriction,"):
         assert sum(map(float, rows[name][1:5])) == pytest.approx(float(rows[name][5]), abs=0.03)
     assert "craystack is not installed" in printed or int(rows["craystack"][0]) > 15
-    share = float(re.search(r"in integers \(([+-][\d.]+)%\)", printed)[1])
+    share = float(re.search(r"in integers \(([+-][\d.]+)%", printed)[1])
     assert abs(share) < 0.5

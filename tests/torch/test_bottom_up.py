@@ -10,7 +10,7 @@ from swap_vae import SIZES, Swap, adapted, digits
 import bitsback
 from bitsback.errors import ModelError
 from bitsback.testing import check_model
-from bitsback.torch import Bernoulli, adapt, choose_widths, quantise, width_costs
+from bitsback.torch import Bernoulli, adapt, choose_widths, quantise, quantised_cost, width_costs
 
 
 @pytest.fixture(scope="module")
@@ -93,6 +93,17 @@ def test_in_integers_it_decodes_everywhere(swap, model):
     assert exact.sha256 == reference.sha256
     data = bitsback.compress(digits(30), exact, always_chain=True)
     assert np.array_equal(bitsback.decompress(data, reference), digits(30))
+
+
+def test_what_integers_cost_is_of_the_same_terms(swap, model, expected):
+    """The costs' bits are the ELBO's, as those of the rate are."""
+    grids = {"widths": model.model.log_widths, "limits": model.model.limits}
+    exact = adapted(quantise(swap), exact=True, **grids)
+    cost = quantised_cost(model, exact, digits(), draws=8)
+    assert abs(cost.share) < 0.005
+    wanted = [*(bits.mean() for bits in expected["groups"]), expected["likelihood"].mean()]
+    for bits, mean in zip(cost.float_bits, wanted, strict=True):
+        assert bits / cost.images == pytest.approx(mean, abs=0.5)
 
 
 def test_the_file_knows_order_grids_and_limits(swap, model):
