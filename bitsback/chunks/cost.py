@@ -1,7 +1,6 @@
 """What the ways to code a chunk would cost, from samples of its tiles."""
 
 import dataclasses
-import itertools
 import math
 import time
 
@@ -35,7 +34,8 @@ class ChainCost:
 
     Args:
         net: that it adds to the message.
-        popped: that the latents of its first 0, 1, 2, ... groups take off before.
+        popped: how far it takes the message down if the latents of its first 0, 1, 2, ... groups
+            are coded; infinite where they cannot be.
         seconds: that coding it took here.
     """
 
@@ -104,9 +104,8 @@ def chain_cost(plan: Plan, loaded: LoadedModel) -> ChainCost:
         except EmptyMessageError:
             words *= 4
             continue
-        each = [group.popped / len(chosen) for group in cost.groups]
         seconds = (time.perf_counter() - began) / len(chosen)
-        popped = tuple(itertools.accumulate(each, initial=0.0))
+        popped = tuple(bits / len(chosen) for bits in cost.taken)
         return ChainCost(cost.net / len(chosen), popped, seconds)
 
 
