@@ -4,11 +4,13 @@ Of a file, no more bytes are taken than were published. The files that are fetch
 cache folder (`pooch.os_cache`); nothing in them is executed.
 """
 
+import contextlib
 import dataclasses
 import gzip
+import logging
 import tarfile
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -164,11 +166,23 @@ def download(name: str, output: Path, cache: Path | None = None) -> Arrays:
         raise InputError(f"there is no data set {name!r}: {', '.join(SOURCES)}")
     source, files = SOURCES[name], {}
     folder = pooch.os_cache("bitsback") if cache is None else cache
-    for file, published in source.files.items():
-        files[file] = _fetched(pooch.retrieve, source.urls, file, published, folder / name)
+    with _silent(pooch.get_logger()):
+        for file, published in source.files.items():
+            files[file] = _fetched(pooch.retrieve, source.urls, file, published, folder / name)
     arrays = source.read(files)
     atomic_write(output, lambda file: np.savez_compressed(file, **arrays))  # type: ignore[arg-type]
     return arrays
+
+
+@contextlib.contextmanager
+def _silent(logger: logging.Logger) -> Iterator[None]:
+    """Within it, a logger tells of problems only."""
+    before = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def _fetched(

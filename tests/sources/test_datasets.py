@@ -7,6 +7,7 @@ import gzip
 import hashlib
 import http.server
 import io
+import subprocess
 import sys
 import tarfile
 import threading
@@ -258,6 +259,21 @@ def test_who_is_offline_is_told_so_in_one_sentence(served, tmp_path, monkeypatch
         "bitsback: train-images-idx3-ubyte.gz cannot be fetched: 127.0.0.1 cannot be reached, or "
         "ends the connection\n",
     )
+
+
+def test_no_other_line_is_printed(tmp_path):
+    script = (
+        "import dataclasses; from bitsback.cli import main; from bitsback.sources import download;"
+        "s = download.SOURCES; urls = ('http://127.0.0.1:1/',);"
+        "s['mnist'] = dataclasses.replace(s['mnist'], urls=urls); main()"
+    )
+    words = ["download", "mnist", "-o", "x.npz", "--cache", "cache"]
+    done = subprocess.run(
+        [sys.executable, "-c", script, *words], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("bitsback: train-images-idx3-ubyte.gz cannot be fetched")
+    assert done.stderr.count("\n") == 1
 
 
 def test_a_server_without_the_file_is_told(served, tmp_path, monkeypatch, capsys):
