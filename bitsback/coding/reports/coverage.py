@@ -27,8 +27,10 @@ SCALES = "steps of grids beyond 2**-12..2**12"
 NARROW = "posteriors narrower than 2**-6, the unit of latents"
 WIDTHS = "posteriors narrower than 0.29 or wider than 8 steps of the grid"
 COMPONENTS = "components of pixel mixtures with means beyond 0..255 or scales beyond 2**-3..2**6"
+FINE_SIGMAS = "priors narrower than 0.29 or wider than 512 steps of a fine grid"
+FINE_WIDTHS = "posteriors narrower than 0.29 or wider than 512 steps of a fine grid"
 # A posterior of another width is still one: its cost is of second order.
-TOLERATED = (NARROW, WIDTHS)
+TOLERATED = (NARROW, WIDTHS, FINE_WIDTHS)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,7 +118,13 @@ def of_latents(on: Latents, q: Posterior, k: NDArray[np.int64]) -> Coverage:
     """Of a group's coded latents, given their posterior and k."""
     if on.group.fine:
         clipped = fine.is_clipped(q.rows, q.base)
-        return Coverage((Beyond(WINDOW, int(clipped.sum()), clipped.size),))
+        found = [Beyond(WINDOW, int(clipped.sum()), clipped.size)]
+        low, high = fine.WIDTHS
+        for what, gaussian in ((FINE_SIGMAS, on.p), (FINE_WIDTHS, q.q)):
+            scales = on.of_coded(gaussian.log_scale)
+            outside = (scales < low) | (scales > high)
+            found.append(Beyond(what, int(outside.sum()), outside.size))
+        return Coverage(tuple(found))
     limit = on.group.limit
     free = on.of_coded(on.z(k, latent_grid.UNLIMITED))
     kinds = [Beyond(LATENTS, int((np.abs(free) > limit).sum()), free.size)]
