@@ -27,7 +27,7 @@ SCALES = "steps of grids beyond 2**-12..2**12"
 NARROW = "posteriors narrower than 2**-6, the unit of latents"
 WIDTHS = "posteriors narrower than 0.29 or wider than 8 steps of the grid"
 COMPONENTS = "components of pixel mixtures with means beyond 0..255 or scales beyond 2**-3..2**6"
-FINE_SIGMAS = "priors narrower than 0.29 or wider than 512 steps of a fine grid"
+FINE_SIGMAS = "sigmas on fine grids below 0.29 or above 512 steps of the grid"
 FINE_WIDTHS = "posteriors narrower than 0.29 or wider than 512 steps of a fine grid"
 # A posterior of another width is still one: its cost is of second order.
 TOLERATED = (NARROW, WIDTHS, FINE_WIDTHS)
@@ -119,12 +119,14 @@ def of_latents(on: Latents, q: Posterior, k: NDArray[np.int64]) -> Coverage:
     if on.group.fine:
         clipped = fine.is_clipped(q.rows, q.base)
         found = [Beyond(WINDOW, int(clipped.sum()), clipped.size)]
+        # From the bottom up both sigmas are in units that do not depend on the prior.
+        where = FINE_SIGMAS if on.group.bottom_up else FINE_WIDTHS
         low, high = fine.WIDTHS
-        for what, gaussian in ((FINE_SIGMAS, on.p), (FINE_WIDTHS, q.q)):
+        for what, gaussian in ((FINE_SIGMAS, on.p), (where, q.q)):
             scales = on.of_coded(gaussian.log_scale)
             outside = (scales < low) | (scales > high)
             found.append(Beyond(what, int(outside.sum()), outside.size))
-        return Coverage(tuple(found))
+        return sum((Coverage((kind,)) for kind in found), NOTHING)
     limit = on.group.limit
     free = on.of_coded(on.z(k, latent_grid.UNLIMITED))
     kinds = [Beyond(LATENTS, int((np.abs(free) > limit).sum()), free.size)]
