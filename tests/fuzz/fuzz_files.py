@@ -306,7 +306,7 @@ def header_fields(source: Source, random: Random) -> Case:
     machine = header.machine.encode()
     if random.random() < 0.2:
         machine = random.choice([b"", b"\0", b"\xff", b"x86", b"x" * 255, b"\n"])
-    if version >= container.NEWEST:
+    if version >= container.MACHINES:
         body += bytes([len(machine)]) + machine
     for entry in header.chunks:
         pair = [entry.images, entry.size]
