@@ -1,4 +1,4 @@
-"""The bitsback file, versions 4 to 6, field by field. All integers are little-endian and unsigned.
+"""The bitsback file, versions 4 to 7, field by field. All integers are little-endian and unsigned.
 
     offset    size  field
     0         8     magic: 89 42 42 4B 0D 0A 1A 0A ("\\x89BBK\\r\\n\\x1a\\n")
@@ -10,12 +10,14 @@
 The header is also the index: a chunk begins where the sizes of those before it end.
 
     2       format version: 4; 5 where a chunk has no images or a sidecar has a recipe; 6 where the
-            model computes in floats that round, so that the file decodes on one machine only
+            model computes in floats that round, so that the file decodes on one machine only; 7
+            where images come in any order
     8       first bytes of the SHA-256 of the model's weights
     4       first bytes of the SHA-256 of the frequency tables
     LEB128  seed of the dither
     1       length of the model's name in bytes, then the name in UTF-8
-    1       in version 6 only: length of what the machine says of itself, then that in UTF-8
+    1       from version 6 on: length of what the machine says of itself, then that in UTF-8; in
+            version 7 it may be empty
     then for each chunk:
     LEB128  images in it
     5       its size in bytes
@@ -38,7 +40,8 @@ from . import varint, version2
 MAGIC = b"\x89BBK\r\n\x1a\n"
 VERSION = 4  # 3 differs in the chunks alone (see bitsback.format.chunk)
 RECIPES = 5  # a chunk may have no images, and sidecars hold recipes and bare files
-NEWEST = 6  # the header names the machine that the file decodes on
+MACHINES = 6  # the header names the machine that the file decodes on
+NEWEST = 7  # chunks may have their images in any order; the machine may be empty
 
 _LENGTH = struct.Struct("<I")
 _VERSION = struct.Struct("<H")
@@ -122,7 +125,7 @@ def pack_header(header: Header) -> bytes:
         )
     body = _VERSION.pack(header.format_version) + header.model_sha256 + header.tables_sha256
     body += varint.pack(header.seed) + bytes([len(name)]) + name
-    if header.format_version >= NEWEST:
+    if header.format_version >= MACHINES:
         body += bytes([len(machine)]) + machine
     body += b"".join(
         varint.pack(entry.images) + entry.size.to_bytes(_SIZE, "little") for entry in header.chunks
@@ -185,7 +188,7 @@ def _read_body(body: bytes) -> Header:
         name, model_sha, tables_sha, seed, entries = version2.unpack_header(body)
         chunks = tuple(itertools.starmap(ChunkEntry, entries))
         return Header(name, model_sha, tables_sha, seed, chunks, version)
-    if version in (3, VERSION, RECIPES, NEWEST):
+    if version in (3, VERSION, RECIPES, MACHINES, NEWEST):
         return _unpack_header(body, version)
     raise FormatError(
         f"the file has format version {version}, this bitsback reads versions "
@@ -199,7 +202,7 @@ def _unpack_header(body: bytes, version: int) -> Header:
     tables_sha, rest = _split(rest, TABLES_BYTES)
     seed, position = varint.unpack(rest, 0, _WHOSE)
     name, rest = _unpack_text(rest[position:])
-    machine, rest = _unpack_text(rest) if version >= NEWEST else ("", rest)
+    machine, rest = _unpack_text(rest) if version >= MACHINES else ("", rest)
     entries = []
     while rest:
         images, position = varint.unpack(rest, 0, _WHOSE)
@@ -231,7 +234,8 @@ def _check(header: Header) -> None:
         raise FormatError("the header's checksums have wrong lengths")
     if not 0 <= header.seed < 2**64:
         raise FormatError("the header's seed is out of range")
-    if (header.format_version >= NEWEST) != bool(header.machine):
+    named = header.format_version == MACHINES
+    if named != bool(header.machine) and header.format_version < NEWEST:
         raise FormatError("the header names a machine where it must not, or none where it must")
     least = 0 if header.format_version >= RECIPES else 1
     if not header.chunks or any(not least <= entry.images < 2**32 for entry in header.chunks):
