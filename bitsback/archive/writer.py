@@ -89,13 +89,14 @@ def compress_to(
         tables_sha256=bytes.fromhex(tables.TABLES_SHA256)[: container.TABLES_BYTES],
         seed=settings.seed,
         chunks=tuple(ChunkEntry(end - begin, 0) for begin, end in bounds),
-        format_version=_version(images, loaded),
+        format_version=_version(images.is_new, loaded),
         machine=loaded.machine,
     )
     # The header's size is known before the chunks', so it is written over these bytes in the end.
     start = file.tell()
     file.write(bytes(header.size))
     entries, reports, larger = list[ChunkEntry](), list[RateReport](), dict[int, str]()
+    is_new = images.is_new
     tasks = (
         EncodeTask(each.read(), settings, number, b"" if number else payload)
         for number, each in enumerate(parts)
@@ -107,7 +108,10 @@ def compress_to(
         reports.append(chunk_of.report)
         numbers = (begin + number for number in sorted(chunk_of.carried))
         larger |= {number: _name(images, number) for number in numbers}
-    final = dataclasses.replace(header, chunks=tuple(entries))
+        is_new |= chunk_of.is_new
+    final = dataclasses.replace(
+        header, chunks=tuple(entries), format_version=_version(is_new, loaded)
+    )
     if not final.images:
         sha256 = NO_MODEL.sha256[: container.MODEL_BYTES]
         final = dataclasses.replace(
@@ -130,6 +134,12 @@ def _name(images: ImageSet, number: int) -> str:
     return images.manifest.names[number] if isinstance(images.manifest, FilesManifest) else ""
 
 
+def _version(is_new: bool, loaded: LoadedModel) -> int:
+    if loaded.machine:
+        return container.NEWEST
+    return container.RECIPES if is_new else container.VERSION
+
+
 def _move_up(file: BinaryIO, source: int, target: int) -> None:
     """Move all bytes from a place on to an earlier one: numbers of fewer images are shorter."""
     while file.seek(source) and (block := file.read(_MOVED)):
@@ -137,12 +147,6 @@ def _move_up(file: BinaryIO, source: int, target: int) -> None:
         file.write(block)
         source, target = source + len(block), target + len(block)
     file.truncate(target)
-
-
-def _version(images: ImageSet, loaded: LoadedModel) -> int:
-    if loaded.machine:
-        return container.NEWEST
-    return container.RECIPES if images.is_new else container.VERSION
 
 
 def compress_set(

@@ -103,13 +103,12 @@ def classical_cost(plan: Plan, binary: bool) -> float:
         binary: whether the values are 0 and 1.
     """
     wanted = -(-_SAMPLE_VALUES // plan.segments[0].tiles[0].size)
-    sample, counts = [], []
+    sample = []
     for segment in plan.segments:
         share = wanted * len(segment.tiles) // plan.count
-        chosen = _spread(len(segment.tiles), share)
-        sample.append(segment.tiles[chosen])
-        counts.append(len(chosen))
-    return 8 * len(encode_prefix(sample, counts, binary)) / sum(counts)
+        sample.append(segment.some(_spread(len(segment.tiles), share)))
+    count = sum(len(some.tiles) for some in sample)
+    return 8 * len(encode_prefix(sample, binary)) / count
 
 
 def shaped(plan: Plan, cost: ChainCost, heads: int | None) -> Plan:

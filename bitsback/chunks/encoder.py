@@ -32,7 +32,7 @@ from . import carrying, cost
 from .check import check_batch, comes_back, differs
 from .cost import CAUTION, Needs
 from .plan import Plan, Settings, payload_of, plan_chunk
-from .prefix import encode_prefix
+from .prefix import encode_prefix, is_new
 
 # A classical code of all tiles is tried unless a sample makes it so much larger than net; where it
 # is so much smaller than the model's code, the chain is not even tried.
@@ -50,6 +50,7 @@ class Chunk:
         image_bits: that the pixels of each image took, (N,).
         carried: numbers of images whose files travel in place of their pixels.
         without_model: whether the model has no part in it.
+        is_new: whether only readers of version 5 of the format know its classical code.
     """
 
     data: bytes
@@ -57,6 +58,7 @@ class Chunk:
     image_bits: NDArray[np.float64]
     carried: frozenset[int] = frozenset()
     without_model: bool = False
+    is_new: bool = False
 
 
 def encode_chunk(
@@ -151,7 +153,8 @@ def _encode(
         if settings.always_chain:
             return filled
         return _smallest(chained, filled, encode_classically(plan, loaded.binary))
-    if classical > _HOPELESS * chained.report.net_bits / chained.report.chained_images:
+    hopeless = _HOPELESS * chained.report.net_bits / chained.report.chained_images
+    if classical > hopeless and len(chained.data) <= len(plan.payload) + plan.dims:
         return chained
     return _smallest(chained, encode_classically(plan, loaded.binary))
 
@@ -184,17 +187,19 @@ def _rising(progress: Progress | None) -> Progress:
 
 def encode_classically(plan: Plan, binary: bool) -> Chunk:
     """All tiles in a classical code."""
-    segments = [segment.tiles for segment in plan.segments]
-    prefix = encode_prefix(segments, [len(tiles) for tiles in segments], binary)
+    prefix = encode_prefix([segment.some() for segment in plan.segments], binary)
     filler = max(0, plan.fewest_bytes - len(plan.payload) - len(prefix))
     initial = Initial(plan.payload, prefix, filler)
     message = initial.message(plan.seed, plan.number)
     bits = 8.0 * len(prefix)
     # All tiles are coded together: each takes about its share of what they take by themselves.
-    alone = [np.array([len(zlib.compress(tile, 1)) for tile in tiles]) for tiles in segments]
+    alone = [
+        np.array([len(zlib.compress(tile, 1)) for tile in segment.tiles])
+        for segment in plan.segments
+    ]
     shares = [sizes * (bits / sum(map(np.sum, alone))) for sizes in alone]
     chunk = _pack(plan, message, initial, Beginning((), plan.count, bits), Tally(), shares)
-    return dataclasses.replace(chunk, without_model=True)
+    return dataclasses.replace(chunk, without_model=True, is_new=is_new(prefix))
 
 
 @dataclasses.dataclass(frozen=True)

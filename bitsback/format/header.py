@@ -9,8 +9,9 @@
 
 The header is also the index: a chunk begins where the sizes of those before it end.
 
-    2       format version: 4; 5 where a chunk has no images or a sidecar has a recipe; 6 where the
-            model computes in floats that round, so that the file decodes on one machine only
+    2       format version: 4; 5 where a chunk has no images, a sidecar has a recipe or a classical
+            code leaves out what lies beyond the images' edges; 6 where the model computes in
+            floats that round, so that the file decodes on one machine only
     8       first bytes of the SHA-256 of the model's weights
     4       first bytes of the SHA-256 of the frequency tables
     LEB128  seed of the dither
