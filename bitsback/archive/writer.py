@@ -89,14 +89,14 @@ def compress_to(
         tables_sha256=bytes.fromhex(tables.TABLES_SHA256)[: container.TABLES_BYTES],
         seed=settings.seed,
         chunks=tuple(ChunkEntry(end - begin, 0) for begin, end in bounds),
-        format_version=_version(images.is_new, loaded),
+        format_version=_version(images, loaded),
         machine=loaded.machine,
     )
     # The header's size is known before the chunks', so it is written over these bytes in the end.
     start = file.tell()
     file.write(bytes(header.size))
     entries, reports, larger = list[ChunkEntry](), list[RateReport](), dict[int, str]()
-    is_new = images.is_new
+    is_new = False
     tasks = (
         EncodeTask(each.read(), settings, number, b"" if number else payload)
         for number, each in enumerate(parts)
@@ -104,23 +104,18 @@ def compress_to(
     coded = run_chunks(executor or SerialExecutor(loaded), tasks, bounds, progress)
     for chunk_of, (begin, end) in zip(coded, bounds, strict=True):
         file.write(chunk_of.data)
-        entries.append(ChunkEntry(end - begin - len(chunk_of.carried), len(chunk_of.data)))
+        left = end - begin - len(chunk_of.carried)
+        counted = chunk_of.image_files if header.format_version >= container.COUNTS else 0
+        entries.append(ChunkEntry(left, len(chunk_of.data), counted))
         reports.append(chunk_of.report)
         numbers = (begin + number for number in sorted(chunk_of.carried))
         larger |= {number: _name(images, number) for number in numbers}
         is_new |= chunk_of.is_new
-    final = dataclasses.replace(
-        header, chunks=tuple(entries), format_version=_version(is_new, loaded)
-    )
+    version = max(header.format_version, container.RECIPES if is_new else 0)
+    final = dataclasses.replace(header, chunks=tuple(entries), format_version=version)
     if not final.images:
         sha256 = NO_MODEL.sha256[: container.MODEL_BYTES]
-        final = dataclasses.replace(
-            final,
-            model=NO_MODEL.name,
-            model_sha256=sha256,
-            machine="",
-            format_version=container.RECIPES,
-        )
+        final = dataclasses.replace(final, model=NO_MODEL.name, model_sha256=sha256, machine="")
     if final.size != header.size:
         _move_up(file, start + header.size, start + final.size)
     file.seek(start)
@@ -134,10 +129,10 @@ def _name(images: ImageSet, number: int) -> str:
     return images.manifest.names[number] if isinstance(images.manifest, FilesManifest) else ""
 
 
-def _version(is_new: bool, loaded: LoadedModel) -> int:
-    if loaded.machine:
-        return container.NEWEST
-    return container.RECIPES if is_new else container.VERSION
+def _version(images: ImageSet, loaded: LoadedModel) -> int:
+    if images.is_new or images.originals is not None:
+        return container.COUNTS
+    return container.MACHINE if loaded.machine else container.VERSION
 
 
 def _move_up(file: BinaryIO, source: int, target: int) -> None:

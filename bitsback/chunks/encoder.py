@@ -26,6 +26,7 @@ from bitsback.errors import BitsbackError, EmptyMessageError
 from bitsback.format.chunk import pack_chunk, pixel_checksum
 from bitsback.format.chunk_head import ChunkHead
 from bitsback.images.image_set import ImageSet
+from bitsback.images.parts import carried_images
 from bitsback.progress import Progress
 
 from . import carrying, cost
@@ -51,6 +52,7 @@ class Chunk:
         carried: numbers of images whose files travel in place of their pixels.
         without_model: whether the model has no part in it.
         is_new: whether only readers of version 5 of the format know its classical code.
+        image_files: that travel as they are in it.
     """
 
     data: bytes
@@ -59,6 +61,7 @@ class Chunk:
     carried: frozenset[int] = frozenset()
     without_model: bool = False
     is_new: bool = False
+    image_files: int = 0
 
 
 def encode_chunk(
@@ -101,7 +104,7 @@ def encode_chunk(
             )
         if not whole:
             raise differs(loaded)
-    return chunk
+    return dataclasses.replace(chunk, image_files=len(carried_images(images)))
 
 
 def _encode_smallest(
