@@ -4,6 +4,7 @@ Source: eq. 8-10 of Gregor et al. (2016) for the Gaussian, coded as the mass of 
 Salimans et al. (2017), PixelCNN++, for the mixture and its conditioning over the channels.
 """
 
+import dataclasses
 import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from bitsback.ans import codecs, compiled
 from bitsback.ans.message import Message
 from bitsback.errors import InputError
 
-from . import arithmetic, tables
+from . import arithmetic, components, tables
 from .tables import (
     LOGIT_LIMIT,
     LOGIT_UNIT,
@@ -29,7 +30,6 @@ from .tables import (
 
 T = TypeVar("T", bound=np.generic)
 _SUM = 256  # of a mixture's integer weights
-_HIGHEST = 255 * PIXEL_FRACTIONS
 
 
 @dataclass(frozen=True)
@@ -108,11 +108,13 @@ class Mixture:
         kind: "gaussian" or "logistic".
         weights: int logits (B, M, H, W), in units of 1/32.
         means: int (B, M, C, H, W), in units of 1/16 level.
-        log_scales: int (B, M, C, H, W), in 1/8 octaves of a level, -24..48.
+        log_scales: int (B, M, C, H, W), in 1/8 octaves of a level.
         coeffs: int (B, M, C (C - 1) / 2, H, W), in units of 2**-11: how the later channels' means
             move with (earlier level - 128).
         gray: all channels are equal: only the first is coded.
         counts: pixels of each image, where they are those that `only` picked; else None.
+        clips: means are clipped to 0..255 and log-scales to -24..48, as of models that were trained
+            so. Other mixtures take any: what the table does not hold is computed.
     """
 
     kind: str
@@ -122,6 +124,7 @@ class Mixture:
     coeffs: Ints
     gray: bool = False
     counts: Ints | None = None
+    clips: bool = False
 
     def push(self, message: Message, x: NDArray[np.uint8]) -> NDArray[np.float64]:
         """Push x, uint8 (B, C, H, W); the last channel first, so that it is popped last.
@@ -158,10 +161,14 @@ class Mixture:
 
     def only(self, where: NDArray[np.bool_]) -> "Mixture":
         """The codec of n pixels alone, as (1, C, 1, n), that a mask (B, H, W) picks."""
-        weights, means, log_scales, coeffs = (
-            picked(v, where) for v in (self.weights, self.means, self.log_scales, self.coeffs)
+        return dataclasses.replace(
+            self,
+            weights=picked(self.weights, where),
+            means=picked(self.means, where),
+            log_scales=picked(self.log_scales, where),
+            coeffs=picked(self.coeffs, where),
+            counts=_counts(where),
         )
-        return Mixture(self.kind, weights, means, log_scales, coeffs, self.gray, _counts(where))
 
     @property
     def _coded(self) -> int:
@@ -188,7 +195,11 @@ class Mixture:
 
     def _levels(self, x: NDArray[np.uint8], c: int, weights: NDArray[np.int64]) -> "_Levels":
         table = tables.component_table(self.kind).reshape(-1)
-        return _Levels(table, self._places(x, c), weights, x.shape[:1] + x.shape[2:])
+        at = self._places(x, c)
+        if not self.clips:
+            scales = flat(self.log_scales[:, :, c])
+            table, at = components.extended(self.kind, table, at, self._means(x, c), scales)
+        return _Levels(table, at, weights, x.shape[:1] + x.shape[2:])
 
     def _places(self, x: NDArray[np.uint8], c: int) -> NDArray[np.int64]:
         if (loops := compiled.loops("tables")) is not None:
@@ -196,7 +207,7 @@ class Mixture:
             places = np.empty((self.means.shape[1], x[:, 0].size), np.int64)
             loops.places(*self._plain, earlier, c, places)
             return places
-        means = np.clip(self._means(x, c), 0, _HIGHEST)
+        means = np.clip(self._means(x, c), 0, components.HIGHEST)
         scales = flat(np.clip(self.log_scales[:, :, c], *PIXEL_SCALES))
         rows = (scales - PIXEL_SCALES[0]) * PIXEL_FRACTIONS + means % PIXEL_FRACTIONS
         return rows * PIXEL_COLUMNS + PIXEL_COLUMNS // 2 - means // PIXEL_FRACTIONS
@@ -212,7 +223,7 @@ class Mixture:
         return flat(means)
 
     def beyond(self, x: NDArray[np.uint8]) -> tuple[int, int, float]:
-        """How many components have a mean or a scale beyond the tables, given x, (B, C, H, W).
+        """How many components are clipped, given x, (B, C, H, W).
 
         Returns:
             Components that are clipped, components of all channels, and the bits that the clipping
@@ -220,36 +231,14 @@ class Mixture:
         """
         count, total, cost = 0, 0, 0.0
         for c, levels in enumerate(self._channels(x)):
-            means = self._means(x, c)
-            clipped = np.clip(means, 0, _HIGHEST)
-            scales = flat(self.log_scales[:, :, c]).astype(np.int64)
-            near = np.clip(scales, *PIXEL_SCALES)
-            beyond = (means != clipped) | (scales != near)
-            some = beyond.any(0)
-            count += int(beyond.sum())
-            total += means.size
-            known, weights = x[:, c].ravel()[some], levels.weights[:, some]
-            free, bound = (
-                _mass(self.kind, m[:, some], s[:, some], weights, known)
-                for m, s in ((means, scales), (clipped, near))
-            )
-            cost += float(np.log2(free / bound).sum())
+            total += levels.at.size
+            if self.clips:
+                means, scales = self._means(x, c), flat(self.log_scales[:, :, c])
+                some, more = components.clipped(
+                    self.kind, means, scales, levels.weights, x[:, c].ravel()
+                )
+                count, cost = count + some, cost + more
         return count, total, cost
-
-
-def _mass(
-    kind: str, means: Ints, log_scales: Ints, weights: Ints, x: NDArray[np.uint8]
-) -> NDArray[np.float64]:
-    """p(x) of n pixels under M components, (M, n) integers each, without tables; (n,)."""
-    scales = np.exp2(np.clip(log_scales / tables.PIXEL_STEPS, -20.0, 40.0))
-    below = (x - 0.5 - means / PIXEL_FRACTIONS) / scales
-    cdf = tables.PIXEL_KINDS[kind]
-    low = np.where(x == 0, 0.0, cdf(np.clip(below, -38.0, 38.0)))
-    high = np.where(x == 255, 1.0, cdf(np.clip(below + 1.0 / scales, -38.0, 38.0)))
-    mass = (weights * (high - low)).sum(0) / _SUM
-    floor = 1.0 / tables.TOTAL  # every level has this much
-    share: NDArray[np.float64] = mass * (1.0 - 256 * floor) + floor
-    return share
 
 
 def picked(values: NDArray[T], where: NDArray[np.bool_]) -> NDArray[T]:

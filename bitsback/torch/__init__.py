@@ -3,6 +3,7 @@
 from .adapter import adapt
 from .cost import QuantisedCost, quantised_cost
 from .datasets import ChunkBatchSampler, ImageDataset, Transform
+from .integers.quantise import quantise
 from .likelihoods import (
     Bernoulli,
     BetaBinomial,
@@ -12,7 +13,6 @@ from .likelihoods import (
     Logistic,
     Mixture,
 )
-from .quantise import quantise
 from .widths import WidthCost, choose_widths, width_costs
 
 __all__ = [

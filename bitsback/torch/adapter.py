@@ -63,7 +63,7 @@ def adapt(
             0 and 1.
         batch: images that the module sees at once.
         exact: the callables use modules of `quantise` alone, so that files decode everywhere:
-            all that they give is checked to be such a module's.
+            what they give is checked to lie on the grid of such modules.
         widths: of the latents' grids, for each z_t its first axis of integers, 16 log2 of the
             width in the prior's sigmas, -144 to 0; as `model.log_widths` of a `FloatModel` has
             them. A 32nd of sigma if None.
@@ -119,7 +119,9 @@ def _widths(
 def loaded(model: FloatModel, name: str) -> LoadedModel:
     """The model with its digest and machine."""
     vae = model.vae
-    facts = f"{vae.latents} {vae.pixels} {vae.batch}"
+    facts, answer = f"{vae.latents} {vae.pixels} {vae.batch}", _answer(model)
+    if vae.exact:
+        facts += f" {answer.hex()}"  # the same on every machine
     return LoadedModel(
         name=name,
         sha256=machine.digest(vae.module, facts, model.log_widths),
@@ -129,9 +131,7 @@ def loaded(model: FloatModel, name: str) -> LoadedModel:
         tiles=(vae.pixels.shape[1],),
         batch=vae.batch,
         multiple=1,
-        machine=""
-        if vae.exact
-        else machine.described(machine.device_of(vae.module), _answer(model)),
+        machine="" if vae.exact else machine.described(machine.device_of(vae.module), answer),
     )
 
 

@@ -25,8 +25,8 @@ from bitsback.tables import arithmetic, latent_grid
 from bitsback.tables.fine import LIMIT
 
 from . import machine
+from .integers import grid
 from .likelihoods import Likelihood, PixelScale
-from .quantise import nearest
 
 F64 = NDArray[np.float64]
 Int64 = NDArray[np.int64]
@@ -65,10 +65,10 @@ class Vae:
 
     def tensor(self, values: NDArray[Any]) -> Tensor:
         """Values as the module takes them."""
+        device, dtype = machine.device_of(self.module), machine.dtype_of(self.module)
         if self.exact:
-            values = nearest(values.astype(np.float64))
-        where = machine.device_of(self.module), machine.dtype_of(self.module)
-        return torch.from_numpy(np.ascontiguousarray(values)).to(*where)
+            values, dtype = grid.nearest(values.astype(np.float64)), torch.float64
+        return torch.from_numpy(np.ascontiguousarray(values)).to(device, dtype)
 
     def normal(self, who: str, index: int, given: Any) -> Normal:
         """Mean and log-sigma, (batch, C, h, w), of what a prior or posterior gave.
@@ -110,9 +110,9 @@ class Vae:
 
     def check_exact(self, values: F64, what: str) -> None:
         """Raise ModelError if the model is to be exact, and values are not on the grid."""
-        if self.exact and not np.array_equal(values, nearest(values)):
+        if self.exact and not grid.is_fine(values):
             raise ModelError(
-                f"{what} is not on the grid of quantised modules: an operation between them "
+                f"{what} is not on the grid of integer modules: an operation between them "
                 "rounds; make it a module of torch.nn, so that it becomes an integer one"
             )
 

@@ -18,12 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bitsback.coding.model import LoadedModel
-from bitsback.errors import InputError, ModelError
-from bitsback.images.image_set import from_array
+from bitsback.errors import ModelError
 
 from .adapter import FINEST
 from .adapter import loaded as load
 from .floats import F64, WIDTH_UNITS, FloatModel
+from .samples import adapted_of, pixels_of, sampled
 
 _QUANTILE = 0.05
 
@@ -48,9 +48,9 @@ def choose_widths(
     """
     if not fineness > 0:
         raise ModelError(f"the fineness is positive, not {fineness}")
-    adapted = _adapted(model)
+    adapted = adapted_of(model)
     widths = []
-    for log_ratio in _log_ratios(adapted, _pixels(adapted, images), seed):
+    for log_ratio in _log_ratios(adapted, pixels_of(adapted, images), seed):
         narrow = np.quantile(log_ratio, _QUANTILE, axis=0) / math.log(2) - math.log2(fineness)
         chosen = np.floor(WIDTH_UNITS * narrow + 0.5)
         widths.append(np.clip(chosen, FINEST, 0).astype(np.int64))
@@ -79,8 +79,8 @@ def width_costs(
     seed: int = 0,
 ) -> tuple[WidthCost, ...]:
     """The dial: what `choose_widths` would give up and gain; arguments as there."""
-    adapted = _adapted(model)
-    log_ratios = list(_log_ratios(adapted, _pixels(adapted, images), seed))
+    adapted = adapted_of(model)
+    log_ratios = list(_log_ratios(adapted, pixels_of(adapted, images), seed))
     costs = []
     for fineness in finenesses:
         bits = excess = 0.0
@@ -95,31 +95,7 @@ def width_costs(
     return tuple(costs)
 
 
-def _adapted(model: LoadedModel) -> FloatModel:
-    if not isinstance(model.model, FloatModel):
-        raise ModelError(f"model {model.name!r} is not from bitsback.torch.adapt")
-    return model.model
-
-
-def _pixels(model: FloatModel, images: Any) -> NDArray[np.uint8]:
-    pixels = np.stack(list(from_array(images).pixels)).transpose(0, 3, 1, 2)
-    if pixels.shape[1:] != model.vae.pixels.shape:
-        raise InputError(
-            f"the model codes images of {model.vae.pixels.shape}, not {pixels.shape[1:]}"
-        )
-    return pixels
-
-
 def _log_ratios(model: FloatModel, x: NDArray[np.uint8], seed: int) -> list[F64]:
-    """log(sigma_q / sigma_p) of each group, (N, C), latents being drawn from q."""
-    random = np.random.default_rng(seed)
-    memory, state = model.observe(x), model.start(len(x), *x.shape[2:])
-    found = []
-    for index in range(len(model.log_widths)):
-        pairs = zip(memory, state, strict=True)
-        offsets, logs = zip(*(model.relative(index, *pair) for pair in pairs), strict=True)
-        offset, log_ratio = np.concatenate(offsets), np.concatenate(logs)
-        found.append(np.moveaxis(log_ratio, 1, -1).reshape(-1, log_ratio.shape[1]))
-        noise = random.standard_normal(offset.shape)
-        state = model.given(index, state, offset + np.exp(log_ratio) * noise)
-    return found
+    """log(sigma_q / sigma_p) of each group, (N, C)."""
+    ratios = [log_ratio for _, log_ratio in sampled(model, x, seed).groups]
+    return [np.moveaxis(ratio, 1, -1).reshape(-1, ratio.shape[1]) for ratio in ratios]

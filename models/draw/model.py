@@ -140,6 +140,7 @@ def likelihood(config: DrawConfig, canvas: NDArray[np.int64], gray: bool) -> mod
         log_scales=np.clip(shift_right(scales * gain, CANVAS_BITS - 3), -24, 48),
         coeffs=coefficients,
         gray=gray,
+        clips=True,
     )
 
 
@@ -206,4 +207,5 @@ def block_likelihood(
         log_scales=np.clip(shift_right(scales.reshape(shape) * gain, CANVAS_BITS - 3), -24, 48),
         coeffs=np.repeat(coeffs, m, 1),
         gray=gray,
+        clips=True,
     )

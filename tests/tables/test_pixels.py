@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 from conftest import code_length
@@ -16,19 +18,29 @@ CDF = {"gaussian": special.ndtr, "logistic": special.expit}
 
 
 def mixture(seed, kind, shape, components, gray=False):
+    """Its means and scales lie within the table's and beyond; it clips them, or not."""
     rng = np.random.default_rng(seed)
     batch, channels, *image = shape
     full = (batch, components, channels, *image)
+    clips = bool(seed % 2)
     return pixels.Mixture(
         kind=kind,
         weights=rng.integers(-400, 401, (batch, components, *image)),
         means=rng.integers(-1000, 5000, full),
-        log_scales=rng.integers(-24, 49, full),
+        log_scales=rng.integers(-24, 49, full) if clips else rng.integers(-60, 100, full),
         coeffs=rng.integers(
             -4096, 4097, (batch, components, channels * (channels - 1) // 2, *image)
         ),
         gray=gray,
+        clips=clips,
     )
+
+
+def repeated(codec, times):
+    """The mixture of the first image, so many times."""
+    names = ("weights", "means", "log_scales", "coeffs")
+    some = {name: np.repeat(getattr(codec, name), times, 0) for name in names}
+    return dataclasses.replace(codec, **some)
 
 
 def images(seed, shape, gray=False):
@@ -102,11 +114,7 @@ def test_bernoulli_costs_what_the_sigmoid_says():
 @given(seeds, kinds, st.integers(1, 5))
 def test_probabilities_of_all_levels_sum_to_one_and_none_is_0(seed, kind, components):
     one = mixture(seed, kind, (1, 1, 1, 1), components)
-    every = pixels.Mixture(
-        kind,
-        *(np.repeat(v, 256, 0) for v in (one.weights, one.means, one.log_scales, one.coeffs)),
-    )
-    bits = code_length(every, np.arange(256, dtype=np.uint8).reshape(256, 1, 1, 1))
+    bits = code_length(repeated(one, 256), np.arange(256, dtype=np.uint8).reshape(256, 1, 1, 1))
     assert (2.0**-bits).sum() == pytest.approx(1.0, rel=1e-12)
     assert bits.max() <= 24
 
@@ -117,19 +125,15 @@ def test_levels_have_the_mass_of_the_distribution(seed, kind, components):
     """Against floats: integer weights are within 1/256 (M/256 for the largest)."""
     codec = mixture(seed, kind, (1, 1, 1, 1), components)
     weights = special.softmax(codec.weights[0, :, 0, 0] / 32)
-    mean = np.clip(codec.means[0, :, 0, 0, 0] / 16, 0, 255)
+    mean = codec.means[0, :, 0, 0, 0] / 16
+    if codec.clips:
+        mean = np.clip(mean, 0, 255)
     scale = 2.0 ** (codec.log_scales[0, :, 0, 0, 0] / 8)
     edges = np.arange(257) - 0.5
     cdf = CDF[kind]((edges[:, None] - mean) / scale)
     cdf[0], cdf[-1] = 0, 1
     exact = np.diff(cdf @ weights)
-    every = pixels.Mixture(
-        kind,
-        *(
-            np.repeat(v, 256, 0)
-            for v in (codec.weights, codec.means, codec.log_scales, codec.coeffs)
-        ),
-    )
+    every = repeated(codec, 256)
     found = 2.0 ** -code_length(every, np.arange(256, dtype=np.uint8).reshape(256, 1, 1, 1))
     assert np.abs(found - exact).sum() <= 2 * components / 256 + 0.01
     if components == 1:
@@ -149,8 +153,8 @@ def test_later_channels_are_moved_by_the_earlier(seed, kind, components):
         first, second = (int(x[b, n, i, j]) - 128 for n in (0, 1))
         means[b, m, 1, i, j] += (c[0] * first + 64) // 128
         means[b, m, 2, i, j] += (c[1] * first + c[2] * second + 64) // 128
-    moved = pixels.Mixture(
-        kind, codec.weights, means.astype(np.int64), codec.log_scales, np.zeros_like(codec.coeffs)
+    moved = dataclasses.replace(
+        codec, means=means.astype(np.int64), coeffs=np.zeros_like(codec.coeffs)
     )
     one, other = (Message.random(4, 2000, seed) for _ in range(2))
     assert np.array_equal(codec.push(one, x), moved.push(other, x))
@@ -164,7 +168,9 @@ def test_a_gray_image_costs_its_first_channel(seed, kind, components):
     x = images(seed, shape, gray=True)
     gray = mixture(seed, kind, shape, components, gray=True)
     first = pixels.Mixture(
-        kind, gray.weights, gray.means[:, :, :1], gray.log_scales[:, :, :1], gray.coeffs[:, :, :0]
+        *(kind, gray.weights, gray.means[:, :, :1], gray.log_scales[:, :, :1]),
+        gray.coeffs[:, :, :0],
+        clips=gray.clips,
     )
     assert np.array_equal(code_length(gray, x), code_length(first, x[:, :1]))
 
@@ -189,12 +195,29 @@ def test_an_image_is_coded_alike_in_any_memory_layout(seed, kind):
         kind,
         *(np.asfortranarray(v) for v in (codec.weights, codec.means, codec.log_scales)),
         np.asfortranarray(codec.coeffs.astype(np.int32)),
+        clips=codec.clips,
     )
     one, other = Message.random(4, 2000, seed), Message.random(4, 2000, seed)
     codec.push(one, x)
     strided.push(other, np.asfortranarray(x))
     assert one == other
     assert np.array_equal(strided.pop(one), x)
+
+
+@settings(max_examples=20, deadline=None)
+@given(seeds, kinds)
+def test_clipping_changes_nothing_within_the_table(seed, kind):
+    codec, x = mixture(seed, kind, (2, 3, 4, 3), 3), images(seed, (2, 3, 4, 3))
+    inside = dataclasses.replace(
+        codec,
+        means=np.clip(codec.means, 0, 255 * 16),
+        log_scales=np.clip(codec.log_scales, -24, 48),
+        coeffs=np.zeros_like(codec.coeffs),
+    )
+    one, other = Message.random(4, 2000, seed), Message.random(4, 2000, seed)
+    dataclasses.replace(inside, clips=False).push(one, x)
+    dataclasses.replace(inside, clips=True).push(other, x)
+    assert one == other
 
 
 def test_binary_pixels_are_coded_as_the_plain_codec_of_bits_does():

@@ -147,6 +147,27 @@ def test_clipping_that_a_model_was_trained_with_is_counted_and_no_more(build_mod
     assert bitsback.rate(white, own).check().passed
 
 
+def test_means_of_pixel_mixtures_may_lie_anywhere(build_model):
+    loaded = build_model(channels=1, likelihood="logistic", mixtures=2)
+    likelihood = type(loaded.model).likelihood
+
+    def brighter(self, state, gray):
+        found = likelihood(self, state, gray)
+        return dataclasses.replace(found, means=found.means + 16 * 400, clips=False)
+
+    model = type("Brighter", (type(loaded.model),), {"likelihood": brighter})
+    own = dataclasses.replace(loaded, model=model.__new__(model), clips=False)
+    vars(own.model).update(vars(loaded.model))
+    white = np.full((40, 8, 8), 255, np.uint8)
+    report = bitsback.rate(white, own)
+    assert report.check().passed
+    assert shares(report)[coverage.COMPONENTS] == 0
+    # All mass of a mean of 528 lies in the highest level; of one that is clipped to 255, half.
+    assert report.pixels_kl_bits < 0.01 * report.chained_dims
+    data = bitsback.compress(white, own, always_chain=True)
+    assert np.array_equal(bitsback.decompress(data, own), white)
+
+
 def test_sums_and_the_two_limits():
     few, many = Beyond("means", 1, 10**7, 0.5), Beyond("means", 19, 10**6, 1.5)
     assert Coverage((few,)).warned == ()
@@ -166,7 +187,7 @@ def mixture(means, log_scale=0, kind="logistic"):
     levels = np.round(16 * np.asarray(means, float)).astype(np.int64).reshape(1, 2, 3, 1, 1)
     zeros = np.zeros((1, 2, 1, 1), np.int64)
     coeffs = np.zeros((1, 2, 3, 1, 1), np.int64)
-    return Mixture(kind, zeros, levels, np.full_like(levels, log_scale), coeffs)
+    return Mixture(kind, zeros, levels, np.full_like(levels, log_scale), coeffs, clips=True)
 
 
 @pytest.mark.parametrize("kind", ["logistic", "gaussian"])
