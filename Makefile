@@ -9,13 +9,18 @@ PYTEST ?= -n 2 --dist loadfile
 
 setup: .venv/installed
 
-.venv/installed: pyproject.toml $(CONSTRAINTS)
+# What the demo needs, a third of the whole.
+.venv/demo: pyproject.toml $(CONSTRAINTS)
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet -c $(CONSTRAINTS) "$(TORCH)"
+	$(BIN)/pip install --quiet -c $(CONSTRAINTS) -e ".[demo]"
+	touch $@
+
+.venv/installed: .venv/demo
 	$(BIN)/pip install --quiet -c $(CONSTRAINTS) -e ".[test,dev,bench,demo,fast,figures,zarr,data,ray,docs]"
 	touch $@
 
-demo: setup
+demo: .venv/demo
 	$(BIN)/python -m bitsback.cli.demo
 
 test: setup

@@ -65,16 +65,22 @@ def plain_bytes(value: Any, name: str) -> bytes:
     return value if isinstance(value, bytes) else bytes(value)
 
 
-def refuse(reason: str) -> NoReturn:
-    """End the program with one line on standard error and exit code 2."""
+#: exit codes: a check failed; usage, or what a command was given; a damaged or foreign file
+MISMATCH, REFUSED, DAMAGED = 1, 2, 3
+
+
+def refuse(reason: str, code: int = REFUSED) -> NoReturn:
+    """End the program with one line on standard error and this exit code."""
     print(f"bitsback: {' '.join(reason.split())}", file=sys.stderr)
-    raise SystemExit(2)
+    raise SystemExit(code)
 
 
 @contextlib.contextmanager
 def refusals() -> Iterator[None]:
-    """Within it, a BitsbackError ends the program as `refuse` does."""
+    """Within it, a BitsbackError ends the program as `refuse` does; a FormatError with DAMAGED."""
     try:
         yield
+    except FormatError as error:
+        refuse(str(error), DAMAGED)
     except BitsbackError as error:
         refuse(str(error))

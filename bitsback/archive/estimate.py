@@ -1,7 +1,7 @@
 """A prediction of a file's size and of the time that it takes, before hours are spent.
 
-A sample of images, spread over the set, is compressed and its bits are scaled up. The overhead of a
-chunk counts once for each chunk of the set.
+A sample of images, spread over the set, is compressed and its bits are scaled up; of large images
+the middles are. The overhead of a chunk counts once for each chunk of the set.
 """
 
 import dataclasses
@@ -21,6 +21,7 @@ from bitsback.progress import Progress
 from . import writer
 
 SAMPLE_VALUES = 1 << 21
+_MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,9 +75,10 @@ def estimate(
     wanted = min(count, max(16, math.ceil(SAMPLE_VALUES * count / values)))
     numbers = np.unique(np.linspace(0, count - 1, wanted).round().astype(int))
     sample = picked(images, numbers.tolist())
+    coded = _middles(sample) if sizes[numbers].sum() > 2 * SAMPLE_VALUES else sample
     began = time.perf_counter()
     written = writer.compress_set(
-        sample,
+        coded,
         loaded,
         settings,
         chunk=chunk,
@@ -84,8 +86,8 @@ def estimate(
     )
     report = written.report
     seconds = time.perf_counter() - began
-    share = values / int(sizes[numbers].sum())
-    chunks, sampled = (len(writer.parts_of(chosen, chunk)) for chosen in (images, sample))
+    share = values / sum(image.size for image in coded.pixels)
+    chunks, sampled = (len(writer.parts_of(chosen, chunk)) for chosen in (images, coded))
     overhead = report.overhead_bits / sampled * chunks
     sidecars = pack_payload({}, sample.packed, b"") if sample.sidecars is not None else b""
     manifest = pack_payload(images.manifest.to_json(), images.extra, b"")
@@ -94,14 +96,30 @@ def estimate(
     rates = np.array([batch.net_bits / batch.images for batch in report.batches])
     error = None
     if len(rates) > 1:
-        error = float(rates.std()) / math.sqrt(len(rates)) * len(numbers) * share / 8
+        error = float(rates.std()) / math.sqrt(len(rates)) * report.chained_images * share / 8
     return Estimate(
         images=count,
         sampled=len(numbers),
-        size=(pixels + names + overhead) / 8 + beside + _carried(sample, written.kept) * share,
+        size=(pixels + names + overhead) / 8 + beside + _carried(coded, written.kept) * share,
         error=error,
         seconds=seconds * share,
     )
+
+
+def _middles(images: ImageSet) -> ImageSet:
+    """The middles of large images, some `SAMPLE_VALUES` in all, without what they have beside."""
+    side = math.isqrt(SAMPLE_VALUES // sum(image.shape[2] for image in images.pixels))
+    pixels = []
+    for image in images.pixels:
+        top, left = (max(0, size - side) // 2 for size in image.shape[:2])
+        pixels.append(image[top : top + side, left : left + side])
+    manifest = FilesManifest(
+        "folder",
+        tuple(f"{number}.png" for number in range(len(pixels))),
+        tuple("1" if images.binary else _MODES[image.shape[2]] for image in pixels),
+        tuple(image.shape for image in pixels),
+    )
+    return ImageSet(pixels, images.binary, manifest)
 
 
 def _carried(sample: ImageSet, kept: Kept) -> int:

@@ -1,45 +1,69 @@
 """The command line's entry point: which commands there are, and how it ends."""
 
 import sys
+from typing import Annotated
 
 import typer
 
 from bitsback.errors import refusals, refuse
 
 from .compress import compress, decompress
-from .figure import figure
+from .contents import get, ls
 from .info import info, verify
 from .lossy import app as lossy
-from .models import models, sample
+from .models.figure import figure
+from .models.shipped import models, sample
+from .models.train import download, train
 from .rates import bench, rate
-from .train import download, train
+
+
+def _tell_version(value: bool) -> None:
+    if value:
+        from bitsback import __version__
+
+        print(f"bitsback {__version__}")
+        raise typer.Exit
+
 
 app = typer.Typer(
-    add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     help="Lossless image compression with latent variable models, by bits-back coding.",
 )
+
+
+@app.callback()
+def _bitsback(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_tell_version, is_eager=True, help="print it and stop"),
+    ] = False,
+) -> None:
+    pass
+
+
 # In the order of the help.
 for command in (
-    figure,
     compress,
     decompress,
     verify,
     info,
+    ls,
+    get,
     rate,
     models,
     train,
     sample,
     download,
     bench,
+    figure,
 ):
     app.command()(command)
 app.add_typer(lossy, name="lossy")
 
 
 def main() -> None:
-    """Run the command line; what bitsback refuses is one sentence and exit code 2."""
+    """Run the command line; what bitsback refuses is one sentence and exit code 2 or 3."""
     try:
         with refusals():
             app()

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from bitsback.api import DEFAULT_MODEL
-from bitsback.errors import InputError
+from bitsback.errors import DAMAGED, InputError
 
-from .console import bar, console
+from .console import bar, closing, console
+from .files.kinds import lossy_file
 from .files.outputs import Force, claim
 from .files.streams import (
     STANDARD,
@@ -22,9 +22,11 @@ from .files.streams import (
     write_images,
 )
 from .files.summary import Compressed, Decompressed, files_of, size_on_disk, to_json
+from .lossy import show_lossy
 from .options import (
     Address,
     Batch,
+    ChosenModel,
     Device,
     File,
     ImagesPerChunk,
@@ -33,13 +35,13 @@ from .options import (
     Json,
     Keep,
     MicroBatch,
-    Model,
     NoTimes,
     OwnModel,
+    Quiet,
     RecodeLossy,
     Seed,
     Spread,
-    load,
+    load_for,
     open_reader,
 )
 
@@ -55,7 +57,7 @@ def compress(
     output: Annotated[
         Path, typer.Option("-o", "--output", help="the file to write; -: standard output")
     ],
-    model: Model = DEFAULT_MODEL,
+    model: ChosenModel = None,
     device: Device = "auto",
     engine: Spread = "torch",
     batch: Batch = None,
@@ -79,10 +81,11 @@ def compress(
         bool, typer.Option("--dry-run", help="predict size and time from a sample; write nothing")
     ] = False,
     force: Force = False,
+    quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
     """Compress images losslessly into one file."""
-    from bitsback.archive import writer
+    from bitsback.archive import choice, writer
     from bitsback.archive.workers import Recipe
     from bitsback.chunks.plan import Settings
     from bitsback.coding.model import NO_MODEL
@@ -100,10 +103,14 @@ def compress(
         extra = b"" if payload is None else atomic_files.read_bytes(payload)
         arithmetic = "torch" if engine == "ray" else engine
         is_coded = len(images.pixels) > 0
-        loaded = load(model, device, arithmetic, micro_batch) if is_coded else NO_MODEL
+        loaded = NO_MODEL
+        if is_coded:
+            if model is not None:
+                choice.check_lossless(model)
+            loaded = load_for(images, model, device, arithmetic, micro_batch)
         checked = "none" if no_check else cast("Check", check)
         settings = Settings(batch, seed, always_chain=always_chain, check=checked)
-        recipe = Recipe(model, loaded.sha256, device, arithmetic, micro_batch)
+        recipe = Recipe(model or loaded.name, loaded.sha256, device, arithmetic, micro_batch)
         executor = None
         if is_coded:
             executor = executor_of(recipe, jobs, engine, address, loaded.machine)
@@ -163,11 +170,12 @@ def decompress(
     micro_batch: MicroBatch = None,
     payload: Annotated[Path | None, typer.Option(help="write the payload here")] = None,
     salvage: Annotated[
-        bool, typer.Option("--salvage", help="write what a damaged file still holds; exit 1")
+        bool, typer.Option("--salvage", help="write what a damaged file still holds; exit 3")
     ] = False,
     jobs: Jobs = None,
     address: Address = None,
     force: Force = False,
+    quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
     """Give back the very images that were compressed."""
@@ -189,6 +197,14 @@ def decompress(
     began = time.perf_counter()
     with archive_from(file) as path:
         before = size_on_disk([path]) if path.exists() else 0
+        lossy = lossy_file(path) if before else None
+        if lossy is not None:
+            if salvage or payload is not None:
+                raise InputError(
+                    f"{file} is a lossy file: it takes neither --salvage nor --payload"
+                )
+            show_lossy(lossy[1], output, model, device, arithmetic)
+            return
         opened = open_reader(path, model, device, arithmetic, micro_batch)
         with opened as reader, bar("decompress") as progress:
             extra = b"" if payload is None else reader.payload
@@ -219,7 +235,7 @@ def decompress(
         as_json,
     )
     if damage:
-        raise typer.Exit(1)
+        raise typer.Exit(DAMAGED)
 
 
 def check_standard(output: Path, as_json: bool) -> None:
@@ -236,7 +252,7 @@ def tell(summary: Compressed | Decompressed, as_json: bool) -> None:
     if as_json:
         print(to_json(summary))
     else:
-        console.print(str(summary))
+        closing(str(summary))
 
 
 def executor_of(

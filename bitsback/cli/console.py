@@ -13,7 +13,15 @@ if TYPE_CHECKING:
     from bitsback.benchmarks.files import Bench
     from bitsback.coding.rates import RateReport
 
+#: for what a user must not miss
 console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+#: for progress and closing lines, which --quiet leaves out
+remarks = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+
+
+def closing(line: str) -> None:
+    """Print a command's last line on standard error."""
+    remarks.print(line)
 
 
 @contextlib.contextmanager
@@ -31,8 +39,8 @@ def progress_bar() -> Progress:
         BarColumn(),
         TextColumn("{task.completed}/{task.total}"),
         TimeRemainingColumn(),
-        console=console,
-        disable=not console.is_terminal,
+        console=remarks,
+        disable=remarks.quiet or not remarks.is_terminal,
         transient=True,
     )
 

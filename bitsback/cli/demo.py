@@ -1,75 +1,110 @@
-"""`make demo`: real photographs through the command line and back, every pixel compared."""
+"""`make demo`: photographs through bits-back, beside other codecs, decoded, compared and drawn."""
 
-import io
 import sys
-import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from rich import box
 from rich.console import Console
+from rich.table import Table
 
-from bitsback.api import DEFAULT_MODEL, load_model
-from bitsback.archive import reader, writer
-from bitsback.chunks.plan import Settings
-from bitsback.sources import atomic_files, read, writers
+from bitsback import api
+from bitsback.benchmarks import files
+from bitsback.errors import BitsbackError
+from bitsback.images.image_set import from_array
 
-from .console import bar, print_report
+from .console import bar, print_bench
 
-IMAGES = ("astronaut.png", "coffee.png", "chelsea.png")
-PEERS: dict[str, dict[str, Any]] = {
-    "PNG": {"optimize": True},
-    "WEBP": {"lossless": True, "quality": 100, "method": 6},
-}
+if TYPE_CHECKING:
+    from bitsback.coding.rates import RateReport
+
+PHOTOGRAPHS = ("astronaut.png", "coffee.png", "chelsea.png")
+PICTURE = Path("demo.png")
+SIDE = 32  # of a square
 
 
-def main() -> int:
-    """Compress, decompress, compare; 0 if every pixel is the same and the rates match."""
-    import skimage
-
-    source = Path(skimage.__file__).parent / "data"
+def main(picture: Path = PICTURE) -> int:
+    """Code both sets, decode and compare; 0 if every pixel is the same and the rates match."""
     console = Console(highlight=False)
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name) / "images"
-        folder.mkdir()
-        for image in IMAGES:
-            if (source / image).exists():
-                crop = Image.open(source / image).convert("RGB").crop((0, 0, 384, 256))
-                # Without metadata, which the codecs that it is compared with are not given.
-                Image.fromarray(np.asarray(crop)).save(folder / image)
-        images = read.read_images([folder])
-        model = load_model(DEFAULT_MODEL)
-        with bar("compress") as progress:
-            packed = writer.compress_set(
-                images,
-                model,
-                payload=b"demo",
-                settings=Settings(always_chain=True),
-                progress=progress,
-            )
-        file = Path(name) / "images.bb"
-        atomic_files.atomic_write(file, packed.data)
-        with bar("decompress") as progress, reader.open_path(file, lambda *_: model) as opened:
-            parts = opened.restored(progress)
-            writers.write_images(parts, len(opened), Path(name) / "back")
-            same = opened.payload == b"demo"
-        for path in sorted(folder.iterdir()):
-            back = np.asarray(Image.open(Path(name) / "back" / path.name))
-            same &= np.array_equal(back, np.asarray(Image.open(path)))
-        print_report(packed.report, console)
-        for kind, options in PEERS.items():
-            size = sum(_size(image, kind, options) for image in images.pixels)
-            console.print(f"{kind}: {8 * size / packed.report.dims:.4f} bits/dim")
-    console.print(f"{len(images.pixels)} images, every pixel the same: {same}")
-    return 0 if same and packed.report.check().passed else 1
+    large = photographs()
+    small = squares(large)
+    console.rule(f"{len(small)} squares of 32x32 of scikit-image's photographs, model draw")
+    first = shown(small, "draw", console)
+    console.rule(f"{len(large)} photographs of 384x256, model {api.DEFAULT_MODEL}")
+    second = shown(large, api.DEFAULT_MODEL, console)
+    with bar("other codecs") as progress:
+        model = api.load_model(api.DEFAULT_MODEL)
+        print_bench(files.run(from_array(large), model, progress=progress), console)
+    first.plot().savefig(picture, dpi=150)
+    console.print(f"{picture}: where the squares' bits went, and net minus KL within its band")
+    return 0 if first.check().passed and second.check().passed else 1
 
 
-def _size(image: NDArray[np.uint8], kind: str, options: dict[str, Any]) -> int:
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, kind, **options)
-    return buffer.tell()
+def shown(images: NDArray[np.uint8], name: str, console: Console) -> "RateReport":
+    """Print what each step of latents took, then decode the file and compare.
+
+    Args:
+        images: (N, H, W, C).
+        name: of the model.
+
+    Raises:
+        BitsbackError: other pixels came back.
+    """
+    model = api.load_model(name)
+    with bar("rate") as progress:
+        report = api.rate(images, model, progress=progress)
+    heads = ("bits a tile", "popped under q", "pushed under p", "net", "KL(q || p)")
+    table = Table(*heads, box=box.SIMPLE)
+    for step in report.steps:
+        bits = (step.popped_bits, step.pushed_bits, step.net_bits, step.kl_bits)
+        table.add_row(step.name, *(f"{each / report.chained_images:.1f}" for each in bits))
+    for part, *bits in (
+        ("pixels", report.likelihood_bits, report.pixels_kl_bits),
+        ("all", report.net_bits, report.kl_bits),
+    ):
+        table.add_row(part, "", "", *(f"{each / report.chained_images:.1f}" for each in bits))
+    console.print(table)
+    console.print(str(report.check()), soft_wrap=True)
+    with bar("compress and decompress") as progress:
+        data = api.compress(images, model, always_chain=True, progress=progress)
+        back = api.decompress(data, model)
+    if not np.array_equal(back, images):
+        raise BitsbackError("other pixels came back")
+    console.print(
+        f"{images.size:,} to {len(data):,} bytes, {8 * len(data) / images.size:.4f} bits/dim; "
+        "decoded, every pixel the same",
+        soft_wrap=True,
+    )
+    return report
+
+
+def photographs() -> NDArray[np.uint8]:
+    """(3, 256, 384, 3): the upper left of three photographs that scikit-image installs."""
+    import skimage
+    from PIL import Image
+
+    folder = Path(skimage.__file__).parent / "data"
+    crops = []
+    for name in PHOTOGRAPHS:
+        with Image.open(folder / name) as image:
+            crops.append(np.asarray(image.convert("RGB").crop((0, 0, 384, 256))))
+    return np.stack(crops)
+
+
+def squares(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """(N, 32, 32, 3): all squares of these images at half their size, and at their own."""
+    halves = images.reshape(len(images), images.shape[1] // 2, 2, images.shape[2] // 2, 2, 3)
+    sizes = [halves.mean((2, 4)).round().astype(np.uint8), images]
+    cut = []
+    for stack in sizes:
+        n, height, width, channels = stack.shape
+        rows, columns = height // SIDE, width // SIDE
+        tiled = stack[:, : rows * SIDE, : columns * SIDE]
+        tiled = tiled.reshape(n, rows, SIDE, columns, SIDE, channels)
+        cut.append(tiled.swapaxes(2, 3).reshape(-1, SIDE, SIDE, channels))
+    return np.concatenate(cut)
 
 
 if __name__ == "__main__":

@@ -2,15 +2,25 @@
 
 import dataclasses
 import json
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
 
 from bitsback.errors import FormatError
 
 from .console import bar
-from .options import Device, Engine, File, Json, MicroBatch, OwnModel, open_reader
+from .files.kinds import lossy_file
+from .files.streams import archive_from
+from .options import Device, Engine, File, Json, MicroBatch, OwnModel, Quiet, open_reader
 
 if TYPE_CHECKING:
-    from bitsback.archive.reader import Damage
+    from bitsback.archive.reader import Damage, Reader
+    from bitsback.lossy.container import LossyHeader
+
+_MOST_ROWS = 20
 
 
 def verify(
@@ -19,33 +29,109 @@ def verify(
     device: Device = "auto",
     engine: Engine = "torch",
     micro_batch: MicroBatch = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
 ) -> None:
     """Decode a file in memory and check header, messages and pixels, chunk by chunk."""
     from bitsback.format import header as container
 
-    damage: list[Damage] = []
-    opened = open_reader(file, model, device, engine, micro_batch)
-    with opened as reader, bar("verify") as progress:
-        for _ in reader.salvaged(damage, progress):
-            pass
-        if damage:
-            raise FormatError(f"{file} is damaged in " + "; ".join(map(str, damage)))
-        container.check_size(reader.header, file.stat().st_size)
+    with archive_from(file) as path:
+        lossy = lossy_file(path)
+        if lossy is not None:
+            _verify_lossy(file, *lossy, model, device, engine, as_json)
+            return
+        damage: list[Damage] = []
+        opened = open_reader(path, model, device, engine, micro_batch)
+        with opened as reader, bar("verify") as progress:
+            for _ in reader.salvaged(damage, progress):
+                pass
+            if damage:
+                raise FormatError(f"{file} is damaged in " + "; ".join(map(str, damage)))
+            container.check_size(reader.header, path.stat().st_size)
         chunks = len(reader.header.chunks)
+    if as_json:
+        fields = {"file": str(file), "kind": "lossless", "images": len(reader), "chunks": chunks}
+        print(json.dumps(fields))
+    else:
         print(f"{file}: OK, {len(reader)} images in {chunks} chunk{'s' * (chunks > 1)}")
+
+
+def _verify_lossy(
+    file: Path,
+    header: "LossyHeader",
+    data: bytes,
+    model: str | None,
+    device: str,
+    engine: str,
+    as_json: bool,
+) -> None:
+    from bitsback.lossy import coder, files
+
+    coder.decode(data, files.model_of(data, model, device, engine))
+    if as_json:
+        fields = {"file": str(file), "kind": "lossy", "images": header.count, "steps": header.steps}
+        print(json.dumps(fields))
+    else:
+        many = f"{header.count} image{'s' * (header.count != 1)}"
+        print(f"{file}: OK, a lossy file of {many}, {header.steps} steps of latents")
 
 
 def info(file: File, as_json: Json = False) -> None:
     """Print a file's header and how its chunks were coded."""
     from bitsback.format import header as container
 
-    with open_reader(file, None, "auto", "torch", None) as reader:
-        header = reader.header
-        container.check_size(header, file.stat().st_size)
-        fields: dict[str, object] = dataclasses.asdict(header)
-        fields |= {"file_bytes": header.file_size, "images": header.images}
-        fields["chunks"] = [
-            dataclasses.asdict(entry) | dataclasses.asdict(reader.head(number))
-            for number, entry in enumerate(header.chunks)
-        ]
-    print(json.dumps(fields, default=bytes.hex, indent=None if as_json else 1))
+    with archive_from(file) as path:
+        lossy = lossy_file(path)
+        if lossy is not None:
+            _print(_lossy_fields(*lossy), [], as_json)
+            return
+        with open_reader(path, None, "auto", "torch", None) as reader:
+            container.check_size(reader.header, path.stat().st_size)
+            fields, chunks = _fields(reader)
+    _print(fields, chunks, as_json)
+
+
+def _fields(reader: "Reader") -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Of the file, and of each chunk."""
+    header = reader.header
+    fields = dataclasses.asdict(header) | {"kind": "lossless"}
+    fields |= {"file_bytes": header.file_size, "images": header.images}
+    del fields["chunks"]
+    chunks = [
+        dataclasses.asdict(entry) | dataclasses.asdict(reader.head(number))
+        for number, entry in enumerate(header.chunks)
+    ]
+    return fields, chunks
+
+
+def _lossy_fields(header: "LossyHeader", data: bytes) -> dict[str, Any]:
+    fields = dataclasses.asdict(header) | {"kind": "lossy"}
+    fields["model"] = f"its SHA-256 begins with {header.model:03x}"
+    return fields | {"file_bytes": len(data), "images": header.count}
+
+
+def _print(fields: dict[str, Any], chunks: list[dict[str, Any]], as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(fields | ({"chunks": chunks} if chunks else {}), default=bytes.hex))
+        return
+    console = Console(highlight=False)
+    width = max(map(len, fields))
+    for name, value in fields.items():
+        text = value.hex() if isinstance(value, bytes) else value
+        if text not in ("", None):
+            console.print(f"{name.replace('_', ' '):>{width}}: {text}", soft_wrap=True)
+    if not chunks:
+        return
+    heads = ("chunk", "images", "bytes", "tiles", "classical", "batch", "heads", "initial bytes")
+    table = Table(*heads, box=box.SIMPLE)
+    for number, chunk in enumerate(chunks[:_MOST_ROWS]):
+        segments = chunk["segments"]
+        tiles = (f"{each['count']} of {each['width']}x{each['height']}" for each in segments)
+        classical = sum(each["classical"] for each in segments)
+        initial = chunk["payload_bytes"] + chunk["classical_bytes"] + chunk["filler_bytes"]
+        coded = number, chunk["images"], chunk["size"], ", ".join(tiles), classical
+        table.add_row(*map(str, (*coded, chunk["batch"], chunk["heads"], initial)))
+    console.print(table)
+    if len(chunks) > _MOST_ROWS:
+        console.print(f"and {len(chunks) - _MOST_ROWS} more chunks: --json has them all")
+    console.print("classical: tiles in a classical code; initial bytes: payload, these, and filler")

@@ -5,9 +5,11 @@ from typing import Annotated
 
 import typer
 
-from .console import console
+from bitsback.errors import MISMATCH
+
+from .console import closing, console
 from .files.outputs import Force, claim
-from .options import Device, Engine, Inputs, Json, Limit, OwnModel, load, read_limited
+from .options import Device, Engine, Inputs, Json, Limit, OwnModel, Quiet, load, read_limited
 
 RATES = (0.05, 0.1, 0.15, 0.2, 0.4, 0.8)
 
@@ -20,7 +22,8 @@ def encode(
     output: Annotated[Path, typer.Option("-o", "--output", help="what to write")],
     steps: Annotated[int | None, typer.Option(min=1, help="store so many steps; else all")] = None,
     bits_per_dim: Annotated[
-        float | None, typer.Option(help="store as many steps as fit; also chooses the model")
+        float | None,
+        typer.Option(min=0, max=8, help="store as many steps as fit; also chooses the model"),
     ] = None,
     model: Annotated[str | None, typer.Option(help="a photo-beta model, or a folder")] = None,
     layers: Annotated[
@@ -30,6 +33,7 @@ def encode(
     device: Device = "auto",
     engine: Engine = "torch",
     force: Force = False,
+    quiet: Quiet = False,
 ) -> None:
     """Write a small file that holds what an image is about; decoding generates the rest."""
     from bitsback.lossy import files as lossy
@@ -47,12 +51,12 @@ def encode(
         f"{encoded.promised_bits / 8:.1f} bytes: {'match' if encoded.matches else 'DO NOT MATCH'}"
     )
     if not encoded.matches:
-        raise typer.Exit(1)
+        raise typer.Exit(MISMATCH)
     if bits_per_dim is not None and encoded.bits_per_dim > bits_per_dim:
         console.print(
             f"bitsback: the least that can be stored is more than {bits_per_dim} bits/dim"
         )
-        raise typer.Exit(1)
+        raise typer.Exit(MISMATCH)
 
 
 @app.command()
@@ -65,6 +69,7 @@ def bench(
     limit: Limit = None,
     model: Annotated[str | None, typer.Option(help="else the table's choice at each rate")] = None,
     device: Device = "auto",
+    quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
     """Quality beside JPEG, JPEG 2000, WebP and JPEG XL at equal bytes."""
@@ -97,13 +102,33 @@ def decode(
     device: Device = "auto",
     engine: Engine = "torch",
     force: Force = False,
+    quiet: Quiet = False,
 ) -> None:
     """Give back an image, with the latents that were not stored drawn from their priors."""
-    from bitsback.lossy import coder
-    from bitsback.lossy import files as lossy
     from bitsback.sources import atomic_files
 
     claim(output, [file], force=force)
-    data = atomic_files.read_bytes(file)
+    show_lossy(atomic_files.read_bytes(file), output, model, device, engine, variance, seed)
+
+
+def show_lossy(
+    data: bytes,
+    output: Path,
+    model: str | None,
+    device: str,
+    engine: str,
+    variance: float = 1.0,
+    seed: int = 0,
+) -> None:
+    """Decode a lossy file into an image, a .npy or a folder; arguments as of `decode`."""
+    from bitsback.lossy import coder, container
+    from bitsback.lossy import files as lossy
+
     loaded = lossy.model_of(data, model, device, engine)
-    lossy.write(coder.decode(data, loaded, variance, seed), output)
+    images = coder.decode(data, loaded, variance, seed)
+    lossy.write(images, output)
+    header, _ = container.unpack(data)
+    closing(
+        f"{output}: {header.count} image{'s' * (header.count != 1)} of a lossy file, "
+        f"{header.steps} steps of latents of {loaded.name}; the rest was generated"
+    )

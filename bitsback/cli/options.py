@@ -7,6 +7,8 @@ import typer
 
 from bitsback.errors import InputError
 
+from .console import remarks
+
 if TYPE_CHECKING:
     from bitsback.archive.reader import Reader
     from bitsback.coding.model import LoadedModel
@@ -17,9 +19,11 @@ Inputs = Annotated[
     typer.Argument(help="a .npy, .npz, .tar, Zarr array, images, a folder; -: a pipe"),
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda")]
-Model = Annotated[
-    str,
-    typer.Option(help="a shipped model's name, a model folder, or package.module:object"),
+_NAMED = "a shipped model's name, a model folder, or package.module:object"
+Model = Annotated[str, typer.Option(help=_NAMED)]
+ChosenModel = Annotated[
+    str | None,
+    typer.Option("--model", help=f"{_NAMED}; else chosen by the images", show_default=False),
 ]
 Engine = Annotated[str, typer.Option(help="torch; or numpy: the same bits, slowly, no torch")]
 Spread = Annotated[
@@ -61,6 +65,17 @@ OwnModel = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="print JSON")]
 
 
+def _be_quiet(value: bool) -> None:
+    remarks.quiet = value
+
+
+Quiet = Annotated[
+    bool,
+    typer.Option("-q", "--quiet", callback=_be_quiet, help="no progress and no closing line"),
+]
+"""Takes effect when it is parsed."""
+
+
 def read_limited(paths: list[Path], limit: int | None) -> "ImageSet":
     """The input's images, or the first `limit` of them without their sidecars."""
     from bitsback.images.image_set import NO_IMAGES, first_images
@@ -84,6 +99,23 @@ def load(
     from bitsback.archive import own_models
 
     return own_models.load(model, device, engine, micro_batch, sha256)
+
+
+def load_for(
+    images: "ImageSet",
+    model: str | None,
+    device: str,
+    engine: str = "torch",
+    micro_batch: int | None = None,
+) -> "LoadedModel":
+    """The model that the user names for images, or the one that suits them, which a line tells."""
+    from bitsback.archive import choice
+
+    if model is not None:
+        return load(model, device, engine, micro_batch)
+    chosen = choice.choose(images, lambda name: load(name, device, engine, micro_batch))
+    remarks.print(f"bitsback: {chosen}")
+    return chosen.loaded
 
 
 def open_reader(

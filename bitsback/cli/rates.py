@@ -7,28 +7,29 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from bitsback.api import DEFAULT_MODEL
+from bitsback.errors import MISMATCH
 
-from .console import bar, print_bench, print_report, told_warnings
+from .console import bar, closing, print_bench, print_report, told_warnings
 from .files.outputs import Force, check_figure, claim
 from .options import (
     Batch,
+    ChosenModel,
     Device,
     Engine,
     ImagesPerChunk,
     Inputs,
     Json,
     Limit,
-    Model,
+    Quiet,
     Seed,
-    load,
+    load_for,
     read_limited,
 )
 
 
 def rate(
     inputs: Inputs,
-    model: Model = DEFAULT_MODEL,
+    model: ChosenModel = None,
     limit: Limit = None,
     batch: Batch = None,
     chunk: ImagesPerChunk = None,
@@ -44,6 +45,7 @@ def rate(
         Path | None, typer.Option(help="draw where the bits went: a .png, .svg or .pdf")
     ] = None,
     force: Force = False,
+    quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
     """Compress in memory; show the rate reached beside the KL-based rate, and check them."""
@@ -60,8 +62,8 @@ def rate(
         claim(output, [*inputs, *([expected] if expected else [])], force=force)
     promised = None if expected is None else Expected.read(expected)
     images = read_limited(inputs, limit)
+    loaded = load_for(images, model, device, engine)
     with bar("rate") as progress, told_warnings():
-        loaded = load(model, device, engine)
         report = api.rate(
             images,
             loaded,
@@ -80,27 +82,31 @@ def rate(
     if plot is not None:
         drawn, kind = report.plot(), plot.suffix[1:]
         atomic_files.atomic_write(plot, lambda file: drawn.savefig(file, format=kind))
+    for output in outputs:
+        closing(f"bitsback: {output} written")
     if not report.check().passed:
-        raise typer.Exit(1)
+        raise typer.Exit(MISMATCH)
 
 
 def bench(
     inputs: Inputs,
-    model: Model = DEFAULT_MODEL,
+    model: ChosenModel = None,
     limit: Limit = None,
     batch: Batch = None,
     device: Device = "auto",
+    quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
     """Sizes and speeds beside PNG, WebP, JPEG XL, zstd and xz, in one run."""
     from bitsback.benchmarks import files as benchmark
 
     images = read_limited(inputs, limit)
+    loaded = load_for(images, model, device)
     with bar("bench") as progress:
-        measured = benchmark.run(images, load(model, device), batch, progress)
+        measured = benchmark.run(images, loaded, batch, progress)
     if as_json:
         print(json.dumps(measured.to_dict()))
     else:
         print_bench(measured, Console(highlight=False))
     if measured.match is False:
-        raise typer.Exit(1)
+        raise typer.Exit(MISMATCH)

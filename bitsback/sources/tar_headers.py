@@ -8,10 +8,13 @@ checksum. Source: POSIX.1-2001, pax, "ustar interchange format".
 import io
 import tarfile
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 from bitsback.errors import FormatError
 from bitsback.images.safe_names import is_safe, is_safe_link
+
+from .tree import PERMISSIONS, set_time
 
 BLOCK = 512
 _MOST_BYTES = 1 << 62  # a position beyond is no number of the system's
@@ -75,6 +78,17 @@ def restored(header: bytes, name: str, size: int) -> bytes:
         raise FormatError(_DAMAGED)
     check_others(infos[:-1])
     return whole
+
+
+def stamp(path: Path, header: bytes, name: str, size: int) -> None:
+    """Give a file the mode and the time of its member's header.
+
+    Raises:
+        FormatError: as `restored`.
+    """
+    info = _infos(restored(header, name, size))[-1]
+    path.chmod(info.mode & PERMISSIONS)
+    set_time(path, round(info.mtime * 1e9))
 
 
 def tail(header: bytes) -> bytes:

@@ -24,7 +24,8 @@ from typing import Any
 from bitsback.errors import FormatError
 from bitsback.images.safe_names import is_safe, is_safe_link, local_name, stored_name
 
-_PERMISSIONS = 0o777  # no set-user-ID and the like
+#: that are kept: no set-user-ID and the like
+PERMISSIONS = 0o777
 _DAMAGED = "what the file says of its folder is damaged"
 _LATEST = 1 << 63  # ns
 _MOST_FILES = 1 << 24
@@ -80,10 +81,10 @@ def read(
 
     def folder_of(name: str, path: Path) -> Folder:
         stat = path.stat()
-        return Folder(name, stat.st_mode & _PERMISSIONS, stat.st_mtime_ns if times else None)
+        return Folder(name, stat.st_mode & PERMISSIONS, stat.st_mtime_ns if times else None)
 
     return Tree(
-        tuple(stat.st_mode & _PERMISSIONS for stat in stats),
+        tuple(stat.st_mode & PERMISSIONS for stat in stats),
         tuple(stat.st_mtime_ns for stat in stats) if times else (),
         tuple(folder_of(*each) for each in sorted(folders)),
         tuple(sorted(_link(path, root) for path in links)),
@@ -134,7 +135,7 @@ def unpack(data: bytes) -> Tree:
         runs = [(_number(count), _number(mode)) for count, mode in fields["modes"]]
         if sum(count for count, _ in runs) > _MOST_FILES or any(count < 1 for count, _ in runs):
             raise FormatError(_DAMAGED)
-        modes = tuple(mode & _PERMISSIONS for count, mode in runs for _ in range(count))
+        modes = tuple(mode & PERMISSIONS for count, mode in runs for _ in range(count))
         times = tuple(itertools.accumulate(map(_number, fields.get("times", []))))
         folders = tuple(_folder(_name(name), *facts) for name, *facts in fields["folders"])
         root = _folder("", *fields["root"]) if "root" in fields else None
@@ -150,7 +151,7 @@ def unpack(data: bytes) -> Tree:
 
 
 def _folder(name: str, mode: object, time: object = None) -> Folder:
-    return Folder(name, _number(mode) & _PERMISSIONS, None if time is None else _number(time))
+    return Folder(name, _number(mode) & PERMISSIONS, None if time is None else _number(time))
 
 
 def _number(value: object) -> int:
@@ -190,17 +191,23 @@ def write(tree: Tree, files: Sequence[tuple[int, Path]], root: Path) -> None:
     except (FileExistsError, NotADirectoryError) as error:
         raise FormatError(_DAMAGED) from error
     for number, path in files:
-        path.chmod(tree.modes[number])
-        if number < len(tree.times):
-            _set_time(path, tree.times[number])
+        stamp(tree, number, path)
     of_root = [] if tree.root is None else [tree.root]
     for folder in [*sorted(tree.folders, key=lambda each: -each.name.count("/")), *of_root]:
         path = root.joinpath(local_name(folder.name))
         path.chmod(folder.mode)
         if folder.time is not None:
-            _set_time(path, folder.time)
+            set_time(path, folder.time)
 
 
-def _set_time(path: Path, time: int) -> None:
+def stamp(tree: Tree, number: int, path: Path) -> None:
+    """Give a file the mode and the time of this number in the set."""
+    path.chmod(tree.modes[number])
+    if number < len(tree.times):
+        set_time(path, tree.times[number])
+
+
+def set_time(path: Path, time: int) -> None:
+    """Set a time of modification, ns."""
     with suppress(OverflowError):  # a file system that knows no such times
         os.utime(path, ns=(time, time), follow_symlinks=False)

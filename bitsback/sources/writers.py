@@ -88,7 +88,7 @@ def write_images(
             _write_file(manifest, first, output, tell)
         case FilesManifest(kind="tar"):
             _check_suffix(output, ".tar", "a tar of images")
-            atomic_write(output, lambda file: tar.write(file, _members(parts, "tar", tell)))
+            atomic_write(output, lambda file: tar.write(file, members(parts, "tar", tell)))
         case FilesManifest():
             _write_folder(parts, output, tell)
 
@@ -260,18 +260,28 @@ def _write_folder(parts: Iterable[Part], output: Path, tell: Tell) -> None:
             if isinstance(part, Lost):
                 runs.append([])
             elif is_first:
-                beside = _tree_of(part)
+                beside = tree_of(part)
             is_first = False
-            for name, content, _ in _members([part], "folder", tell):
-                target = folder.joinpath(*map(local_name, _safe_parts(name)))
-                target.parent.mkdir(parents=True, exist_ok=True)
-                with target.open("xb") as file:
-                    file.write(content)
-                runs[-1].append(target)
+            for name, content, _ in members([part], "folder", tell):
+                runs[-1].append(write_below(folder, name, content))
         if beside is not None:
             tree.write(beside, _numbered(runs, len(beside.modes), tell), folder)
         elif len(runs) > 1:
             tell("modes, times, links and empty folders are lost with the file's first chunk")
+
+
+def write_below(folder: Path, name: str, content: bytes) -> Path:
+    """Write a file of a stored name into a folder, and those between; its path.
+
+    Raises:
+        FormatError: the name is unsafe.
+        OSError: it exists, or cannot be written.
+    """
+    target = folder.joinpath(*map(local_name, _safe_parts(name.removeprefix("./"))))
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with target.open("xb") as file:
+        file.write(content)
+    return target
 
 
 def _numbered(runs: list[list[Path]], count: int, tell: Tell) -> list[tuple[int, Path]]:
@@ -289,16 +299,24 @@ def _numbered(runs: list[list[Path]], count: int, tell: Tell) -> list[tuple[int,
     return [*enumerate(first), *enumerate(last, count - len(last))]
 
 
-def _tree_of(images: ImageSet) -> tree.Tree | None:
-    """What a folder has beside its files, from its first part."""
+def tree_of(images: ImageSet) -> tree.Tree | None:
+    """What a folder has beside its files, from its first part; None of any other set."""
     if not images.sidecars:
         return None
     data = sidecar.find(sidecar.unpack(images.sidecars[0]), sidecar.TREE)
     return None if data is None else tree.unpack(data)
 
 
-def _members(parts: Iterable[Part], kind: str, tell: Tell) -> Iterator[Member]:
-    """The files that a folder or a tar held, in order."""
+def members(parts: Iterable[Part], kind: str, tell: Tell) -> Iterator[Member]:
+    """The files that a folder, a tar or a list held, in order.
+
+    Args:
+        kind: of the set.
+        tell: called where zlib now gives other bytes for the same samples.
+
+    Raises:
+        FormatError: a part is of another kind, does not describe its images, or has unsafe names.
+    """
     for part in parts:
         if isinstance(part, Lost):
             continue

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from bitsback.errors import InputError
 from bitsback.models import engine, store
 from bitsback.models.draw.integers import IntegerOps
 from bitsback.sources.atomic_files import atomic_write
@@ -46,6 +47,8 @@ def run(
         ModelError: the configuration is impossible, also for so many processes, or the checkpoint
             is not its own.
     """
+    if seconds is not None and not seconds >= 0:
+        raise InputError(f"a run stops after 0 seconds or more, not {seconds}")
     folder = output / "checkpoint"
 
     def prepare() -> Trainer:

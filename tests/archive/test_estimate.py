@@ -89,3 +89,21 @@ def test_a_dry_run_tells_and_writes_nothing(build_model, tmp_path, monkeypatch, 
     assert told.startswith("about ")
     assert "60 of 60 images" in told
     assert not (tmp_path / "x.bb").exists()
+
+
+def test_the_middles_of_large_images_are_enough(build_model, tmp_path, monkeypatch):
+    monkeypatch.setattr("bitsback.archive.estimate.SAMPLE_VALUES", 20_000)
+    random = np.random.default_rng(0)
+    for number in range(18):
+        colour = random.integers(0, 64, (90, 70, 3), np.uint8)
+        Image.fromarray(colour).save(tmp_path / f"{number:02}.png")
+    Image.fromarray(random.integers(0, 64, (8, 300), np.uint8)).save(tmp_path / "gray.png")
+    images = read.read_images([tmp_path])
+    loaded = build_model(channels=3, likelihood="logistic", mixtures=2)
+    seen = []
+    found = estimate(
+        images, loaded, Settings(), progress=lambda done, total: seen.append((done, total))
+    )
+    assert (found.images, found.sampled) == (19, 16)
+    real = len(writer.compress_set(images, loaded).data)
+    assert found.size == pytest.approx(real, rel=0.06)

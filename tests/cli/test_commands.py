@@ -152,7 +152,7 @@ def test_bad_input_is_one_sentence(array, model_folder, tmp_path, monkeypatch, c
     assert not output.exists()
 
 
-def test_truncated_altered_and_foreign_files_exit_2(build_model, tmp_path, monkeypatch, capsys):
+def test_truncated_altered_and_foreign_files_exit_3(build_model, tmp_path, monkeypatch, capsys):
     loaded = build_model()
     data = bitsback.compress(np.zeros((4, 8, 8), np.uint8), loaded)
     for damaged in (data[:-3], b"hello", data[:40] + bytes([data[40] ^ 1]) + data[41:], b""):
@@ -162,7 +162,7 @@ def test_truncated_altered_and_foreign_files_exit_2(build_model, tmp_path, monke
             monkeypatch, capsys, "decompress", path, "-o", tmp_path / "y.npy",
             "--model", tmp_path / "model",
         )  # fmt: skip
-        assert code == 2
+        assert code == 3
         assert err.count("\n") == 1
         assert not (tmp_path / "y.npy").exists()
 

@@ -42,7 +42,7 @@ def test_every_figure_has_its_command(name, suffix, folder, monkeypatch, capsys)
     output = folder / f"figure{suffix}"
     words = ("--data", folder / "x.npy", "--tile", 16, "--model", folder / "model", "-n", 4)
     code, told = run(monkeypatch, capsys, name, "-o", output, *words)
-    assert (code, told) == (0, "")
+    assert (code, told) == (0, f"{output}: figure {name}\n")
     if suffix == ".svg":
         assert "<svg" in output.read_text()
     else:

@@ -1,5 +1,6 @@
 """Which outputs a command may write: no input of its own, and nothing that exists without a yes."""
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +15,9 @@ from .streams import STANDARD
 Force = Annotated[bool, typer.Option("--force", help="replace an output that exists")]
 
 
-def claim(output: Path, inputs: Sequence[Path] = (), *, force: bool) -> None:
+def claim(
+    output: Path, inputs: Sequence[Path] = (), *, force: bool, makes_folder: bool = False
+) -> None:
     """Refuse an output before any work is done for it.
 
     A terminal is asked whether to replace a file; a folder is left to its writer, which fills only
@@ -24,15 +27,19 @@ def claim(output: Path, inputs: Sequence[Path] = (), *, force: bool) -> None:
         output: "-" is standard output, which is not a file.
         inputs: files and folders that the command reads.
         force: whether to replace a file without a question.
+        makes_folder: whether the command makes the folder that the output lies in.
 
     Raises:
-        InputError: the output is an input or lies in one, or exists.
+        InputError: the output is an input or lies in one, or exists, or its folder does not.
     """
     from bitsback.sources import atomic_files
 
     if output == STANDARD:
         return
     atomic_files.check_apart(output, [path for path in inputs if path != STANDARD])
+    folder = Path(os.path.realpath(output)).parent
+    if not makes_folder and not folder.is_dir():
+        raise InputError(f"cannot write {output}: there is no folder {folder}")
     if force or output.is_dir() or not (output.exists() or output.is_symlink()):
         return
     if sys.stdin.isatty() and sys.stderr.isatty():

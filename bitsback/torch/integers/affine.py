@@ -145,7 +145,7 @@ class Affine(nn.Module):
         axes = self.gather.axes(x)
         exponent = torch.frexp(x.abs().amax(axes, keepdim=True))[1]
         down = grid.power(exponent - self.bits)
-        groups, size = self.gather.columns(torch.floor(x / down + 0.5))
+        groups, size = self.gather.columns(torch.floor(x / down + 0.5).float())
         shift, offset = cast(Tensor, self.shift), cast(Tensor, self.offset)
         sums = [
             torch.stack(
@@ -164,7 +164,7 @@ class Affine(nn.Module):
     def _sums(self, x: Tensor, kernel: convolution.Kernel) -> Tensor:
         """(N, O, L) of integers (N, I, L), in float64."""
         way = convolution.convolve if self.engine == "torch" else convolution.in_int64
-        return way(x[:, :, None].float(), kernel)[:, :, 0].double()
+        return way(x[:, :, None], kernel)[:, :, 0].double()
 
     def _of(self, device: torch.device) -> list[list[convolution.Kernel]]:
         """The kernels of all groups and parts."""

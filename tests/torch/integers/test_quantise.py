@@ -1,6 +1,10 @@
 """Quantised modules give the same integers in float64 and int64, and cost next to nothing."""
 
 import dataclasses
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -243,3 +247,23 @@ def test_another_arithmetic_is_another_model(trained, monkeypatch):
     monkeypatch.setattr(affine, "PART", 100)
     monkeypatch.setattr(affine, "input_bits", lambda inputs: 7)
     assert adapted(quantise(trained), exact=True).sha256 != one.sha256
+
+
+def test_the_numbers_are_those_of_a_machine_without_vectors():
+    stays = [
+        "test_affine.py::test_the_arithmetic_of_portable_files_stays",
+        "test_elementwise.py::test_the_tables_of_portable_files_stay",
+    ]
+    other = {"ATEN_CPU_CAPABILITY": "default", "DNNL_MAX_CPU_ISA": "SSE41", "OMP_NUM_THREADS": "2"}
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"),
+            *(str(Path(__file__).parent / name) for name in stays),
+        ],
+        env=os.environ | other,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    assert done.stdout.startswith("..")

@@ -5,33 +5,39 @@ from typing import Annotated
 
 import typer
 
-from .console import console, progress_bar
-from .files.outputs import Force, claim
-from .options import Device
+from ..console import closing, progress_bar, remarks
+from ..files.outputs import Force, claim
+from ..options import Device, Quiet
 
 
 def train(
-    config: Annotated[Path, typer.Argument(help="TOML with [model] and [training]")],
+    config: Annotated[Path, typer.Argument(help=r"TOML with \[model] and \[training]")],
     data: Annotated[list[Path], typer.Option(help="training images; may be given again")],
     output: Annotated[Path, typer.Option("-o", "--output", help="the model folder to write")],
     device: Device = "auto",
-    seconds: Annotated[float | None, typer.Option(help="stop after this long")] = None,
+    seconds: Annotated[
+        float | None, typer.Option(min=0, help="stop after this long, and write the model")
+    ] = None,
     start: Annotated[Path | None, typer.Option(help="a model folder to start from")] = None,
     force: Force = False,
+    quiet: Quiet = False,
 ) -> None:
     """Train a model, or continue from the checkpoint in the output folder."""
     from bitsback.models.training import checkpoint, run
 
     if not checkpoint.exists(output / "checkpoint"):
-        claim(output / "model.safetensors", data, force=force)
+        claim(output / "model.safetensors", data, force=force, makes_folder=True)
+    report = None
     with progress_bar() as progress:
         task = progress.add_task("train", total=None)
         for report in run.run(config, data, output, device, seconds, start):
             progress.update(
                 task, description=report.rate, completed=report.update, total=report.updates
             )
-            if not console.is_terminal:
-                console.print(f"update {report.update} of {report.updates}: {report.rate}")
+            if not remarks.is_terminal:
+                remarks.print(f"update {report.update} of {report.updates}: {report.rate}")
+    if report is not None:
+        closing(f"{output}: update {report.update} of {report.updates}, {report.rate}")
 
 
 def download(
@@ -39,11 +45,12 @@ def download(
     output: Annotated[Path, typer.Option("-o", "--output", help="the .npz to write")],
     cache: Annotated[Path | None, typer.Option(help="where fetched files are kept")] = None,
     force: Force = False,
+    quiet: Quiet = False,
 ) -> None:
     """Fetch a public data set from its publisher, check it, and write it as an .npz."""
     from bitsback.sources import download as downloads
 
     claim(output, force=force)
     arrays = downloads.download(name, output, cache)
-    for key, array in arrays.items():
-        console.print(f"{key}: {array.dtype} {array.shape}")
+    held = ", ".join(f"{key} {array.dtype} {array.shape}" for key, array in arrays.items())
+    closing(f"{output}: {held}")

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .files.outputs import Force, check_figure, claim
-from .options import Device, read_limited
+from ..console import closing
+from ..files.outputs import Force, check_figure, claim
+from ..options import Device, read_limited
 
 if TYPE_CHECKING:
     import numpy as np
@@ -94,3 +95,4 @@ def figure(
         case _:
             drawn = paper.reconstructions(images(count), models(best)[0], seed)
     atomic_files.atomic_write(output, lambda file: drawn.savefig(file, format=output.suffix[1:]))
+    closing(f"{output}: figure {name}")

@@ -1,0 +1,103 @@
+"""`bitsback ls` and `bitsback get`: the files in a compressed folder or tar, and some of them."""
+
+import dataclasses
+import json
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from bitsback.errors import InputError
+
+from .console import bar, closing, console
+from .files.outputs import Force, claim
+from .files.streams import STANDARD, archive_from, check_standard_output
+from .options import Device, Engine, File, Json, MicroBatch, OwnModel, Quiet, open_reader
+
+if TYPE_CHECKING:
+    from bitsback.archive.members import Listed
+
+
+def ls(
+    file: File,
+    long: Annotated[
+        bool, typer.Option("-l", "--long", help="sizes, modes and chunks, too")
+    ] = False,
+    model: OwnModel = None,
+    device: Device = "auto",
+    engine: Engine = "torch",
+    micro_batch: MicroBatch = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """List the files in a compressed folder, tar or list; this decodes it."""
+    from bitsback.archive import members
+
+    with (
+        archive_from(file) as path,
+        open_reader(path, model, device, engine, micro_batch) as reader,
+        bar("ls") as progress,
+    ):
+        files = list(members.listed(reader, progress))
+    if as_json:
+        print(json.dumps([dataclasses.asdict(each) for each in files]))
+    elif long:
+        Console().print(_table(files))
+    else:
+        for each in files:
+            print(each.name)
+
+
+def _table(files: "list[Listed]") -> Table:
+    table = Table("name", "what", "chunk")
+    for each in files:
+        image = f"{each.mode} {each.width} x {each.height}"
+        table.add_row(
+            each.name, image if each.size is None else f"{each.size:,} bytes", str(each.chunk)
+        )
+    return table
+
+
+def get(
+    file: File,
+    names: Annotated[list[str], typer.Argument(help="files, or folders, as ls names them")],
+    output: Annotated[
+        Path,
+        typer.Option("-o", "--output", help="the folder to make; -: one file to standard output"),
+    ],
+    model: OwnModel = None,
+    device: Device = "auto",
+    engine: Engine = "torch",
+    micro_batch: MicroBatch = None,
+    force: Force = False,
+    quiet: Quiet = False,
+) -> None:
+    """Give back some files of a compressed folder or tar, from the chunks that hold them."""
+    from bitsback.archive import members
+
+    def say(line: str) -> None:
+        console.print(f"bitsback: {line}")
+
+    if output == STANDARD:
+        check_standard_output()
+    claim(output, [file], force=force)
+    began = time.perf_counter()
+    with (
+        archive_from(file) as path,
+        open_reader(path, model, device, engine, micro_batch) as reader,
+    ):
+        if output != STANDARD:
+            count = members.extract(reader, names, output, say)
+        else:
+            found = list(members.find(reader, names, say))
+            if len(found) > 1:
+                raise InputError(f"standard output takes one file, not {len(found)}: name a folder")
+            count = len(found)
+            sys.stdout.buffer.write(found[0].content)
+            sys.stdout.buffer.flush()
+    seconds = time.perf_counter() - began
+    closing(f"{output}: {count:,} file{'s' * (count != 1)}, {seconds:.1f} s")

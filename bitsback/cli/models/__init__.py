@@ -1,0 +1,1 @@
+"""Commands about models: those that ship, training, the figures that they draw."""

@@ -1,0 +1,76 @@
+"""`bitsback models` and `bitsback sample`: which models ship, and what they draw."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from bitsback.api import DEFAULT_MODEL
+
+from ..console import bar, closing
+from ..files.outputs import Force, claim
+from ..options import Device, Engine, Json, Model, Quiet, load
+
+
+def models(as_json: Json = False) -> None:
+    """List the shipped models: what each is for, how well and how fast."""
+    from bitsback.models import shipped, store
+
+    rows = []
+    for name, use in shipped.uses().items():
+        manifest, tensors = store.read(store.folder_of(name))
+        facts = {
+            "parameters": sum(value.size for value in tensors.values()),
+            "sha256": manifest.sha256,
+            "default": name == DEFAULT_MODEL,
+        }
+        rows.append({"name": name} | dataclasses.asdict(use) | facts)
+    if as_json:
+        print(json.dumps(rows))
+        return
+    table = Table("model", "for", "files", "bits/dim", "images/s", box=box.SIMPLE)
+    for row in rows:
+        figures = [row["bits_per_dim"], row["images_per_second"]]
+        kind = "lossless" if row["lossless"] else "lossy"
+        told = [row["name"], row["use"], kind, *("" if each is None else each for each in figures)]
+        table.add_row(*map(str, told))
+    console = Console(highlight=False)
+    console.print(table)
+    console.print(
+        "bits/dim of the file of CIFAR-10 held out, MNIST test or Omniglot, and images/s that one "
+        "core decodes of it; compress, rate and bench choose among the lossless ones",
+        soft_wrap=True,
+    )
+
+
+def sample(
+    output: Annotated[Path, typer.Option("-o", "--output", help="the image file to write")],
+    model: Model = DEFAULT_MODEL,
+    count: Annotated[int, typer.Option("-n", min=1, help="how many samples")] = 64,
+    seed: Annotated[int, typer.Option(min=0, help="of the samples")] = 0,
+    device: Device = "auto",
+    engine: Engine = "torch",
+    force: Force = False,
+    quiet: Quiet = False,
+) -> None:
+    """Draw images from a model, by decoding random bits, into one image."""
+    from bitsback.coding import sampling
+    from bitsback.images import image_file
+    from bitsback.sources import atomic_files
+
+    claim(output, force=force)
+    loaded = load(model, device, engine)
+    mode = "RGB" if loaded.channels == 3 else "L"
+    image_file.check_suffix(output.suffix, mode)
+    with bar("sample") as progress:
+        drawn = sampling.sample(loaded, count, seed, progress)
+    sheet = sampling.contact_sheet(drawn, loaded.binary)
+    atomic_files.atomic_write(
+        output, lambda file: image_file.write_image(file, sheet, mode, output.suffix)
+    )
+    closing(f"{output}: {count} images of {loaded.name}")
