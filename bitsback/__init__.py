@@ -2,6 +2,7 @@
 
 `compress`, `decompress`, `open`, `payload_of`, `rate` and `load_model` are the interface.
 `lossy_encode` and `lossy_decode` write and read files that keep only the first latents of an image.
+`check_model` looks at a model of one's own.
 Importing this package imports neither torch nor a model.
 """
 
@@ -24,6 +25,7 @@ from .errors import (
     InputError,
     ModelError,
 )
+from .testing import check_model
 
 __version__ = "0.1.0"
 
@@ -35,6 +37,7 @@ __all__ = [
     "FormatError",
     "InputError",
     "ModelError",
+    "check_model",
     "compress",
     "decompress",
     "load_model",

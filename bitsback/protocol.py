@@ -2,6 +2,7 @@
 
 from bitsback.coding.model import (
     ALL_PIXELS,
+    BottomUpModel,
     Group,
     Likelihood,
     LoadedModel,
@@ -12,6 +13,7 @@ from bitsback.tiles.padding import Pixels
 
 __all__ = [
     "ALL_PIXELS",
+    "BottomUpModel",
     "Group",
     "Likelihood",
     "LoadedModel",

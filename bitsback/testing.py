@@ -9,6 +9,7 @@
 
 import dataclasses
 import warnings
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from bitsback.coding.reports.rows import coverage_lines
 from bitsback.errors import BitsbackError, EmptyMessageError, InputError
 from bitsback.images.image_set import from_array
 from bitsback.tables.latent_grid import Gaussian
+from bitsback.tables.tables import Ints
 
 if TYPE_CHECKING:
     from hypothesis.strategies import SearchStrategy
@@ -73,6 +75,12 @@ def check_model(
 
     Raises:
         InputError: there are fewer than 2 images, or they are not of the model's size.
+
+    >>> import bitsback
+    >>> images = np.random.default_rng(0).integers(0, 2, (3, 28, 28), np.uint8)
+    >>> print(bitsback.check_model(bitsback.load_model("omniglot"), images, batches=(1, 2)))
+    the model passes
+    ...
     """
     x = _pixels(model, images)
     checked = _Checked(model.model)
@@ -153,22 +161,32 @@ class _Checked:
         """Whether an image's numbers depend on the others of its batch."""
         if self.problems:
             return
-        for size in (1, len(x)):
-            some = x[:size]
-            state = self.model.start(size, *x.shape[2:])
-            memory, found = self.model.observe(some), []
-            for index in range(len(self.groups)):
-                p = self.model.prior(index, state)
-                q, memory = self.model.posterior(index, memory, state, p)
-                found += [g[:1] for g in (p.mean, p.log_scale, q.mean, q.log_scale)]
-                state = self.model.step(index, state, np.zeros(p.mean.shape, np.int64))
-            if size == 1:
-                single = found
+        single, found = ([g[:1] for g in self._numbers(x[:size])] for size in (1, len(x)))
         if not all(np.array_equal(a, b) for a, b in zip(single, found, strict=True)):
             self.problems.append(
                 f"an image's numbers differ in batches of 1 and {len(x)}: floats that round, or "
                 "batch normalisation; bitsback.torch.adapt is for such models"
             )
+
+    def _numbers(self, x: NDArray[np.uint8]) -> Iterator[Ints]:
+        """Parameters of all priors and posteriors, where all latents are nil."""
+        model: Any = self.model
+        state, memory = model.start(len(x), *x.shape[2:]), model.observe(x)
+        states = [state]
+        for index, group in enumerate(self.groups):
+            p = model.prior(index, state)
+            yield from (p.mean, p.log_scale)
+            if not group.bottom_up:
+                q, memory = model.posterior(index, memory, state, p)
+                yield from (q.mean, q.log_scale)
+            state = model.step(index, state, np.zeros(p.mean.shape, np.int64))
+            states.append(state)
+        if self.groups and self.groups[-1].bottom_up:
+            last = len(self.groups) - 1
+            for index in range(last + 1):
+                below = (memory, states[0]) if index == last else (None, states[index + 2])
+                q = model.infer(index, *below)
+                yield from (q.mean, q.log_scale)
 
     def start(self, batch: int, height: int, width: int) -> Any:
         return self.model.start(batch, height, width)
@@ -190,6 +208,12 @@ class _Checked:
                 f"the posterior of group {index} has shape {q.mean.shape}, its prior {p.mean.shape}"
             )
         return q, after
+
+    def infer(self, index: int, memory: Any, state: Any) -> Gaussian:
+        model: Any = self.model
+        q, again = model.infer(index, memory, state), model.infer(index, memory, state)
+        self._look(f"the posterior of group {index}", index, q, again)
+        return q
 
     def step(self, index: int, state: Any, z: NDArray[np.int64]) -> Any:
         return self.model.step(index, state, z)

@@ -111,7 +111,8 @@ class TimedModel:
     def __init__(self, model: Model[Any, Any]) -> None:
         self.groups, self.passes = model.groups, model.passes
         self.seconds = 0.0
-        for name in ("start", "observe", "prior", "posterior", "step", "likelihood", "reveal"):
+        names = ["start", "observe", "prior", "posterior", "step", "likelihood", "reveal"]
+        for name in [*names, *["infer"] * any(group.bottom_up for group in model.groups)]:
             setattr(self, name, self._timed(getattr(model, name)))
 
     def _timed(self, call: Callable[..., Any]) -> Callable[..., Any]:

@@ -1,7 +1,6 @@
 """What the ways to code a chunk would cost, from samples of its tiles."""
 
 import dataclasses
-import itertools
 import math
 
 import numpy as np
@@ -34,7 +33,8 @@ class ChainCost:
 
     Args:
         net: that it adds to the message.
-        popped: that the latents of its first 0, 1, 2, ... groups take off before.
+        popped: how far it takes the message down if the latents of its first 0, 1, 2, ... groups
+            are coded; infinite where they cannot be.
     """
 
     net: float
@@ -92,8 +92,8 @@ def chain_cost(plan: Plan, loaded: LoadedModel) -> ChainCost:
         except EmptyMessageError:
             words *= 4
             continue
-        popped = (group.popped / len(chosen) for group in cost.groups)
-        return ChainCost(cost.net / len(chosen), tuple(itertools.accumulate(popped, initial=0.0)))
+        popped = tuple(bits / len(chosen) for bits in cost.taken)
+        return ChainCost(cost.net / len(chosen), popped)
 
 
 def classical_cost(plan: Plan, binary: bool) -> float:

@@ -16,11 +16,11 @@ from bitsback.ans.heads import fold, unfold
 from bitsback.ans.message import Message, flatten
 from bitsback.coding import bits_back
 from bitsback.coding.batch import Batch
-from bitsback.coding.bits_back import BatchCost
 from bitsback.coding.chain import ChainStep
 from bitsback.coding.initial_bits import Initial
 from bitsback.coding.model import LoadedModel
 from bitsback.coding.rates import RateReport
+from bitsback.coding.reports.costs import BatchCost
 from bitsback.coding.reports.tally import Tally
 from bitsback.errors import BitsbackError, EmptyMessageError
 from bitsback.format.chunk import pack_chunk, pixel_checksum

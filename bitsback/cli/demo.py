@@ -60,11 +60,11 @@ def shown(images: NDArray[np.uint8], name: str, console: Console) -> "RateReport
     for step in report.steps:
         bits = (step.popped_bits, step.pushed_bits, step.net_bits, step.kl_bits)
         table.add_row(step.name, *(f"{each / report.chained_images:.1f}" for each in bits))
-    for part, *bits in (
+    for part, *others in (
         ("pixels", report.likelihood_bits, report.pixels_kl_bits),
         ("all", report.net_bits, report.kl_bits),
     ):
-        table.add_row(part, "", "", *(f"{each / report.chained_images:.1f}" for each in bits))
+        table.add_row(part, "", "", *(f"{each / report.chained_images:.1f}" for each in others))
     console.print(table)
     console.print(str(report.check()), soft_wrap=True)
     with bar("compress and decompress") as progress:

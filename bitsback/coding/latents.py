@@ -57,6 +57,13 @@ class Latents:
         return self.of_coded(latent_grid.prior_rows(width, self.dither))
 
     @property
+    def limits(self) -> NDArray[np.int64]:
+        """The largest |k| of a fine group's coded channels."""
+        if self.group.bottom_up:
+            return self.nothing + (self.group.limit >> latent_grid.Z_BITS)
+        return fine.limits(self.prior_rows)
+
+    @property
     def nothing(self) -> NDArray[np.int64]:
         """A zero for each coded latent, (B, C_coded, h, w)."""
         return self.of_coded(np.zeros(self.dither.shape, np.int64))
@@ -181,6 +188,9 @@ def posteriors(
 
     Once no latent is coded any more, the model is not asked: its priors stand in for what nobody
     reads.
+
+    Raises:
+        ModelError: latents are coded that are inferred from the bottom up.
     """
     coded = [
         index
@@ -188,6 +198,8 @@ def posteriors(
         if (group.log_width != latent_grid.NIL).any()
         and (batch.coded is None or index in batch.coded)
     ]
+    if any(model.groups[index].bottom_up for index in coded):
+        raise ModelError("the model infers its latents from the bottom up, not from x each")
     needed = max(coded, default=-1) + 1
     memories: list[M] = [model.observe(x)] if needed else []
 
@@ -198,12 +210,21 @@ def posteriors(
         if latents.group.constant_width:
             return Posterior(latents.nothing, latents.nothing, q, latents)
         if latents.group.fine:
-            rows, limit = fine.rows(q, latents.dither), fine.limits(latents.prior_rows)
-            return Posterior(latents.of_coded(rows), limit, q, latents)
+            return _fine_posterior(q, latents)
         rows, base = latent_grid.posterior_rows(q, latents.p, latents.log_width, latents.dither)
         return Posterior(latents.of_coded(rows), latents.of_coded(base), q, latents)
 
     return ask
+
+
+def on_grid(batch: Batch, index: int, group: Group, q: latent_grid.Gaussian) -> Posterior:
+    """The posterior of a bottom-up group, whose prior is not known yet."""
+    return _fine_posterior(q, prepare(batch, index, group, q))
+
+
+def _fine_posterior(q: latent_grid.Gaussian, latents: Latents) -> Posterior:
+    rows = latents.of_coded(fine.rows(q, latents.dither))
+    return Posterior(rows, latents.limits, q, latents)
 
 
 def prior_codec(rows: NDArray[np.int64]) -> codecs.Codec[NDArray[Any]]:
@@ -214,8 +235,7 @@ def prior_codec(rows: NDArray[np.int64]) -> codecs.Codec[NDArray[Any]]:
 def push_prior(message: Message, latents: Latents, k: NDArray[np.int64]) -> None:
     """Push a group's k under its prior."""
     if latents.group.fine:
-        rows = latents.prior_rows
-        fine.prior_codec(rows, fine.limits(rows)).push(message, k)
+        fine.prior_codec(latents.prior_rows, latents.limits).push(message, k)
         return
     prior_codec(latents.prior_rows).push(message, k - tables.FIRST)
 
@@ -223,7 +243,6 @@ def push_prior(message: Message, latents: Latents, k: NDArray[np.int64]) -> None
 def pop_prior(message: Message, latents: Latents) -> NDArray[np.int64]:
     """Pop a group's k under its prior."""
     if latents.group.fine:
-        rows = latents.prior_rows
-        return fine.prior_codec(rows, fine.limits(rows)).pop(message)[1]
+        return fine.prior_codec(latents.prior_rows, latents.limits).pop(message)[1]
     column: NDArray[np.int64] = prior_codec(latents.prior_rows).pop(message)[1]
     return column + tables.FIRST

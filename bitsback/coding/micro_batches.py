@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,7 @@ from bitsback.errors import ModelError, whole_number
 from bitsback.tables.latent_grid import Gaussian
 from bitsback.tiles.padding import Pixels
 
-from .model import Group, Likelihood, M, Model, S
+from .model import BottomUpModel, Group, Likelihood, M, Model, S
 
 T = TypeVar("T", bound=np.generic)
 
@@ -60,6 +60,13 @@ class MicroBatches(Generic[S, M]):
             self.model.posterior(index, *parts) for parts in zip(memory, state, priors, strict=True)
         ]
         return _gaussian([q for q, _ in pairs]), tuple(part for _, part in pairs)
+
+    def infer(self, index: int, memory: tuple[M, ...] | None, state: tuple[S, ...]) -> Gaussian:
+        """q of the whole batch, where latents are inferred from the bottom up."""
+        model = cast("BottomUpModel[S, M]", self.model)
+        memories = memory or (None,) * len(state)
+        pairs = zip(memories, state, strict=True)
+        return _gaussian([model.infer(index, *pair) for pair in pairs])
 
     def step(self, index: int, state: tuple[S, ...], z: NDArray[np.int64]) -> tuple[S, ...]:
         """The states once z is known."""

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from bitsback.ans.message import Message
 from bitsback.errors import ModelError
-from bitsback.tables.latent_grid import NIL, Z_LIMIT, Gaussian
+from bitsback.tables import fine
+from bitsback.tables.latent_grid import NIL, Z_BITS, Z_LIMIT, Gaussian
 from bitsback.tables.tables import Ints
 from bitsback.tiles.padding import Pixels
 
@@ -37,10 +38,14 @@ class Group:
             units of its width: means of p and q in 2**-8 of it, log-scales 64 log2 of sigma in that
             unit, latents in 2**-6 of it. The model says what the unit is; `log_width` is nil.
         limit: the largest |z|, in units of 2**-6; latents beyond are clipped to it. Fine grids
-            have none.
+            have none, but where they are bottom-up: there q and p are cut off at it.
+        bottom_up: whether the group's posterior is inferred from the latents below alone, which are
+            those of the group after it, or from x if it is the last (see `BottomUpModel`). It is
+            fine, on a grid that depends on nothing.
 
     Raises:
-        ModelError: of a fine group, a log-width is not nil, or the width is constant.
+        ModelError: of a fine group, a log-width is not nil, or the width is constant; a bottom-up
+            group is not fine, or its limit is below a step of the grid or beyond 4096 of them.
     """
 
     step: int
@@ -49,10 +54,16 @@ class Group:
     constant_width: bool = False
     limit: int = Z_LIMIT
     fine: bool = False
+    bottom_up: bool = False
 
     def __post_init__(self) -> None:
         if self.fine and (self.constant_width or np.any(self.log_width)):
             raise ModelError("a fine group has log-widths of nil and no constant width")
+        if self.bottom_up and not (self.fine and 1 <= self.limit >> Z_BITS <= fine.LIMIT):
+            raise ModelError(
+                f"a bottom-up group is fine, and its limit lies in {1 << Z_BITS}.."
+                f"{fine.LIMIT << Z_BITS}"
+            )
 
 
 class Likelihood(Protocol):
@@ -115,6 +126,26 @@ class Model(Protocol[S, M]):
 
     def reveal(self, state: S, x: NDArray[np.uint8]) -> S:
         """The state once a pass's pixels, uint8 (B, C, H', W'), are known; not for the last."""
+        ...
+
+
+class BottomUpModel(Model[S, M], Protocol):
+    """A chain of latents, each of which is given the next one alone, in both directions.
+
+    Its prior of a group sees the latents of the group before it, and its likelihood those of the
+    last group; `step` takes any state of these images, and the state that it gives knows no latents
+    but its own. `posterior` is not asked.
+
+    Source: Kingma, Abbeel and Ho, arXiv:1905.06845 (Bit-Swap).
+    """
+
+    def infer(self, index: int, memory: M | None, state: S) -> Gaussian:
+        """q of a group.
+
+        Args:
+            memory: of x if it is the last group; otherwise None.
+            state: after the group below, index + 1, if it is not the last.
+        """
         ...
 
 

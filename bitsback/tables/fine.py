@@ -194,27 +194,47 @@ def moments(q_row: Int64, limit: Int64, p_row: Int64) -> tuple[NDArray[np.float6
 
     Of a wide posterior a part of the k is evaluated, at equal distances.
     """
-    q, p, most = (values.ravel() for values in (q_row, p_row, limit))
-    kl, variance = np.zeros(len(q)), 0.0
+    return _moments(q_row, limit, p_row)
+
+
+def entropy(q_row: Int64, limit: Int64) -> tuple[NDArray[np.float64], float]:
+    """Entropy of each latent on the grid, bits; all latents' variance of log2 Q, bits**2."""
+    negative, variance = _moments(q_row, limit, None)
+    return -negative, variance
+
+
+def code_length(p_row: Int64, limit: Int64, k: Int64) -> NDArray[np.float64]:
+    """-log2 P(k) of each latent."""
+    frequency = _frequency(p_row, _scales()[0], prior_window(p_row, limit), k)
+    return PRECISION - np.log2(np.maximum(frequency, 1))
+
+
+def _frequency(row: Int64, scales: NDArray[np.float64], window: Window, k: Int64) -> Int64:
+    s = scales[_width(row)]
+    return _cumulative(row, s, window, k + 1) - _cumulative(row, s, window, k)
+
+
+def _moments(q_row: Int64, limit: Int64, p_row: Int64 | None) -> tuple[NDArray[np.float64], float]:
+    """Mean under q and variance of log2(Q / P), or of log2 Q without a prior."""
+    q, most = q_row.ravel(), limit.ravel()
+    p = None if p_row is None else p_row.ravel()
+    mean_bits, variance = np.zeros(len(q)), 0.0
     for width in np.unique(_width(q)):
         same = np.flatnonzero(_width(q) == width)
         stride = max(1, int(_scales()[1][width] / _COLUMNS))
         for begin in range(0, len(same), 1 << 12):
             some = same[begin : begin + (1 << 12)]
-            q_some, p_some, far = q[some, None], p[some, None], most[some, None]
+            q_some, far = q[some, None], most[some, None]
             low, high = posterior_window(q_some, far)
             k = low + np.arange(0, int((high - low).max()) + 1, stride)
-            inside = k <= high
-
-            def mass(row: Int64, s: NDArray[np.float64], window: Window, k: Int64) -> Int64:
-                scale = s[_width(row)]
-                return _cumulative(row, scale, window, k + 1) - _cumulative(row, scale, window, k)
-
-            f_q = np.where(inside, mass(q_some, _scales()[1], (low, high), k), 0)
-            f_p = mass(p_some, _scales()[0], prior_window(p_some, far), k)
+            f_q = np.where(k <= high, _frequency(q_some, _scales()[1], (low, high), k), 0)
+            f_p = np.full_like(f_q, TOTAL)
+            if p is not None:
+                p_some = p[some, None]
+                f_p = _frequency(p_some, _scales()[0], prior_window(p_some, far), k)
             ratio = np.log2(np.maximum(f_q, 1) / np.maximum(f_p, 1))
             share = f_q / f_q.sum(1, keepdims=True)
             mean = (share * ratio).sum(1)
-            kl[some] = mean
+            mean_bits[some] = mean
             variance += float(np.maximum((share * ratio**2).sum(1) - mean**2, 0.0).sum())
-    return kl.reshape(q_row.shape), variance
+    return mean_bits.reshape(q_row.shape), variance

@@ -13,6 +13,7 @@ from .likelihoods import (
     Logistic,
     Mixture,
 )
+from .terms import TermsReport, compare_terms
 from .widths import WidthCost, choose_widths, width_costs
 
 __all__ = [
@@ -26,10 +27,12 @@ __all__ = [
     "Logistic",
     "Mixture",
     "QuantisedCost",
+    "TermsReport",
     "Transform",
     "WidthCost",
     "adapt",
     "choose_widths",
+    "compare_terms",
     "quantise",
     "quantised_cost",
     "width_costs",

@@ -67,7 +67,8 @@ def quantised_cost(
     Both draw their latents with the same noise, so that the difference has next to no luck.
 
     Args:
-        float_model, exact_model: from `adapt`.
+        float_model: from `adapt`.
+        exact_model: from `adapt`, of the modules in integers.
         images: as `bitsback.compress` takes arrays, two or more.
         draws: of the latents of every image; the bits are means over them.
         seed: of the noise.
@@ -91,9 +92,6 @@ def quantised_cost(
 
 def _bits(model: FloatModel, x: NDArray[np.uint8], seed: int) -> F64:
     """KL of every group and the pixels' code length, (N, groups + 1) bits."""
-    sample, columns = sampled(model, x, seed), []
-    for offset, log_ratio in sample.groups:
-        nats = 0.5 * (np.exp(2 * log_ratio) + offset**2 - 1) - log_ratio
-        columns.append(nats.reshape(len(x), -1).sum(1) / math.log(2))
-    columns.append(model.likelihood(sample.state, gray=False).push(Message.empty(1), x))
-    return np.stack(columns, 1)
+    sample = sampled(model, x, seed)
+    pixels = model.likelihood(sample.state, gray=False).push(Message.empty(1), x)
+    return np.stack([*(nats / math.log(2) for nats in sample.nats), pixels], 1)

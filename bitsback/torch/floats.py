@@ -11,7 +11,7 @@ rounds depends on the size, and an image is coded in batches of other sizes than
 
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -44,7 +44,7 @@ class Vae:
     latents: tuple[tuple[int, ...], ...]
     start: Callable[[int], Any]
     prior: Callable[[int, Any], Any]
-    posterior: Callable[[int, Tensor, Any], Any]
+    posterior: Callable[..., Any]
     step: Callable[[int, Any, Tensor], Any]
     likelihood: Callable[[Any], Likelihood]
     pixels: PixelScale
@@ -221,13 +221,22 @@ class FloatModel:
 
     def given(self, index: int, state: Parts, offset: F64) -> Parts:
         """The states once latents are known, (B, C, h, w) in sigmas from their priors' means."""
-        parts, first = [], 0
+        values, first = [], 0
         for part in state:
             assert part.prior is not None
-            mean, log_sigma = part.prior
-            some = _filled(offset[first : first + part.size], self.vae.batch)
-            z = (mean + arithmetic.exp(log_sigma) * some).reshape(-1, *self.vae.latents[index])
-            after = self.vae.run(self.vae.step, index, part.state, self.vae.tensor(z))
+            mean, log_sigma = (parameter[: part.size] for parameter in part.prior)
+            some = offset[first : first + part.size]
+            values.append(mean + arithmetic.exp(log_sigma) * some)
+            first += part.size
+        return self.known(index, state, np.concatenate(values))
+
+    def known(self, index: int, state: Parts, values: F64) -> Parts:
+        """The states once latents are known, (B, C, h, w) in the author's units."""
+        parts, first = [], 0
+        for part in state:
+            some = _filled(values[first : first + part.size], self.vae.batch)
+            z = self.vae.tensor(some.reshape(-1, *self.vae.latents[index]))
+            after = self.vae.run(self.vae.step, index, part.state, z)
             parts.append(self._part(index + 1, part.size, after))
             first += part.size
         return tuple(parts)
@@ -252,6 +261,24 @@ class FloatModel:
                 arrays.setdefault(name, []).append(array[:size])
         joined = {name: np.concatenate(parts) for name, parts in arrays.items()}
         return first.codec(joined, self.vae.pixels)
+
+    def answers(self, images: NDArray[np.uint8]) -> Iterator[NDArray[np.generic]]:
+        """What the model says of images, and of latents at one sigma of their priors."""
+        memory, state = self.observe(images), self.start(len(images), *images.shape[2:])
+        for index in range(len(self.log_widths)):
+            p = self.prior(index, state)
+            for part, x in zip(state, memory, strict=True):
+                yield from self.relative(index, x, part)
+            state = self.given(index, state, np.ones(p.mean.shape))
+        yield from self.answered(state)
+
+    def answered(self, state: Parts) -> Iterator[NDArray[np.generic]]:
+        """The parameters of the likelihood."""
+        codec: Any = self.likelihood(state, gray=False)
+        for field in dataclasses.fields(codec):
+            value = getattr(codec, field.name)
+            if isinstance(value, np.ndarray):
+                yield value
 
     def _parameters(self, likelihood: Any) -> dict[str, F64]:
         if not (dataclasses.is_dataclass(likelihood) and hasattr(likelihood, "codec")):

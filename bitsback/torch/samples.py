@@ -10,7 +10,9 @@ from bitsback.coding.model import LoadedModel
 from bitsback.errors import InputError, ModelError
 from bitsback.images.image_set import from_array
 
-from .floats import F64, FloatModel, Normal, Parts
+from . import bottom_up
+from .bottom_up import BottomUpFloats
+from .floats import F64, FloatModel, Parts
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,27 +20,41 @@ class Sample:
     """Latents that were drawn.
 
     Args:
-        groups: of each group (mean_q - mean_p) / sigma_p and log(sigma_q / sigma_p), (N, C, h, w).
-        state: after all of them.
+        log_scales: of each group log(sigma_q / sigma_p), (N, C, h, w); bottom-up, log(sigma_q).
+        nats: of each group KL(q || p), (N,); bottom-up, -log p of the latents less q's entropy.
+        state: that the likelihood sees.
     """
 
-    groups: tuple[Normal, ...]
+    log_scales: tuple[F64, ...]
+    nats: tuple[F64, ...]
     state: Parts
 
 
 def sampled(model: FloatModel, x: NDArray[np.uint8], seed: int) -> Sample:
     """Latents of images x, (N, C, H, W); models that differ little draw alike from a seed."""
+    if isinstance(model, BottomUpFloats):
+        drawn, state = bottom_up.drawn(model, x, seed)
+        nats = tuple(_summed(one.nats) for one in drawn)
+        return Sample(tuple(one.q[1] for one in drawn), nats, state)
     random = np.random.default_rng(seed)
     memory, state = model.observe(x), model.start(len(x), *x.shape[2:])
-    groups: list[tuple[F64, F64]] = []
+    scales, divergences = list[F64](), list[F64]()
     for index in range(len(model.log_widths)):
         pairs = zip(memory, state, strict=True)
         offsets, logs = zip(*(model.relative(index, *pair) for pair in pairs), strict=True)
         offset, log_ratio = np.concatenate(offsets), np.concatenate(logs)
-        groups.append((offset, log_ratio))
+        scales.append(log_ratio)
+        kl = 0.5 * (np.exp(2 * log_ratio) + offset**2 - 1) - log_ratio
+        divergences.append(_summed(kl))
         noise = random.standard_normal(offset.shape)
         state = model.given(index, state, offset + np.exp(log_ratio) * noise)
-    return Sample(tuple(groups), state)
+    return Sample(tuple(scales), tuple(divergences), state)
+
+
+def _summed(values: F64) -> F64:
+    """The sum of each image's, (N,)."""
+    sums: F64 = values.reshape(len(values), -1).sum(1)
+    return sums
 
 
 def adapted_of(model: LoadedModel) -> FloatModel:

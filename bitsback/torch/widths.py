@@ -20,8 +20,10 @@ from numpy.typing import NDArray
 from bitsback.coding.model import LoadedModel
 from bitsback.errors import ModelError
 
+from . import bottom_up
 from .adapter import FINEST
 from .adapter import loaded as load
+from .bottom_up import BottomUpFloats
 from .floats import F64, WIDTH_UNITS, FloatModel
 from .samples import adapted_of, pixels_of, sampled
 
@@ -34,7 +36,8 @@ def choose_widths(
     """The model with grids that suit its posteriors of images.
 
     Each channel's grid is so fine that the narrowest posteriors (the 5 % quantile) are `fineness`
-    times its width; never finer than 1/512 of the prior's sigma.
+    times its width; never finer than 1/512 of the prior's sigma. Bottom-up, the grids also reach
+    as far as these images' latents do, and half as far again.
 
     Args:
         model: from `adapt`.
@@ -48,13 +51,16 @@ def choose_widths(
     """
     if not fineness > 0:
         raise ModelError(f"the fineness is positive, not {fineness}")
-    adapted = adapted_of(model)
+    own = adapted_of(model)
+    if isinstance(own, BottomUpFloats):
+        x = pixels_of(own, images)
+        return load(bottom_up.suited(own, x, fineness, _QUANTILE, seed), model.name)
     widths = []
-    for log_ratio in _log_ratios(adapted, pixels_of(adapted, images), seed):
+    for log_ratio in _log_ratios(own, pixels_of(own, images), seed):
         narrow = np.quantile(log_ratio, _QUANTILE, axis=0) / math.log(2) - math.log2(fineness)
         chosen = np.floor(WIDTH_UNITS * narrow + 0.5)
         widths.append(np.clip(chosen, FINEST, 0).astype(np.int64))
-    return load(FloatModel(adapted.vae, tuple(widths)), model.name)
+    return load(FloatModel(own.vae, tuple(widths)), model.name)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,7 +69,8 @@ class WidthCost:
 
     Args:
         fineness: see `choose_widths`.
-        initial_bits: that an image takes off the stack before it gives them back.
+        initial_bits: that an image takes off the stack before it gives them back; bottom-up, the
+            most that a latent takes.
         excess_bits: of an image, beyond its KL.
     """
 
@@ -79,23 +86,25 @@ def width_costs(
     seed: int = 0,
 ) -> tuple[WidthCost, ...]:
     """The dial: what `choose_widths` would give up and gain; arguments as there."""
-    adapted = adapted_of(model)
-    log_ratios = list(_log_ratios(adapted, pixels_of(adapted, images), seed))
+    own = adapted_of(model)
+    log_ratios = list(_log_ratios(own, pixels_of(own, images), seed))
     costs = []
     for fineness in finenesses:
-        bits = excess = 0.0
-        for log_ratio, shape in zip(log_ratios, adapted.vae.latents, strict=True):
+        layers, excess = [], 0.0
+        for log_ratio, shape in zip(log_ratios, own.vae.latents, strict=True):
             per_channel = int(np.prod(shape[1:], dtype=np.int64))
             narrow = np.quantile(log_ratio, _QUANTILE, axis=0)
             s = fineness * np.exp(log_ratio - narrow)
-            bits += per_channel * float(np.log2(s * math.sqrt(2 * math.pi * math.e)).mean(0).sum())
+            taken = np.log2(s * math.sqrt(2 * math.pi * math.e)).mean(0).sum()
+            layers.append(per_channel * float(taken))
             lost = -0.5 * np.log2(1 - np.minimum(1 / (12 * s * s), 0.97))
             excess += per_channel * float(lost.mean(0).sum())
+        bits = max(layers) if isinstance(own, BottomUpFloats) else sum(layers)
         costs.append(WidthCost(fineness, bits, excess))
     return tuple(costs)
 
 
 def _log_ratios(model: FloatModel, x: NDArray[np.uint8], seed: int) -> list[F64]:
-    """log(sigma_q / sigma_p) of each group, (N, C)."""
-    ratios = [log_ratio for _, log_ratio in sampled(model, x, seed).groups]
-    return [np.moveaxis(ratio, 1, -1).reshape(-1, ratio.shape[1]) for ratio in ratios]
+    """`Sample.log_scales` of each group, (N, C)."""
+    scales = sampled(model, x, seed).log_scales
+    return [np.moveaxis(scale, 1, -1).reshape(-1, scale.shape[1]) for scale in scales]

@@ -8,9 +8,10 @@ import pytest
 from conftest import SMALL, random_model
 
 from bitsback.ans.message import Message
-from bitsback.coding import bits_back, latents, matching
+from bitsback.coding import batch_pixels, bits_back, latents, matching
 from bitsback.coding.batch import Batch
 from bitsback.coding.matching import Part
+from bitsback.coding.reports.costs import BatchCost
 from bitsback.coding.reports.tally import Tally
 from bitsback.models import store
 from bitsback.models.draw.model import DrawModel
@@ -94,21 +95,21 @@ def test_a_prior_of_another_step_fails(monkeypatch):
 
 
 def test_a_kl_counted_twice_fails_at_its_step(monkeypatch):
-    once = bits_back._cost
+    once = bits_back.group_cost
 
-    def twice(visit, *rest):
-        cost = once(visit, *rest)
-        return dataclasses.replace(cost, kl=cost.kl * (2 if visit.latents.group.step == 2 else 1))
+    def twice(here, *rest):
+        cost = once(here, *rest)
+        return dataclasses.replace(cost, kl=cost.kl * (2 if here.group.step == 2 else 1))
 
-    monkeypatch.setattr(bits_back, "_cost", twice)
+    monkeypatch.setattr(bits_back, "group_cost", twice)
     report = chain(10, store.load("omniglot", "cpu").model, 28)
     assert set(failed(report)) == {"step 2", "chain"}
 
 
 @pytest.mark.parametrize("leak", [0.98, 1.02])
 def test_a_leak_in_the_pixels_fails_there_and_in_the_chain(monkeypatch, leak):
-    push = bits_back._push_images
-    monkeypatch.setattr(bits_back, "_push_images", lambda *given: leak * push(*given))
+    push = batch_pixels.push
+    monkeypatch.setattr(batch_pixels, "push", lambda *given: leak * push(*given))
     assert set(failed(chain())) == {"pixels", "chain"}
 
 
@@ -125,7 +126,7 @@ def photographs(monkeypatch=None, leak=0.0, measure=True):
     for width in widths:
         width[:] = latent_grid.NIL
     model = DrawModel(config, ReferenceOps(config, tensors), widths)
-    push = bits_back._push_images
+    push = batch_pixels.push
 
     def leaking(message, coded):
         lengths = push(message, coded)
@@ -134,7 +135,7 @@ def photographs(monkeypatch=None, leak=0.0, measure=True):
         return lengths
 
     if leak:
-        monkeypatch.setattr(bits_back, "_push_images", leaking)
+        monkeypatch.setattr(batch_pixels, "push", leaking)
     x = np.random.default_rng(1).integers(0, 256, (2, 3, 32, 32)).astype(np.uint8)
     tally = Tally()
     cost = bits_back.encode(Message.random(16, 99, 0), model, Batch(2, 32, 32, 0, 0), x, measure)
@@ -208,7 +209,7 @@ def test_nothing_coded_is_not_measured():
 
 def test_pixels_alone_say_that_no_latents_are_coded():
     tally = Tally()
-    tally.add(bits_back.BatchCost(1, 80.0, 80.0, np.array([80.0]), ()), 64)
+    tally.add(BatchCost(1, 80.0, 80.0, np.array([80.0]), ()), 64)
     check = tally.report(images=1, dims=64, chained_dims=64, **NOTHING).check()
     assert check.passed
     assert not check.latents

@@ -37,6 +37,19 @@ def test_a_model_of_ones_own_takes_about_forty_lines():
     assert len(code) <= 45
 
 
+@pytest.mark.parametrize(
+    ("page", "number"), [("torch-vae", 1), ("hierarchical-vae", 1), ("portable", 1)]
+)
+def test_a_port_takes_fifteen_lines(page, number):
+    """From the imports to the first file that has come back, without assertions and lists."""
+    block = examples(ROOT / "docs" / f"{page}.md")[number]
+    end = block.index("assert np.array_equal(bitsback.decompress")
+    code = [line for line in block[:end].splitlines() if line.strip()]
+    own = [line for line in code if not re.match(r"(assert|print|report|images|cost) ?", line)]
+    assert "adapt(" in block
+    assert len(own) <= 15, own
+
+
 def test_the_site_builds_without_a_warning(tmp_path):
     pytest.importorskip("mkdocs")
     pytest.importorskip("mkdocstrings")

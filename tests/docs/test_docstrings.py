@@ -8,7 +8,7 @@ import pytest
 import bitsback
 from bitsback.models import store
 
-MODULES = ("bitsback.api", "bitsback.ans.codecs", "bitsback.ans.message")
+MODULES = ("bitsback.api", "bitsback.testing", "bitsback.ans.codecs", "bitsback.ans.message")
 FLAGS = doctest.ELLIPSIS | doctest.IGNORE_EXCEPTION_DETAIL
 EXAMPLES = {
     test.name: test
@@ -20,7 +20,7 @@ EXAMPLES = {
 
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_a_docstrings_examples_give_what_they_show(name, tmp_path, monkeypatch):
-    if name.startswith("bitsback.api") and "omniglot" not in store.names():
+    if name.startswith(("bitsback.api", "bitsback.testing")) and "omniglot" not in store.names():
         pytest.skip("the omniglot weights are not in this checkout")
     monkeypatch.chdir(tmp_path)
     failed = doctest.DocTestRunner(optionflags=FLAGS).run(EXAMPLES[name], clear_globs=False)
@@ -29,4 +29,4 @@ def test_a_docstrings_examples_give_what_they_show(name, tmp_path, monkeypatch):
 
 def test_every_public_function_has_an_example():
     public = {name for name in bitsback.__all__ if not isinstance(getattr(bitsback, name), type)}
-    assert {f"bitsback.api.{name}" for name in public} <= EXAMPLES.keys()
+    assert {f"{getattr(bitsback, name).__module__}.{name}" for name in public} <= EXAMPLES.keys()

@@ -23,6 +23,7 @@ WARN, FAIL = 1e-6, 1e-3  # shares
 LATENTS = "latents beyond their group's limit"
 WINDOW = "posterior means beyond the grid's window"
 GRIDS = "grid widths outside -48..96 sixteenths of an octave"
+FINE_SIGMAS = "sigmas of bottom-up latents below 0.29 or above 512 steps of the grid"
 SCALES = "steps of grids beyond 2**-12..2**12"
 NARROW = "posteriors narrower than 2**-6, the unit of latents"
 WIDTHS = "posteriors narrower than 0.29 or wider than 8 steps of the grid"
@@ -116,7 +117,13 @@ def of_latents(on: Latents, q: Posterior, k: NDArray[np.int64]) -> Coverage:
     """Of a group's coded latents, given their posterior and k."""
     if on.group.fine:
         clipped = fine.is_clipped(q.rows, q.base)
-        return Coverage((Beyond(WINDOW, int(clipped.sum()), clipped.size),))
+        windows = Beyond(WINDOW, int(clipped.sum()), clipped.size)
+        if not on.group.bottom_up:
+            return Coverage((windows,))
+        low, high = fine.WIDTHS
+        scales = np.stack([on.of_coded(g.log_scale) for g in (q.q, on.p)])
+        beyond = (scales < low) | (scales > high)
+        return Coverage((windows, Beyond(FINE_SIGMAS, int(beyond.sum()), beyond.size)))
     limit = on.group.limit
     free = on.of_coded(on.z(k, latent_grid.UNLIMITED))
     kinds = [Beyond(LATENTS, int((np.abs(free) > limit).sum()), free.size)]

@@ -7,7 +7,8 @@ from ..rates import RateReport
 
 LEGEND = {
     "net": "bits that the message grew by",
-    "KL": "KL(q || p) on the latents' grid; of the pixels, their code length under the tables",
+    "KL": "KL(q || p) on the latents' grid, or, where they are inferred from the bottom up, their "
+    "code length under p less the entropy of q; of the pixels, their code length under the tables",
     "Gaussian KL": "KL of the Gaussians themselves, without any grid; none where nothing is popped",
     "z": "net minus KL, in standard errors of that difference",
     "expected": "bits that the model's own ELBO promises",

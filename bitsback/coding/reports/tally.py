@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..bits_back import BatchCost, GroupCost
 from ..rates import LN2, BatchRate, GroupRate, RateReport, Spread
+from .costs import BatchCost, GroupCost
 from .coverage import NOTHING
 from .expected import ByImage
 
