@@ -157,7 +157,8 @@ def _encode(
             return filled
         return _smallest(chained, filled, encode_classically(plan, loaded.binary))
     hopeless = _HOPELESS * chained.report.net_bits / chained.report.chained_images
-    if classical > hopeless and len(chained.data) <= len(plan.payload) + plan.dims:
+    is_small = len(chained.data) <= len(plan.payload) + plan.dims
+    if settings.always_chain or (is_small and classical > hopeless):
         return chained
     return _smallest(chained, encode_classically(plan, loaded.binary))
 
