@@ -283,8 +283,10 @@ def open_path(path: str | Path, load_model: LoadModel) -> Reader:
         raise InputError(f"{path!r} is no name of a file") from error
     try:
         return Reader(file, load_model)
-    except BaseException:
+    except BaseException as error:
         file.close()
+        if isinstance(error, FormatError):
+            raise type(error)(f"{path}: {error}") from error
         raise
 
 

@@ -15,6 +15,7 @@ from .models.figure import figure
 from .models.shipped import models, sample
 from .models.train import download, train
 from .rates import bench, rate
+from .view import view
 
 
 def _tell_version(value: bool) -> None:
@@ -50,6 +51,7 @@ for command in (
     info,
     ls,
     get,
+    view,
     rate,
     models,
     train,

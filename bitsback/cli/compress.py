@@ -92,6 +92,9 @@ def compress(
     from bitsback.keeping.rule import way
     from bitsback.sources import atomic_files, read
 
+    checked = "none" if no_check else cast("Check", check)
+    settings = Settings(batch, seed, always_chain=always_chain, check=checked)
+    check_engine(engine, address)
     if not dry_run:
         check_standard(output, as_json)
         claim(output, [*inputs, *([] if payload is None else [payload])], force=force)
@@ -108,8 +111,6 @@ def compress(
             if model is not None:
                 choice.check_lossless(model)
             loaded = load_for(images, model, device, arithmetic, micro_batch)
-        checked = "none" if no_check else cast("Check", check)
-        settings = Settings(batch, seed, always_chain=always_chain, check=checked)
         recipe = Recipe(model or loaded.name, loaded.sha256, device, arithmetic, micro_batch)
         executor = None
         if is_coded:
@@ -182,6 +183,7 @@ def decompress(
     from bitsback.archive.workers import Recipe
     from bitsback.sources import atomic_files
 
+    check_engine(engine, address)
     check_standard(output, as_json)
     claim(output, [file], force=force)
     if payload is not None:
@@ -247,6 +249,14 @@ def check_standard(output: Path, as_json: bool) -> None:
     check_standard_output()
 
 
+def check_engine(engine: str, address: str | None) -> None:
+    """Raise InputError if there is no such engine, or an address that it does not take."""
+    if engine not in ("torch", "numpy", "ray"):
+        raise InputError(f"unknown engine {engine!r}: torch, numpy or ray")
+    if address is not None and engine != "ray":
+        raise InputError("--address is that of a cluster: it needs --engine ray")
+
+
 def tell(summary: Compressed | Decompressed, as_json: bool) -> None:
     """Print the last line on standard error, or one JSON object on standard output."""
     if as_json:
@@ -272,8 +282,6 @@ def executor_of(
         from bitsback.archive.ray import RayExecutor
 
         return RayExecutor(recipe, jobs, address)
-    if address is not None:
-        raise InputError("--address is that of a cluster: it needs --engine ray")
     if jobs is None or jobs == 1:
         return None
     from bitsback.archive.processes import ProcessExecutor

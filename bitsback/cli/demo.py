@@ -57,14 +57,15 @@ def shown(images: NDArray[np.uint8], name: str, console: Console) -> "RateReport
         report = api.rate(images, model, progress=progress)
     heads = ("bits a tile", "popped under q", "pushed under p", "net", "KL(q || p)")
     table = Table(*heads, box=box.SIMPLE)
+
+    def add(name: str, *bits: float) -> None:
+        told = [f"{each / report.chained_images:.1f}" for each in bits]
+        table.add_row(name, *[""] * (4 - len(bits)), *told)
+
     for step in report.steps:
-        bits = (step.popped_bits, step.pushed_bits, step.net_bits, step.kl_bits)
-        table.add_row(step.name, *(f"{each / report.chained_images:.1f}" for each in bits))
-    for part, *others in (
-        ("pixels", report.likelihood_bits, report.pixels_kl_bits),
-        ("all", report.net_bits, report.kl_bits),
-    ):
-        table.add_row(part, "", "", *(f"{each / report.chained_images:.1f}" for each in others))
+        add(step.name, step.popped_bits, step.pushed_bits, step.net_bits, step.kl_bits)
+    add("pixels", report.likelihood_bits, report.pixels_kl_bits)
+    add("all", report.net_bits, report.kl_bits)
     console.print(table)
     console.print(str(report.check()), soft_wrap=True)
     with bar("compress and decompress") as progress:

@@ -33,9 +33,9 @@ Address = Annotated[str | None, typer.Option(help="of a Ray cluster, for --engin
 MicroBatch = Annotated[
     int | None, typer.Option(min=1, help="images that the network is given at once; same bits")
 ]
-Batch = Annotated[int | None, typer.Option(help="images per batch of the chain")]
+Batch = Annotated[int | None, typer.Option(min=1, help="images per batch of the chain")]
 ImagesPerChunk = Annotated[
-    int | None, typer.Option("--chunk", help="images per chunk, each decodable alone")
+    int | None, typer.Option("--chunk", min=1, help="images per chunk, each decodable alone")
 ]
 Jobs = Annotated[
     int | None,

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tarfile
@@ -137,3 +138,31 @@ def test_one_file_goes_to_standard_output(packed, tmp_path):
 
 def test_the_version_is_told(monkeypatch, capsys):
     assert run(monkeypatch, capsys, "--version")[:2] == (0, f"bitsback {bitsback.__version__}\n")
+
+
+@pytest.mark.parametrize(("first", "count"), [(0, 3), (5, 4), (11, 100)])
+def test_a_page_shows_images_from_their_chunks(packed, first, count, monkeypatch, capsys):
+    words = ("x.bb", "-o", "x.html", "--model", "model", "--first", first, "-n", count)
+    code, _, err = run(monkeypatch, capsys, "view", *words, "--size", 16)
+    assert code == 0, err
+    page = Path("x.html").read_text()
+    names = re.findall(r"<figcaption>([^,<]*)", page)
+    assert page.count("data:image/png") == sum(name.endswith(".png") for name in names) > 0
+    assert len(names) <= count
+    assert set(names) <= {*NAMES, "notes (no image)", "b/labels.csv (no image)"}
+    assert names[0] == sorted(NAMES)[first]
+
+
+def test_a_page_shows_arrays_of_any_kind(packed, monkeypatch, capsys):
+    random = np.random.default_rng(0)
+    for dtype, shape in ((np.uint8, (3, 9, 8, 5)), (np.uint16, (3, 9, 8)), (bool, (3, 9, 8))):
+        np.save("a.npy", random.integers(0, 2, shape).astype(dtype) * dtype(1))
+        code, _, err = run(
+            monkeypatch, capsys, "compress", "a.npy", "-o", "y.bb", "--model", "model", "--force"
+        )
+        assert code == 0, err
+        words = ("view", "y.bb", "-o", "y.html", "--model", "model", "--force")
+        assert run(monkeypatch, capsys, *words)[0] == 0
+        assert Path("y.html").read_text().count("data:image/png") >= 3
+    code, _, err = run(monkeypatch, capsys, *words, "--first", 99)
+    assert (code, "there is no number 99" in err) == (2, True)

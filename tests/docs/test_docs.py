@@ -1,5 +1,6 @@
 """The documentation's examples run, and its site builds."""
 
+import importlib.util
 import re
 import subprocess
 import sys
@@ -67,3 +68,15 @@ def test_the_site_builds_without_a_warning(tmp_path):
         assert len(text) > 5000
     assert 'id="bitsback.compress"' in (tmp_path / "api" / "index.html").read_text()
     assert "A GPU for 30 minutes" in (tmp_path / "training" / "index.html").read_text()
+
+
+def test_the_reference_has_every_command_with_its_options():
+    pytest.importorskip("mkdocs")
+    spec = importlib.util.spec_from_file_location("hooks", ROOT / "docs" / "hooks.py")
+    hooks = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(hooks)
+    page = hooks.commands()
+    for name in ("compress", "get", "lossy encode", "train"):
+        assert f"## bitsback {name}\n" in page
+    assert "| `-o`, `--output` | the file to write; -: standard output | required |" in page
+    assert "TOML with [model] and [training]" in page

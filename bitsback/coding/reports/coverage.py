@@ -23,13 +23,14 @@ WARN, FAIL = 1e-6, 1e-3  # shares
 LATENTS = "latents beyond their group's limit"
 WINDOW = "posterior means beyond the grid's window"
 GRIDS = "grid widths outside -48..96 sixteenths of an octave"
-FINE_SIGMAS = "sigmas of bottom-up latents below 0.29 or above 512 steps of the grid"
 SCALES = "steps of grids beyond 2**-12..2**12"
 NARROW = "posteriors narrower than 2**-6, the unit of latents"
 WIDTHS = "posteriors narrower than 0.29 or wider than 8 steps of the grid"
 COMPONENTS = "components of pixel mixtures with means beyond 0..255 or scales beyond 2**-3..2**6"
+FINE_SIGMAS = "sigmas on fine grids below 0.29 or above 512 steps of the grid"
+FINE_WIDTHS = "posteriors narrower than 0.29 or wider than 512 steps of a fine grid"
 # A posterior of another width is still one: its cost is of second order.
-TOLERATED = (NARROW, WIDTHS)
+TOLERATED = (NARROW, WIDTHS, FINE_WIDTHS)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,13 +118,15 @@ def of_latents(on: Latents, q: Posterior, k: NDArray[np.int64]) -> Coverage:
     """Of a group's coded latents, given their posterior and k."""
     if on.group.fine:
         clipped = fine.is_clipped(q.rows, q.base)
-        windows = Beyond(WINDOW, int(clipped.sum()), clipped.size)
-        if not on.group.bottom_up:
-            return Coverage((windows,))
+        found = [Beyond(WINDOW, int(clipped.sum()), clipped.size)]
+        # From the bottom up both sigmas are in units that do not depend on the prior.
+        where = FINE_SIGMAS if on.group.bottom_up else FINE_WIDTHS
         low, high = fine.WIDTHS
-        scales = np.stack([on.of_coded(g.log_scale) for g in (q.q, on.p)])
-        beyond = (scales < low) | (scales > high)
-        return Coverage((windows, Beyond(FINE_SIGMAS, int(beyond.sum()), beyond.size)))
+        for what, gaussian in ((FINE_SIGMAS, on.p), (where, q.q)):
+            scales = on.of_coded(gaussian.log_scale)
+            outside = (scales < low) | (scales > high)
+            found.append(Beyond(what, int(outside.sum()), outside.size))
+        return sum((Coverage((kind,)) for kind in found), NOTHING)
     limit = on.group.limit
     free = on.of_coded(on.z(k, latent_grid.UNLIMITED))
     kinds = [Beyond(LATENTS, int((np.abs(free) > limit).sum()), free.size)]

@@ -21,10 +21,22 @@ def fragment(report: RateReport) -> str:
     """The chain's rates, what the file consists of, the legend and the check."""
     expected = report.expected is not None
     beside = ["expected", "z expected"] if expected else []
-    heads = ["part", "net", "KL", "z", "Gaussian KL", *beside, "bits/dim", "nats/image"]
+    heads = [
+        "part",
+        "popped under q",
+        "pushed under p",
+        "net",
+        "KL",
+        "z",
+        "Gaussian KL",
+        *beside,
+        "bits/dim",
+        "nats/image",
+    ]
     lines = []
     for row in rows.chain_rows(report):
-        cells = [row.part, _bits(row.net_bits), _bits(row.kl_bits), _signed(row.z)]
+        taken = _bits(row.popped_bits), _bits(row.pushed_bits)
+        cells = [row.part, *taken, _bits(row.net_bits), _bits(row.kl_bits), _signed(row.z)]
         cells.append(_bits(row.gaussian_kl_bits))
         if expected:
             cells += [_bits(row.expected_bits), _signed(row.z_expected)]

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from ..matching import Part
+from ..matching import FAMILY_LEVEL, Part
 from ..rates import RateReport
 
 LEGEND = {
@@ -10,7 +10,8 @@ LEGEND = {
     "KL": "KL(q || p) on the latents' grid, or, where they are inferred from the bottom up, their "
     "code length under p less the entropy of q; of the pixels, their code length under the tables",
     "Gaussian KL": "KL of the Gaussians themselves, without any grid; none where nothing is popped",
-    "z": "net minus KL, in standard errors of that difference",
+    "z": "net minus KL, in standard errors of that difference; the limit below lets chance fail an "
+    f"intact file once in {1 / FAMILY_LEVEL:,.0f} times, over all parts together",
     "expected": "bits that the model's own ELBO promises",
     "z expected": "KL minus expected, in standard errors of that difference",
 }
@@ -22,6 +23,7 @@ class Row:
 
     Args:
         part: its name.
+        popped_bits, pushed_bits: that latents took off the message under q, and put on it under p.
         net_bits, kl_bits, gaussian_kl_bits, expected_bits: see `LEGEND`; None where there is none.
         z, z_expected: signed; None where nothing was measured or expected.
         passed: whether all that was measured matches.
@@ -29,6 +31,8 @@ class Row:
     """
 
     part: str
+    popped_bits: float | None
+    pushed_bits: float | None
     net_bits: float
     kl_bits: float
     gaussian_kl_bits: float | None
@@ -46,10 +50,19 @@ def chain_rows(report: RateReport) -> list[Row]:
     measured = {part.name: part for part in check.parts}
     promised = {part.name: part for part in check.expected}
 
-    def row(name: str, net: float, kl: float, gaussian: float | None) -> Row:
+    def row(
+        name: str,
+        net: float,
+        kl: float,
+        gaussian: float | None = None,
+        popped: float | None = None,
+        pushed: float | None = None,
+    ) -> Row:
         own, other = measured.get(name), promised.get(name)
         return Row(
             name,
+            popped,
+            pushed,
             net,
             kl,
             gaussian,
@@ -63,11 +76,15 @@ def chain_rows(report: RateReport) -> list[Row]:
 
     steps = [
         # Where nothing is popped, k is the nearest one: no Gaussian posterior is coded.
-        row(g.name, g.net_bits, g.kl_bits, g.continuous_kl_bits if g.popped_bits else None)
+        row(
+            *(g.name, g.net_bits, g.kl_bits, g.continuous_kl_bits if g.popped_bits else None),
+            popped=g.popped_bits,
+            pushed=g.pushed_bits,
+        )
         for g in report.steps
     ]
-    pixels = row("pixels", report.likelihood_bits, report.pixels_kl_bits, None)
-    return [*steps, pixels, row("chain", report.net_bits, report.kl_bits, None)]
+    pixels = row("pixels", report.likelihood_bits, report.pixels_kl_bits)
+    return [*steps, pixels, row("chain", report.net_bits, report.kl_bits)]
 
 
 def _z(part: Part | None) -> float | None:

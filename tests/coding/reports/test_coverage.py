@@ -28,16 +28,26 @@ class Odd(Port):
         push: of the posteriors' means alone.
         narrow: added to the posteriors' log2 sigma.
         limit: of the groups.
+        fine: whether the groups' grids are fine; of the width 2**-scale, as the unit of latents.
     """
 
     def __init__(
-        self, shift=0.0, log_width=-48, push=0.0, narrow=0.0, limit=latent_grid.Z_LIMIT, scale=0.0
+        self,
+        shift=0.0,
+        log_width=-48,
+        push=0.0,
+        narrow=0.0,
+        limit=latent_grid.Z_LIMIT,
+        scale=0.0,
+        fine=False,
     ):
         super().__init__(FloatVae())
         self.shift, self.move, self.narrow = shift, push, narrow
         self.scale = scale
-        widths = [np.full(size, log_width) for size in (TOP, LOW)]
-        self.groups = tuple(Group(1, n + 1, w, limit=limit) for n, w in enumerate(widths))
+        widths = [np.full(size, 0 if fine else log_width) for size in (TOP, LOW)]
+        self.groups = tuple(
+            Group(1, n + 1, w, limit=limit, fine=fine) for n, w in enumerate(widths)
+        )
 
     def prior(self, index, state):
         return self._moved(super().prior(index, state), 0.0, 0.0)
@@ -100,10 +110,27 @@ def test_latents_of_any_scale_need_but_a_unit(scale):
     assert report.check().passed, str(report.check())
 
 
+@pytest.mark.parametrize("scale", [3.0, 6.0])
+def test_grids_finer_than_the_table_has_are_fine_ones(scale):
+    report = rate(FloatVae().expected_bits(IMAGES), scale=scale, fine=True)
+    assert set(shares(report)) == {coverage.WINDOW, coverage.FINE_SIGMAS, coverage.FINE_WIDTHS}
+    assert not any(shares(report).values())
+    assert report.check().passed, str(report.check())
+
+
+def test_posteriors_much_narrower_than_a_fine_grid_are_a_warning():
+    with pytest.warns(bitsback.CoverageWarning, match=re.escape(coverage.FINE_WIDTHS)):
+        report = rate(scale=2.0, narrow=-5.0, fine=True)
+    assert shares(report)[coverage.FINE_WIDTHS] > 0.5
+
+
 @pytest.mark.parametrize(
     ("odd", "what"),
     [
         ({"log_width": -60}, coverage.GRIDS),
+        ({"push": 40.0, "scale": 6.0, "fine": True}, coverage.WINDOW),
+        ({"scale": 10.0, "fine": True}, coverage.FINE_SIGMAS),
+        ({"scale": -4.0, "fine": True}, coverage.FINE_SIGMAS),
         ({"push": 40.0, "limit": 1 << 20}, coverage.WINDOW),
         ({"scale": 17.0, "limit": 1 << 40}, coverage.SCALES),
     ],

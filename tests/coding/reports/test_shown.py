@@ -76,6 +76,8 @@ def test_a_frame_has_a_row_for_each_part(compared, nothing):
     frame = compared.to_frame()
     assert list(frame.index) == ["step 1", "step 1, layer 2", "pixels", "chain"]
     assert frame.loc["chain", "net_bits"] == compared.net_bits
+    latents = frame.loc[["step 1", "step 1, layer 2"]]
+    assert np.allclose(latents["pushed_bits"] - latents["popped_bits"], latents["net_bits"])
     assert frame["passed"].all()
     assert frame["expected_bits"].notna().all()
     assert nothing.to_frame().loc["chain", "net_bits"] == 0
@@ -88,6 +90,8 @@ def test_html_has_the_tables_the_legend_and_the_check(compared, report, nothing)
         for line in str(each.check()).splitlines():
             assert line.replace("<", "&lt;").replace(">", "&gt;") in fragment
         assert rows.file_title(each) in fragment
+        assert "once in 100,000 times" in fragment  # the family-wise level
+    assert "<th>popped under q</th><th>pushed under p</th><th>net</th>" in report._repr_html_()
     assert "<th>z expected</th>" in compared._repr_html_()
     assert "expected" not in report._repr_html_()
     assert 'class="fails"' not in report._repr_html_()
