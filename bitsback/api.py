@@ -94,6 +94,7 @@ def compress(
     recode_lossy: bool = False,
     times: bool = True,
     always_chain: bool = False,
+    any_order: bool = False,
     progress: "Progress | None" = None,
 ) -> "CompressedBytes":
     """Compress images losslessly.
@@ -116,6 +117,9 @@ def compress(
         times: whether the times of files, folders and members are kept.
         always_chain: code through the model even where a classical code is smaller, as it often is
             for a few hundred small images.
+        any_order: whether the images of each chunk may come back in another order, which gives back
+            log2(n!) bits (see `bitsback.chunks.order`): of arrays of small images alone. The arrays
+            of an .npz that have an entry for each image follow them.
         progress: called with (images done, images in all).
 
     Returns:
@@ -146,7 +150,7 @@ def compress(
     done = writer.compress_set(
         found,
         as_model(model) if len(found.pixels) else NO_MODEL,
-        Settings(batch, seed, always_chain=always_chain, check=check),
+        Settings(batch, seed, always_chain=always_chain, check=check, any_order=any_order),
         payload=payload,
         chunk=chunk,
         progress=progress,
@@ -241,6 +245,7 @@ def rate(
     batch: int | None = None,
     seed: int = 0,
     chunk: int | None = None,
+    any_order: bool = False,
     expected: "Expected | Mapping[str, Any] | None" = None,
     progress: "Progress | None" = None,
 ) -> "RateReport":
@@ -275,7 +280,7 @@ def rate(
     return rates.measure(
         read(images, PIXELS),
         as_model(model),
-        Settings(batch, seed, always_chain=True, measure=True),
+        Settings(batch, seed, always_chain=True, measure=True, any_order=any_order),
         chunk=chunk,
         expected=expected,
         progress=progress,

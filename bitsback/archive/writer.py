@@ -26,6 +26,7 @@ from bitsback.images.outcomes import Kept
 from bitsback.progress import Progress
 from bitsback.tables import tables
 
+from . import any_order
 from .executor import EncodeTask, Executor, SerialExecutor, run_chunks
 
 # A chunk is the unit of access and of damage, and pays for its own initial bits (docs/design.md).
@@ -81,6 +82,8 @@ def compress_to(
         ModelError: what was coded does not decode.
     """
     payload = plain_bytes(payload, "payload")
+    if settings.any_order:
+        images = any_order.with_companions(images, bounds_of(images, chunk))
     parts = parts_of(images, chunk)
     bounds = [(each.begin, each.end) for each in parts]
     header = Header(
@@ -89,7 +92,7 @@ def compress_to(
         tables_sha256=bytes.fromhex(tables.TABLES_SHA256)[: container.TABLES_BYTES],
         seed=settings.seed,
         chunks=tuple(ChunkEntry(end - begin, 0) for begin, end in bounds),
-        format_version=_version(images, loaded),
+        format_version=_version(images, loaded, settings),
         machine=loaded.machine,
     )
     # The header's size is known before the chunks', so it is written over these bytes in the end.
@@ -129,12 +132,6 @@ def _name(images: ImageSet, number: int) -> str:
     return images.manifest.names[number] if isinstance(images.manifest, FilesManifest) else ""
 
 
-def _version(images: ImageSet, loaded: LoadedModel) -> int:
-    if images.is_new or images.originals is not None:
-        return container.COUNTS
-    return container.MACHINE if loaded.machine else container.VERSION
-
-
 def _move_up(file: BinaryIO, source: int, target: int) -> None:
     """Move all bytes from a place on to an earlier one: numbers of fewer images are shorter."""
     while file.seek(source) and (block := file.read(_MOVED)):
@@ -142,6 +139,16 @@ def _move_up(file: BinaryIO, source: int, target: int) -> None:
         file.write(block)
         source, target = source + len(block), target + len(block)
     file.truncate(target)
+
+
+def _version(images: ImageSet, loaded: LoadedModel, settings: Settings) -> int:
+    if settings.any_order:
+        return container.ANY_ORDER
+    if images.is_new or images.originals is not None:
+        return container.COUNTS
+    if loaded.machine:
+        return container.MACHINES
+    return container.VERSION
 
 
 def compress_set(

@@ -12,11 +12,12 @@ from bitsback.coding import bits_back
 from bitsback.coding.batch import Batch
 from bitsback.coding.model import LoadedModel
 from bitsback.errors import EmptyMessageError, FormatError, ModelError
-from bitsback.format.header import NEWEST, VERSION
+from bitsback.format.header import NEWEST, RECIPES, VERSION
 from bitsback.images.image_set import ImageSet
 from bitsback.tiles import padding
 
 from .decoder import decode_chunk
+from .plan import Settings
 
 
 def check_batch(
@@ -44,16 +45,22 @@ def check_batch(
 
 
 def comes_back(
-    data: bytes, images: ImageSet, payload: bytes, loaded: LoadedModel, seed: int, number: int
+    data: bytes,
+    images: ImageSet,
+    payload: bytes,
+    loaded: LoadedModel,
+    settings: Settings,
+    number: int,
 ) -> bool:
     """Whether a chunk, decoded again, gives what was coded.
 
     Args:
         images, payload: what `data` must give.
-        seed: of the file's dither.
+        settings: of the file.
         number: of the chunk in its file.
     """
-    version, count = NEWEST if images.is_new else VERSION, len(images.pixels)
+    is_newest, count, seed = settings.any_order, len(images.pixels), settings.seed
+    version = NEWEST if is_newest else RECIPES if images.is_new else VERSION
     try:
         found = decode_chunk(data, loaded, version=version, seed=seed, number=number, images=count)
     except FormatError:

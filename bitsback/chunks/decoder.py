@@ -21,6 +21,7 @@ from bitsback.progress import Progress
 from bitsback.tiles import channels as planes
 from bitsback.tiles import tiles
 
+from .order import Gathered
 from .prefix import decode_prefix
 
 
@@ -78,8 +79,17 @@ def decode_chunk(
     try:
         if chain.begins < len(chain):
             message = unfold(message, head.heads)
+            gathered = Gathered()
             for step in chain.steps(range(chain.begins, len(chain))[::-1]):
-                put(step, bits_back.decode(message, loaded.model, step.batch))
+                x = bits_back.decode(message, loaded.model, step.batch)
+                put(step, x)
+                segment = segments[step.segment]
+                if segment.any_order:
+                    found = decoded[0][step.where].copy()
+                    height, width = segment.image_size
+                    gathered.push(message, found, found[:, :height, :width])
+            if gathered.images:
+                decoded[0][-len(gathered.images) :] = gathered.images
             message = fold(message)
         for step in chain.steps(range(chain.begins)[::-1]):
             put(step, bits_back.decode(message, loaded.model, step.batch))

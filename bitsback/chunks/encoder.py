@@ -19,17 +19,18 @@ from bitsback.coding.batch import Batch
 from bitsback.coding.chain import ChainStep
 from bitsback.coding.initial_bits import Initial
 from bitsback.coding.model import LoadedModel
-from bitsback.coding.rates import RateReport
+from bitsback.coding.rates import OrderRate, RateReport
 from bitsback.coding.reports.costs import BatchCost
 from bitsback.coding.reports.tally import Tally
-from bitsback.errors import BitsbackError, EmptyMessageError
+from bitsback.errors import BitsbackError, EmptyMessageError, InputError
 from bitsback.format.chunk import pack_chunk, pixel_checksum
 from bitsback.format.chunk_head import ChunkHead
 from bitsback.images.image_set import ImageSet
+from bitsback.images.manifest import ArrayManifest
 from bitsback.images.parts import carried_images
 from bitsback.progress import Progress
 
-from . import carrying, cost
+from . import carrying, cost, order
 from .check import check_batch, comes_back, differs
 from .cost import CAUTION, Needs
 from .plan import Plan, Settings, payload_of, plan_chunk
@@ -92,11 +93,13 @@ def encode_chunk(
     if len(images.pixels):
         if isinstance(images.pixels, np.ndarray):  # which its owner may change in the meantime
             images = dataclasses.replace(images, pixels=images.pixels.copy())
+        if settings.any_order:
+            images = in_canonical_order(images)
         chunk, images = _encode_smallest(images, loaded, settings, number, payload, progress)
     else:
         chunk = encode_files(images, settings, number, payload)
     if settings.check == "all" or (settings.check == "last" and chunk.without_model):
-        whole = comes_back(chunk.data, images, payload, loaded, settings.seed, number)
+        whole = comes_back(chunk.data, images, payload, loaded, settings, number)
         if not whole and chunk.without_model:
             raise BitsbackError(
                 "what was coded without a model does not decode, and nothing is written: a library "
@@ -105,6 +108,18 @@ def encode_chunk(
         if not whole:
             raise differs(loaded)
     return dataclasses.replace(chunk, image_files=len(carried_images(images)))
+
+
+def in_canonical_order(images: ImageSet) -> ImageSet:
+    """The images of an array, sorted as they come back where their order is not coded.
+
+    Raises:
+        InputError: they are files, or have low bits beside them.
+    """
+    if images.sidecars is not None or not isinstance(images.manifest, ArrayManifest):
+        raise InputError("only arrays of 8-bit or binary images can be coded in any order")
+    numbers = order.canonical(images.pixels).tolist()
+    return dataclasses.replace(images, pixels=[images.pixels[number] for number in numbers])
 
 
 def _encode_smallest(
@@ -269,14 +284,26 @@ class ChainEncoder:
         tally, done, chain = Tally(), beginning.count, plan.chain(beginning.partial)
         if done < plan.count:
             message = unfold(message, plan.heads)
+        remaining = self._remaining(done)
         for step in chain.steps(range(done, len(chain))):
             done += step.batch.size
-            cost = self._push(message, step, step.batch, done == plan.count, bits)
-            tally.add(cost, plan.segments[step.segment].tiles[step.where].size)
+            size = step.batch.size
+            where = step.where if remaining is None else remaining.pop(message, size)
+            cost = self._push(message, step, where, step.batch, done == plan.count, bits)
+            tally.add(cost, plan.segments[step.segment].tiles[where].size)
             self.progress(done, plan.count)
         padded = tuple(s.with_padding(self.loaded.model.passes) for s in plan.segments)
         coded = dataclasses.replace(plan, segments=padded)
-        return _pack(coded, fold(message), initial, beginning, tally, bits)
+        return _pack(coded, fold(message), initial, beginning, tally, bits, remaining)
+
+    def _remaining(self, done: int) -> order.Remaining | None:
+        """The tiles after the first ones, if they may be coded in any order."""
+        (segment, *others) = self.plan.segments
+        if others or not segment.any_order:
+            return None
+        height, width = segment.segment(0).image_size
+        keys = [order.key(tile[:height, :width]) for tile in segment.tiles[done:]]
+        return order.Remaining(keys, done)
 
     def _begin(self, message: Message, of_tiles: Bits) -> Beginning:
         """Code tiles, one a batch, until the message has the bits that all groups need."""
@@ -289,19 +316,25 @@ class ChainEncoder:
             batch = dataclasses.replace(step.batch, coded=frozenset(range(coded)))
             partial[coded] += 1
             last = sum(partial) == self.plan.count
-            bits += self._push(message, step, batch, last, of_tiles).net
+            bits += self._push(message, step, step.where, batch, last, of_tiles).net
             self.progress(sum(partial), self.plan.count)
         return Beginning(tuple(partial), sum(partial), bits)
 
     def _push(
-        self, message: Message, step: ChainStep, batch: Batch, last: bool, of_tiles: Bits
+        self,
+        message: Message,
+        step: ChainStep,
+        where: slice | NDArray[np.int64],
+        batch: Batch,
+        last: bool,
+        of_tiles: Bits,
     ) -> BatchCost:
-        """Code a batch, and decode it again if it is the chain's last one."""
-        model, x = self.loaded.model, self.plan.segments[step.segment].batch(step.where)
+        """Code a batch of these tiles, and decode it again if it is the chain's last one."""
+        model, x = self.loaded.model, self.plan.segments[step.segment].batch(where)
         before = message.copy() if last and self.check else None
         cost = bits_back.encode(message, model, batch, x, self.measure)
         share = cost.net / max(1.0, cost.expected_likelihood)
-        of_tiles[step.segment][step.where] = cost.code_length * share
+        of_tiles[step.segment][where] = cost.code_length * share
         if before is not None:
             check_batch(message.copy(), before, self.loaded, batch, x)
         return cost
@@ -314,6 +347,7 @@ def _pack(
     beginning: Beginning,
     tally: Tally,
     of_tiles: Bits,
+    remaining: order.Remaining | None = None,
 ) -> Chunk:
     """The bytes of a chunk, and its report.
 
@@ -322,6 +356,7 @@ def _pack(
         message: on one head.
         tally: of the batches after the beginning.
         of_tiles: bits of each tile of each segment.
+        remaining: what the order of the tiles gave back.
     """
     words = flatten(message)
     partial = beginning.partial
@@ -341,7 +376,10 @@ def _pack(
     data = pack_chunk(head, words)
     payload_bits, filler_bits = 8 * len(initial.payload), 8 * initial.filler
     net = sum(batch.net_bits for batch in tally.batches)
-    alone = len(plan.segments) == 1 and plan.count == len(plan.shapes)
+    given = OrderRate()
+    if remaining is not None:
+        given = OrderRate(remaining.bits, remaining.promised_bits, remaining.spread)
+    alone = remaining is None and len(plan.segments) == 1 and plan.count == len(plan.shapes)
     report = tally.report(
         beginning.count if alone else None,
         images=len(plan.shapes),
@@ -352,6 +390,7 @@ def _pack(
         first_bits=beginning.bits,
         filler_bits=filler_bits,
         header_bits=8 * (len(data) - 4 * len(words)),
-        head_bits=32 * len(words) - payload_bits - beginning.bits - filler_bits - net,
+        head_bits=32 * len(words) - payload_bits - beginning.bits - filler_bits - net + given.bits,
+        order=given,
     )
     return Chunk(data, report, plan.image_bits(of_tiles))

@@ -13,7 +13,12 @@ from bitsback.ans.message import DEFAULT_HEADS
 from bitsback.coding.chain import Chain
 from bitsback.coding.model import LoadedModel
 from bitsback.errors import InputError, whole_number
-from bitsback.format.chunk_head import MAX_BATCH_VALUES, batch_values, fewest_bytes
+from bitsback.format.chunk_head import (
+    MAX_BATCH_VALUES,
+    MOST_IN_ANY_ORDER,
+    batch_values,
+    fewest_bytes,
+)
 from bitsback.format.payload import pack_payload
 from bitsback.images.image_set import ImageSet
 from bitsback.tiles import channels, segments, tiles
@@ -38,6 +43,8 @@ class Settings:
             measure the model.
         check: what is decoded again before a chunk is written: nothing, the last batch that was
             coded, or all.
+        any_order: whether the images of each chunk may come back in another order, which then costs
+            nothing (see `chunks.order`); they are of one size, each no larger than a tile.
         measure: whether the report has the bits of every image, the rounding of the pixels'
             pushes simulated, and what lies beyond the tables; pixels are coded more slowly.
 
@@ -51,6 +58,7 @@ class Settings:
     always_chain: bool = False
     check: Check = "last"
     measure: bool = False
+    any_order: bool = False
 
     def __post_init__(self) -> None:
         if self.check not in get_args(Check):
@@ -179,12 +187,31 @@ def plan_chunk(
     )
     if images.binary and any(segment.tiles.max() > 1 for segment in plan.segments):
         raise InputError("the images changed while they were read")
+    if settings.any_order:
+        plan = dataclasses.replace(plan, segments=_in_any_order(plan))
     most = _largest_batch(plan)
     if plan.batch > most:
         if settings.batch is not None:
             raise InputError(f"the batch must be at most {most} for tiles of this size")
         plan = dataclasses.replace(plan, batch=most)
     return plan
+
+
+def _in_any_order(plan: Plan) -> tuple[SegmentTiles, ...]:
+    """The plan's segment, marked.
+
+    Raises:
+        InputError: its images are not of one size and kind, too large or too many.
+    """
+    alike = len(plan.segments) == 1 and len(set(plan.shapes)) == 1
+    if not alike or plan.count != len(plan.shapes):
+        raise InputError(
+            f"only images of one size and kind, none larger than a tile of {plan.side} x "
+            f"{plan.side} pixels, can be coded in any order"
+        )
+    if plan.count >= MOST_IN_ANY_ORDER:
+        raise InputError(f"fewer than {MOST_IN_ANY_ORDER} images a chunk can be coded in any order")
+    return (dataclasses.replace(plan.segments[0], any_order=True),)
 
 
 def payload_of(images: ImageSet, payload: bytes) -> bytes:

@@ -25,6 +25,7 @@ from .files.summary import Compressed, Decompressed, files_of, size_on_disk, to_
 from .lossy import show_lossy
 from .options import (
     Address,
+    AnyOrder,
     Batch,
     ChosenModel,
     Device,
@@ -75,6 +76,7 @@ def compress(
     always_chain: Annotated[
         bool, typer.Option("--always-chain", help="through the model even where that is larger")
     ] = False,
+    any_order: AnyOrder = False,
     jobs: Jobs = None,
     address: Address = None,
     dry_run: Annotated[
@@ -85,7 +87,8 @@ def compress(
     as_json: Json = False,
 ) -> None:
     """Compress images losslessly into one file."""
-    from bitsback.archive import choice, writer
+    from bitsback.archive import writer
+    from bitsback.archive.samples import choice
     from bitsback.archive.workers import Recipe
     from bitsback.chunks.plan import Settings
     from bitsback.coding.model import NO_MODEL
@@ -93,7 +96,7 @@ def compress(
     from bitsback.sources import atomic_files, read
 
     checked = "none" if no_check else cast("Check", check)
-    settings = Settings(batch, seed, always_chain=always_chain, check=checked)
+    settings = Settings(batch, seed, always_chain=always_chain, check=checked, any_order=any_order)
     check_engine(engine, address)
     if not dry_run:
         check_standard(output, as_json)
@@ -116,7 +119,7 @@ def compress(
         if is_coded:
             executor = executor_of(recipe, jobs, engine, address, loaded.machine)
         if dry_run:
-            from bitsback.archive.estimate import estimate, spell
+            from bitsback.archive.samples.estimate import estimate, spell
 
             with bar("dry run") as progress:
                 expected = estimate(images, loaded, settings, chunk=chunk, progress=progress)
@@ -139,6 +142,8 @@ def compress(
             )
         before, after = size_on_disk(paths), int(written.report.file_bits) // 8
     report, kept = written.report, written.kept
+    if any_order:
+        console.print("bitsback: the images of each chunk come back in another order")
     for line in kept.lines(images.kept):
         console.print(f"bitsback: travels as it is: {line}")
     tell(

@@ -41,6 +41,10 @@ Jobs = Annotated[
     int | None,
     typer.Option(min=1, help="processes side by side: 1, or with --engine ray all of the cluster"),
 ]
+AnyOrder = Annotated[
+    bool,
+    typer.Option("--any-order", help="images of an array may come back in another order: smaller"),
+]
 Seed = Annotated[int, typer.Option(help="of the dither that both sides add to the latent grid")]
 Keep = Annotated[
     str,
@@ -109,7 +113,7 @@ def load_for(
     micro_batch: int | None = None,
 ) -> "LoadedModel":
     """The model that the user names for images, or the one that suits them, which a line tells."""
-    from bitsback.archive import choice
+    from bitsback.archive.samples import choice
 
     if model is not None:
         return load(model, device, engine, micro_batch)

@@ -12,6 +12,7 @@ from bitsback.errors import MISMATCH
 from .console import bar, closing, print_bench, print_report, told_warnings
 from .files.outputs import Force, check_figure, claim
 from .options import (
+    AnyOrder,
     Batch,
     ChosenModel,
     Device,
@@ -33,6 +34,7 @@ def rate(
     limit: Limit = None,
     batch: Batch = None,
     chunk: ImagesPerChunk = None,
+    any_order: AnyOrder = False,
     seed: Seed = 0,
     device: Device = "auto",
     engine: Engine = "torch",
@@ -70,6 +72,7 @@ def rate(
             batch=batch,
             seed=seed,
             chunk=chunk,
+            any_order=any_order,
             expected=promised,
             progress=progress,
         )

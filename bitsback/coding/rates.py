@@ -102,6 +102,25 @@ class BatchRate:
     spread: Spread = Spread()
 
 
+@dataclasses.dataclass(frozen=True)
+class OrderRate:
+    """Bits that the order of images gave back, where it is not coded (see `bitsback.chunks.order`).
+
+    Args:
+        bits: popped off the message.
+        promised_bits: log2 of the number of orders that tell the chain's images apart.
+        spread: what may part the two.
+    """
+
+    bits: float = 0.0
+    promised_bits: float = 0.0
+    spread: Spread = Spread()
+
+    def __add__(self, other: "OrderRate") -> "OrderRate":
+        promised = self.promised_bits + other.promised_bits
+        return OrderRate(self.bits + other.bits, promised, self.spread + other.spread)
+
+
 @dataclasses.dataclass(frozen=True, repr=False)
 class RateReport:
     """Where every bit of a file went.
@@ -125,6 +144,7 @@ class RateReport:
         by_image: bits of the chain's images, if they were measured and each is one tile.
         coverage: what lies beyond the tables, if it was measured.
         expected: what a float model's own ELBO promises.
+        order: what the order of the images gave back.
     """
 
     images: int
@@ -144,6 +164,7 @@ class RateReport:
     by_image: ByImage | None = None
     coverage: Coverage = NOTHING
     expected: Expected | None = None
+    order: OrderRate = OrderRate()
 
     @property
     def model_share(self) -> float:
@@ -173,7 +194,8 @@ class RateReport:
     @property
     def file_bits(self) -> float:
         """Size of the file."""
-        return self.initial_bits + self.net_bits + self.header_bits + self.head_bits
+        coded = self.initial_bits + self.net_bits - self.order.bits
+        return coded + self.header_bits + self.head_bits
 
     def bits_per_dim(self, bits: float) -> float:
         """Bits of the chain per value of the images that it coded; padding is no value."""
@@ -207,6 +229,10 @@ class RateReport:
         error = math.sqrt(sum(part.standard_error_bits**2 for part in parts))
         bound = sum(part.bound_bits for part in parts)
         parts.append(Part("chain", self.net_bits, self.kl_bits + rounding, error, bound))
+        if self.order.spread.pushes:
+            given = self.order
+            limits = given.spread.limits
+            parts.insert(0, Part("order", -given.bits, -given.promised_bits, *limits))
         return check(tuple(parts), self.chained_images, self._expected_parts())
 
     def _expected_parts(self) -> tuple[Part, ...]:

@@ -15,6 +15,8 @@ MAX_BATCH_VALUES = 1 << 20
 # Pixels that any chunk may have, and how many more for every byte of its message: a short file
 # must not fill the memory. Where a code is smaller still, filler makes up for it.
 _MOST_PIXELS = 1 << 26
+#: images of a chunk whose order is not coded: many fewer than the intervals of a number
+MOST_IN_ANY_ORDER = 1 << 20
 _MOST_SHRINKAGE = 1 << 9
 
 
@@ -75,7 +77,7 @@ def check_limits(head: ChunkHead, message_bytes: int) -> None:
     if any(not 0 <= batches < 2**32 for batches in head.partial):
         raise FormatError("it has too many batches of few groups")
     for s in head.segments:
-        sizes = s.count < 2**32 and max(s.height, s.width) < 2**16 and s.channels < 2**7
+        sizes = s.count < 2**32 and max(s.height, s.width) < 2**16 and s.channels < 2**6
         if min(s.count, s.height, s.width, s.channels) < 1 or not sizes:
             raise FormatError("it has a segment without pixels, or with too many")
         if not 0 <= s.classical <= s.count:
@@ -84,6 +86,10 @@ def check_limits(head: ChunkHead, message_bytes: int) -> None:
             raise FormatError("it has images without pixels, or with too many")
         if s.images and tiles_of(s.images, s.height, s.width) != s.count:
             raise FormatError("it has other tiles than its images need")
+        alike = len(head.segments) == 1 and s.count < MOST_IN_ANY_ORDER and len(s.images) < 2
+        whole = s.image_size[0] <= s.height and s.image_size[1] <= s.width
+        if s.any_order and not (alike and whole):
+            raise FormatError("it has tiles in any order that are no images of one size")
         if head.batch > 1 and batch_values(head.batch, s) > MAX_BATCH_VALUES:
             raise FormatError("it has more tiles side by side than are allowed")
     if message_bytes < fewest_bytes(head.segments):

@@ -1,4 +1,4 @@
-"""The bitsback file, versions 4 to 7, field by field. All integers are little-endian and unsigned.
+"""The bitsback file, versions 4 to 8, field by field. All integers are little-endian and unsigned.
 
     offset    size  field
     0         8     magic: 89 42 42 4B 0D 0A 1A 0A ("\\x89BBK\\r\\n\\x1a\\n")
@@ -11,18 +11,18 @@ The header is also the index: a chunk begins where the sizes of those before it 
 
     2       format version: 4; 5 where a chunk has no images, a sidecar has a recipe or a classical
             code leaves out what lies beyond the images' edges; 6 where the model computes in
-            floats that round, so that the file decodes on one machine only; 7 of sets of files of
-            which some may travel as they are
+            floats that round, so that the file decodes on one machine only; 7 where images come in
+            any order; 8 of sets of files of which some may travel as they are
     8       first bytes of the SHA-256 of the model's weights
     4       first bytes of the SHA-256 of the frequency tables
     LEB128  seed of the dither
     1       length of the model's name in bytes, then the name in UTF-8
     1       from version 6 on: length of what the machine says of itself, then that in UTF-8; in
-            version 7 the length is 0 where the file decodes on all machines
+            versions 7 and 8 it may be empty
     then for each chunk:
     LEB128  images in it
     5       its size in bytes
-    4       from version 7 on: image files in it that travel as they are
+    4       in version 8: image files in it that travel as they are
 
 A decoder needs nothing but the header and a chunk's own bytes. So it reads any range of images
 from the chunks that hold it, and damage to one chunk leaves the others whole.
@@ -42,8 +42,9 @@ from . import varint, version2
 MAGIC = b"\x89BBK\r\n\x1a\n"
 VERSION = 4  # 3 differs in the chunks alone (see bitsback.format.chunk)
 RECIPES = 5  # a chunk may have no images, and sidecars hold recipes and bare files
-MACHINE = 6  # the header names the machine that the file decodes on
-NEWEST = COUNTS = 7  # the index counts image files that travel as they are
+MACHINES = 6  # the header names the machine that the file decodes on
+ANY_ORDER = 7  # chunks may have their images in any order; the machine may be empty
+NEWEST = COUNTS = 8  # the index counts image files that travel as they are
 
 _LENGTH = struct.Struct("<I")
 _VERSION = struct.Struct("<H")
@@ -59,7 +60,7 @@ class ChunkEntry:
     Args:
         images: that are coded in it.
         size: of the chunk, bytes.
-        image_files: that travel as they are in it; 0 before version 7, which does not count them.
+        image_files: that travel as they are in it; 0 before version 8, which does not count them.
     """
 
     images: int
@@ -134,7 +135,7 @@ def pack_header(header: Header) -> bytes:
         )
     body = _VERSION.pack(header.format_version) + header.model_sha256 + header.tables_sha256
     body += varint.pack(header.seed) + bytes([len(name)]) + name
-    if header.format_version >= MACHINE:
+    if header.format_version >= MACHINES:
         body += bytes([len(machine)]) + machine
     for entry in header.chunks:
         body += varint.pack(entry.images) + entry.size.to_bytes(_SIZE, "little")
@@ -212,7 +213,7 @@ def _unpack_header(body: bytes, version: int) -> Header:
     tables_sha, rest = _split(rest, TABLES_BYTES)
     seed, position = varint.unpack(rest, 0, _WHOSE)
     name, rest = _unpack_text(rest[position:])
-    machine, rest = _unpack_text(rest) if version >= MACHINE else ("", rest)
+    machine, rest = _unpack_text(rest) if version >= MACHINES else ("", rest)
     entries = []
     while rest:
         images, position = varint.unpack(rest, 0, _WHOSE)
@@ -247,7 +248,7 @@ def _check(header: Header) -> None:
     if not 0 <= header.seed < 2**64:
         raise FormatError("the header's seed is out of range")
     version = header.format_version
-    if version < COUNTS and (version == MACHINE) != bool(header.machine):
+    if version < ANY_ORDER and (version == MACHINES) != bool(header.machine):
         raise FormatError("the header names a machine where it must not, or none where it must")
     least, most = (0 if version >= RECIPES else 1), (1 << 32 if version >= COUNTS else 1)
     if any(not 0 <= entry.image_files < most for entry in header.chunks):

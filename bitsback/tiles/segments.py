@@ -25,6 +25,8 @@ class Segment:
         gray: whether they are gray but the model has three channels.
         classical: how many first tiles are in a classical code instead of lying in the chain.
         images: runs of its images, if some do not fill their tiles (see `padding`).
+        any_order: whether its tiles, each an image of one size, are coded in any order, those of
+            the chain that follow its beginning.
     """
 
     count: int
@@ -34,6 +36,12 @@ class Segment:
     gray: bool
     classical: int
     images: tuple[ImageRun, ...] = ()
+    any_order: bool = False
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """Height and width of its images, where all are alike."""
+        return self.images[0][1:] if self.images else (self.height, self.width)
 
     @functools.cached_property
     def layout(self) -> Layout:
@@ -60,17 +68,19 @@ class SegmentTiles:
 
     Args:
         tiles: (n, h, w, C) uint8, C 1 or 3.
-        gray, images: as of a `Segment`.
+        gray, images, any_order: as of a `Segment`.
     """
 
     tiles: NDArray[np.uint8]
     gray: bool
     images: tuple[ImageRun, ...] = ()
+    any_order: bool = False
 
     def segment(self, classical: int) -> Segment:
         """The segment, with its first `classical` tiles in a classical code."""
         count, height, width, channels = self.tiles.shape
-        return Segment(count, height, width, channels, self.gray, classical, self.images)
+        sizes = count, height, width, channels
+        return Segment(*sizes, self.gray, classical, self.images, self.any_order)
 
     def some(self, numbers: NDArray[np.int64] | None = None) -> SomeTiles:
         """The tiles of these numbers, or all."""

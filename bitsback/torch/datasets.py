@@ -60,7 +60,7 @@ class ImageDataset(Dataset[Any]):
     Of arrays of other integers it has their dtype, int64 of uint32. Image files that travel as they
     are, such as JPEGs, are images of it, too, in the order of the set. They are decoded as they
     would be coded; of other formats Pillow shows the pixels, of an animation or an MPO the first
-    image, and none is turned by its EXIF. Files of a version before 7 do not count image files that
+    image, and none is turned by its EXIF. Files of a version before 8 do not count image files that
     travel as they are: of these it has the coded images, and a warning says so.
 
     Args:

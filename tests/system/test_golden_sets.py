@@ -54,7 +54,7 @@ def write() -> None:
     """The files that are missing."""
     import tempfile
 
-    for name, make in (("folder-v7.bb", make_folder), ("tar-v7.bb", make_tar)):
+    for name, make in (("folder-v8.bb", make_folder), ("tar-v8.bb", make_tar)):
         if not (FOLDER / name).exists():
             with tempfile.TemporaryDirectory() as folder:
                 source = Path(folder, "in.tar" if "tar" in name else "in")
@@ -81,7 +81,7 @@ def check(name: str, content: bytes) -> None:
         np.testing.assert_array_equal(np.asarray(image), GRAY if name == "a.png" else LEVELS)
 
 
-@pytest.mark.parametrize("version", [5, 7])
+@pytest.mark.parametrize("version", [5, 8])
 def test_a_folder_of_an_earlier_version_comes_back(tmp_path, version):
     restored(f"folder-v{version}.bb", tmp_path / "out")
     for name in FILES:
@@ -93,7 +93,7 @@ def test_a_folder_of_an_earlier_version_comes_back(tmp_path, version):
     assert os.readlink(tmp_path / "out/sub/link.png") == "../a.png"
 
 
-@pytest.mark.parametrize("version", [5, 7])
+@pytest.mark.parametrize("version", [5, 8])
 def test_a_tar_of_an_earlier_version_comes_back(tmp_path, version):
     restored(f"tar-v{version}.bb", tmp_path / "out.tar")
     with tarfile.open(tmp_path / "out.tar") as file:

@@ -12,6 +12,8 @@ LEGEND = {
     "Gaussian KL": "KL of the Gaussians themselves, without any grid; none where nothing is popped",
     "z": "net minus KL, in standard errors of that difference; the limit below lets chance fail an "
     f"intact file once in {1 / FAMILY_LEVEL:,.0f} times, over all parts together",
+    "order": "bits that the order of the images gives back, beside log2 of the number of orders; "
+    "the chain's row does not have them",
     "expected": "bits that the model's own ELBO promises",
     "z expected": "KL minus expected, in standard errors of that difference",
 }
@@ -83,6 +85,8 @@ def chain_rows(report: RateReport) -> list[Row]:
         )
         for g in report.steps
     ]
+    if report.order.spread.pushes:
+        steps.insert(0, row("order", -report.order.bits, -report.order.promised_bits))
     pixels = row("pixels", report.likelihood_bits, report.pixels_kl_bits)
     return [*steps, pixels, row("chain", report.net_bits, report.kl_bits)]
 
@@ -93,11 +97,13 @@ def _z(part: Part | None) -> float | None:
 
 def file_rows(report: RateReport) -> dict[str, float]:
     """What the file consists of, and its size, bits; "chain" is the chain's net bits."""
+    order = {"order": -report.order.bits} if report.order.spread.pushes else {}
     return {
         "payload": report.payload_bits,
         "first images": report.first_bits,
         "filler": report.filler_bits,
         "chain": report.net_bits,
+        **order,
         "header": report.header_bits,
         "stack's head": report.head_bits,
         "file": report.file_bits,
@@ -123,7 +129,8 @@ def shown_legend(report: RateReport) -> dict[str, str]:
     return {
         name: meaning
         for name, meaning in LEGEND.items()
-        if report.expected is not None or "expected" not in name
+        if (report.expected is not None or "expected" not in name)
+        and (report.order.spread.pushes or name != "order")
     }
 
 

@@ -49,6 +49,7 @@ def to_dict(report: RateReport) -> dict[str, Any]:
         "overhead_bits": report.overhead_bits,
         "header_bits": report.header_bits,
         "head_bits": report.head_bits,
+        "order": {"bits": report.order.bits, "promised_bits": report.order.promised_bits},
         "likelihood": rates(report.likelihood_bits),
         "match": check.passed,
         "check": {

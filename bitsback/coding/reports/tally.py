@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..rates import LN2, BatchRate, GroupRate, RateReport, Spread
+from ..rates import LN2, BatchRate, GroupRate, OrderRate, RateReport, Spread
 from .costs import BatchCost, GroupCost
 from .coverage import NOTHING
 from .expected import ByImage
@@ -53,6 +53,7 @@ def join(reports: Sequence[RateReport], header_bits: int) -> RateReport:
         classical_dims=sum(r.classical_dims for r in reports),
         by_image=_by_image(reports),
         coverage=sum((r.coverage for r in reports), NOTHING),
+        order=sum((r.order for r in reports), OrderRate()),
     )
 
 

@@ -18,7 +18,7 @@ from bitsback.images.manifest import FilesManifest
 from bitsback.images.outcomes import Kept
 from bitsback.progress import Progress
 
-from . import writer
+from .. import writer
 
 SAMPLE_VALUES = 1 << 21
 _MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}

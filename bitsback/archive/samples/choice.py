@@ -12,7 +12,7 @@ from bitsback.errors import InputError
 from bitsback.images.image_set import ImageSet, from_array
 from bitsback.models import shipped
 
-from . import writer
+from .. import writer
 
 _SMALL = 64  # pixels of a side: larger gray images are photographs
 _SAMPLE = 16  # images

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from bitsback.archive import writer
-from bitsback.archive.estimate import estimate
+from bitsback.archive.samples.estimate import estimate
 from bitsback.chunks.plan import Settings
 from bitsback.cli import main
 from bitsback.images.image_set import from_array, picked
@@ -23,7 +23,7 @@ def drawings(count: int) -> np.ndarray:
 
 @pytest.mark.parametrize("chunk", [None, 60, 250])
 def test_the_size_is_near_the_one_that_follows(build_model, monkeypatch, chunk):
-    monkeypatch.setattr("bitsback.archive.estimate.SAMPLE_VALUES", 256 * 200)
+    monkeypatch.setattr("bitsback.archive.samples.estimate.SAMPLE_VALUES", 256 * 200)
     images = from_array(drawings(1000))
     for chained in (True, False):  # or by a classical code, which is smaller here
         loaded = build_model()
@@ -46,7 +46,7 @@ def test_a_small_set_is_compressed_whole(build_model):
 
 
 def test_what_lies_beside_the_images_counts(build_model, tmp_path, monkeypatch):
-    monkeypatch.setattr("bitsback.archive.estimate.SAMPLE_VALUES", 64 * 20)
+    monkeypatch.setattr("bitsback.archive.samples.estimate.SAMPLE_VALUES", 64 * 20)
     random = np.random.default_rng(0)
     for number in range(60):
         levels = random.integers(0, 1 << 16, (8, 8)).astype(np.uint16)
@@ -92,7 +92,7 @@ def test_a_dry_run_tells_and_writes_nothing(build_model, tmp_path, monkeypatch, 
 
 
 def test_the_middles_of_large_images_are_enough(build_model, tmp_path, monkeypatch):
-    monkeypatch.setattr("bitsback.archive.estimate.SAMPLE_VALUES", 20_000)
+    monkeypatch.setattr("bitsback.archive.samples.estimate.SAMPLE_VALUES", 20_000)
     random = np.random.default_rng(0)
     for number in range(18):
         colour = random.integers(0, 64, (90, 70, 3), np.uint8)

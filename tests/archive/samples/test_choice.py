@@ -6,7 +6,7 @@ from conftest import ROOT, run
 from PIL import Image
 
 import bitsback
-from bitsback.archive import choice
+from bitsback.archive.samples import choice
 from bitsback.images.image_set import from_array
 from bitsback.models import shipped, store
 from bitsback.sources.read import read_images
