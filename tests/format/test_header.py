@@ -181,7 +181,7 @@ def test_version_8_counts_the_image_files_of_each_chunk(header, counts, machine)
     counted = replace(
         header,
         chunks=tuple(replace(entry, image_files=count) for entry, count in chunks),
-        format_version=7,
+        format_version=8,
         machine="" if machine == "a" else "here",
     )
     data = pack_header(counted)
