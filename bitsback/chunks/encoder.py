@@ -28,7 +28,7 @@ from bitsback.format.chunk_head import ChunkHead
 from bitsback.images.image_set import ImageSet
 from bitsback.images.manifest import ArrayManifest
 from bitsback.images.parts import carried_images
-from bitsback.progress import Progress
+from bitsback.progress import Progress, Rising, Stretch, enter
 
 from . import carrying, cost, order
 from .check import check_batch, comes_back, differs
@@ -39,6 +39,7 @@ from .prefix import encode_prefix, is_new
 # A classical code of all tiles is tried unless a sample makes it so much larger than net; where it
 # is so much smaller than the model's code, the chain is not even tried.
 _HOPELESS, _PLAIN = 1.07, 0.5
+_UNITS = 1 << 20  # of a chunk's progress
 
 Bits = list[NDArray[np.float64]]
 """Bits of each tile of each segment."""
@@ -83,7 +84,7 @@ def encode_chunk(
     Args:
         number: of the chunk in its file.
         payload: the caller's bytes, to lie at the bottom of the stack.
-        progress: called with (tiles done, tiles in all).
+        progress: called with (done, in all) of the time that this chunk should take.
 
     Raises:
         InputError: the model cannot code such images, or not so many side by side.
@@ -99,6 +100,7 @@ def encode_chunk(
     else:
         chunk = encode_files(images, settings, number, payload)
     if settings.check == "all" or (settings.check == "last" and chunk.without_model):
+        enter(progress, "checking")
         whole = comes_back(chunk.data, images, payload, loaded, settings, number)
         if not whole and chunk.without_model:
             raise BitsbackError(
@@ -131,7 +133,7 @@ def _encode_smallest(
     progress: Progress | None,
 ) -> tuple[Chunk, ImageSet]:
     """The smallest chunk of these images, some perhaps as files, and the set that it holds."""
-    tell = _rising(progress)
+    tell = Rising(progress)  # where tiles are coded in more than one way
     best, held = _encode(images, loaded, settings, number, payload, tell), images
     if settings.always_chain:
         return best, held
@@ -156,26 +158,40 @@ def _encode(
     progress: Progress,
 ) -> Chunk:
     """`encode_chunk`, its last batch checked if the settings say so."""
+    enter(progress, "sampling")
     plan = plan_chunk(images, loaded, settings, number, payload)
-    expected = cost.chain_cost(plan, loaded)
-    classical = math.inf if settings.always_chain else cost.classical_cost(plan, loaded.binary)
+    expected, classical, trial = cost.chain_cost(plan, loaded), math.inf, 0.0
+    if not settings.always_chain:
+        sampled = cost.classical_cost(plan, loaded.binary)
+        classical, trial = sampled.bits, sampled.seconds
     if classical < _PLAIN * expected.net:
-        return encode_classically(plan, loaded.binary)
+        return encode_classically(plan, loaded.binary, progress)
+    # What comes after the chain takes its share of the time, too.
+    if classical > _HOPELESS * expected.net:
+        trial = 0.0
+    after = trial + (expected.seconds if settings.check == "all" else 0.0)
+    seconds = max(expected.seconds + after, 1e-9)  # nobody's clock need be so fine
+    first, second = (
+        round(_UNITS * share / seconds) for share in (expected.seconds, expected.seconds + trial)
+    )
+    enter(progress, "encoding")
+    encoding = Stretch(progress, 0, first, _UNITS)
+    trying = Stretch(progress, first, second, _UNITS)
     plan = cost.shaped(plan, expected, settings.heads)
     needs = Needs(expected.popped, plan.heads)
     check = settings.check != "none"
-    encoder = ChainEncoder(plan, loaded, needs, progress, check, settings.measure)
+    encoder = ChainEncoder(plan, loaded, needs, encoding, check, settings.measure)
     chained = encoder.encode(filled=False)
     if not chained.report.batches:
         filled = encoder.encode(filled=True)
         if settings.always_chain:
             return filled
-        return _smallest(chained, filled, encode_classically(plan, loaded.binary))
+        return _smallest(chained, filled, encode_classically(plan, loaded.binary, trying))
     hopeless = _HOPELESS * chained.report.net_bits / chained.report.chained_images
     is_small = len(chained.data) <= len(plan.payload) + plan.dims
     if settings.always_chain or (is_small and classical > hopeless):
         return chained
-    return _smallest(chained, encode_classically(plan, loaded.binary))
+    return _smallest(chained, encode_classically(plan, loaded.binary, trying))
 
 
 def encode_files(images: ImageSet, settings: Settings, number: int, payload: bytes) -> Chunk:
@@ -191,22 +207,10 @@ def _smallest(*chunks: Chunk) -> Chunk:
     return min(chunks, key=lambda chunk: len(chunk.data))
 
 
-def _rising(progress: Progress | None) -> Progress:
-    """Progress that never goes back, where tiles are coded in more than one way."""
-    most = 0
-
-    def tell(done: int, total: int) -> None:
-        nonlocal most
-        if progress is not None and done > most:
-            most = done
-            progress(done, total)
-
-    return tell
-
-
-def encode_classically(plan: Plan, binary: bool) -> Chunk:
+def encode_classically(plan: Plan, binary: bool, progress: Progress | None = None) -> Chunk:
     """All tiles in a classical code."""
-    prefix = encode_prefix([segment.some() for segment in plan.segments], binary)
+    enter(progress, "trying classical codes")
+    prefix = encode_prefix([segment.some() for segment in plan.segments], binary, progress)
     filler = max(0, plan.fewest_bytes - len(plan.payload) - len(prefix))
     initial = Initial(plan.payload, prefix, filler)
     message = initial.message(plan.seed, plan.number)

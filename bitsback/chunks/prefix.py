@@ -10,17 +10,27 @@ from numpy.typing import NDArray
 
 from bitsback.errors import FormatError
 from bitsback.images import classical
+from bitsback.progress import Progress, Stretch
 from bitsback.tiles.segments import Segment, SomeTiles
 
 _LENGTH = 8
 
 
-def encode_prefix(segments: Sequence[SomeTiles], binary: bool) -> bytes:
-    """Classical code of the tiles of every segment, as far as there are any."""
-    parts = []
+def encode_prefix(
+    segments: Sequence[SomeTiles], binary: bool, progress: Progress | None = None
+) -> bytes:
+    """Classical code of the tiles of every segment, as far as there are any.
+
+    Args:
+        progress: called with (tiles done, tiles in all), a tile being done by so many parts as
+            there are codes to try.
+    """
+    parts, done, total = [], 0, sum(len(some.tiles) for some in segments)
     for some in segments:
-        if len(some.tiles):
-            code = classical.encode(some.tiles, binary, some.extents)
+        if count := len(some.tiles):
+            within = Stretch(progress, done, done + count, total)
+            done += count
+            code = classical.encode(some.tiles, binary, some.extents, within)
             parts.append(len(code).to_bytes(_LENGTH, "little") + code)
     return b"".join(parts)
 

@@ -18,6 +18,7 @@ from PIL import Image
 
 from bitsback.errors import FormatError
 from bitsback.format import xz
+from bitsback.progress import Progress
 from bitsback.tiles import mosaic, padding
 from bitsback.tiles.mosaic import Shape
 from bitsback.tiles.padding import Extents
@@ -46,7 +47,12 @@ _XZ = frozenset((Method.XZ, Method.XZ_INSIDE))
 _FORMATS = {Method.PNG: "PNG", Method.WEBP: "WEBP", Method.G4: "TIFF"}
 
 
-def encode(tiles: NDArray[np.uint8], binary: bool, extents: Extents | None = None) -> bytes:
+def encode(
+    tiles: NDArray[np.uint8],
+    binary: bool,
+    extents: Extents | None = None,
+    progress: Progress | None = None,
+) -> bytes:
     """Code tiles by the method that makes them smallest.
 
     Args:
@@ -54,11 +60,16 @@ def encode(tiles: NDArray[np.uint8], binary: bool, extents: Extents | None = Non
             images' edges they repeat the last pixels.
         binary: whether a pixel is one bit.
         extents: what of each tile lies in its image; None if they are all whole.
+        progress: called with (methods tried, methods in all).
 
     Returns:
         The method's byte and its data.
     """
-    coded = [_encode(method, tiles, binary, extents) for method in METHODS]
+    coded = []
+    for method in METHODS:
+        coded.append(_encode(method, tiles, binary, extents))
+        if progress is not None:
+            progress(len(coded), len(METHODS))
     # Of equally small ones the lowest number, so that the same tiles always give the same bytes.
     return min((data for data in coded if data is not None), key=len)
 

@@ -54,7 +54,8 @@ def noise(dtype, shape, number):
 
 def packed(images, model, chunk, chained):
     """A compressed set, where `chained` says that the model codes all that it may."""
-    hopeless = (lambda *_: math.inf) if chained else cost.classical_cost
+    never = cost.ClassicalCost(math.inf, 0.0)
+    hopeless = (lambda *_: never) if chained else cost.classical_cost
     with mock.patch.object(cost, "classical_cost", hopeless):
         return compress_set(images, model, chunk=chunk, settings=Settings(check="all")).data
 
