@@ -120,7 +120,7 @@ def compress(
         any_order: whether the images of each chunk may come back in another order, which gives back
             log2(n!) bits (see `bitsback.chunks.order`): of arrays of small images alone. The arrays
             of an .npz that have an entry for each image follow them.
-        progress: called with (images done, images in all).
+        progress: called with (values done, values in all): pixels times channels.
 
     Returns:
         The bytes of a file; their `model_share` is the share of the values that went through the

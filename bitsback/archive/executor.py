@@ -5,6 +5,7 @@ process runs all tasks, several processes do (`processes`), or the actors of a c
 """
 
 import dataclasses
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol, TypeVar
 
@@ -13,7 +14,7 @@ from bitsback.chunks.encoder import Chunk, encode_chunk
 from bitsback.chunks.plan import Settings
 from bitsback.coding.model import LoadedModel
 from bitsback.images.image_set import ImageSet
-from bitsback.progress import Progress
+from bitsback.progress import Progress, Stretch, enter
 
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
@@ -107,24 +108,47 @@ class SerialExecutor:
 def run_chunks(
     executor: Executor,
     tasks: Iterable[Task[R]],
-    bounds: Sequence[tuple[int, int]],
+    sizes: Iterable[int],
     progress: Progress | None,
     first: int = 0,
 ) -> Iterator[R]:
-    """The results of a file's last chunks, in order, with their progress counted in images.
+    """The results of a file's last chunks, in order, with their progress.
 
     Args:
         tasks: of chunk number `first` and all that follow.
-        bounds: of every chunk of the file, its first image and the one after its last.
-        progress: called with (images done, images in all) within chunks and after each.
+        sizes: of every chunk of the file, in the unit of the progress.
+        progress: called with (done, in all) within chunks and after each.
     """
-    tell, number = progress or (lambda done, total: None), first
-
-    def within(done: int, total: int) -> None:
-        begin, end = bounds[number]
-        tell(begin + (end - begin) * done // total, bounds[-1][1])
-
-    for result in executor.run(tasks, within):
-        tell(bounds[number][1], bounds[-1][1])
-        number += 1
+    ends = list(itertools.accumulate(sizes))
+    whole = Chunks(progress, ends, first)
+    for result in executor.run(tasks, whole):
+        whole.number += 1
+        whole.tell()
         yield result
+
+
+@dataclasses.dataclass
+class Chunks:
+    """The progress of a chunk as that of its file.
+
+    Args:
+        ends: of all chunks, in the unit of the file's progress.
+        number: of the chunk.
+    """
+
+    progress: Progress | None
+    ends: Sequence[int]
+    number: int
+
+    def __call__(self, done: int, total: int) -> None:
+        begin = self.ends[self.number - 1] if self.number else 0
+        Stretch(self.progress, begin, self.ends[self.number], self.ends[-1])(done, total)
+
+    def tell(self) -> None:
+        """Say that all chunks before this one are done."""
+        if self.progress is not None:
+            self.progress(self.ends[self.number - 1], self.ends[-1])
+
+    def phase(self, name: str) -> None:
+        """Name a phase of the chunk."""
+        enter(self.progress, name)

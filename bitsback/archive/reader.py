@@ -3,7 +3,6 @@
 import bisect
 import dataclasses
 import io
-import itertools
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -22,7 +21,7 @@ from bitsback.format.chunk import unpack_chunk
 from bitsback.format.chunk_head import ChunkHead
 from bitsback.images.image_set import NO_IMAGES, ImageSet, part, to_stack
 from bitsback.images.parts import Lost
-from bitsback.progress import Progress
+from bitsback.progress import Progress, Stretch, enter
 from bitsback.tables import tables
 
 from .executor import DecodeTask, Executor, SerialExecutor, run_chunks
@@ -135,21 +134,22 @@ class Reader:
         """Every chunk's images, in order.
 
         Args:
-            progress: called with (images done, images in all).
+            progress: called with (bytes done, bytes in all) of the file's chunks.
             executor: what decodes the chunks, with the same model; this process if None.
 
         Raises:
             FormatError: a chunk is damaged, or the file is longer or shorter than it should be.
         """
         container.check_size(self.header, self._size)
-        bounds = list(itertools.pairwise([*self.header.firsts, len(self)]))
+        sizes = [entry.size for entry in self.header.chunks]
         loaded = self._model()  # the right one, before a task is given out
         # The first chunk may have been decoded for its payload.
         kept = self._last
         first = 1 if kept is not None and kept[0] == 0 else 0
-        tasks = map(self._task, range(first, len(bounds)))
-        results = run_chunks(executor or SerialExecutor(loaded), tasks, bounds, progress, first)
-        for number in range(len(bounds)):
+        tasks = map(self._task, range(first, len(sizes)))
+        enter(progress, "decoding")
+        results = run_chunks(executor or SerialExecutor(loaded), tasks, sizes, progress, first)
+        for number in range(len(sizes)):
             try:
                 if kept is None or number >= first:
                     self._last = kept = number, next(results)
@@ -217,7 +217,7 @@ class Reader:
         """Images and payload of a chunk.
 
         Args:
-            progress: called with (images done, images in all).
+            progress: called with (bytes done, bytes in all) of the file.
 
         Raises:
             FormatError: the chunk is damaged; the sentence says which.
@@ -232,12 +232,10 @@ class Reader:
         kept = self._last
         if kept is not None and kept[0] == number:
             return kept[1]
-        loaded, task, first = self._model(), self._task(number), self.header.firsts[number]
-        tell = progress or (lambda done, total: None)
-        restored = task.run(
-            loaded, lambda done, total: tell(first + task.images * done // total, len(self))
-        )
-        tell(first + task.images, len(self))
+        loaded, task, begin = self._model(), self._task(number), self.header.offsets[number]
+        enter(progress, "decoding")
+        end = begin + len(task.data)
+        restored = task.run(loaded, Stretch(progress, begin, end, self.header.file_size))
         self._last = number, restored
         return restored
 

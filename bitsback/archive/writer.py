@@ -23,7 +23,7 @@ from bitsback.format.header import ChunkEntry, Header, pack_header
 from bitsback.images.image_set import Block, ImageSet, bare, part
 from bitsback.images.manifest import FilesManifest
 from bitsback.images.outcomes import Kept
-from bitsback.progress import Progress
+from bitsback.progress import Progress, enter
 from bitsback.tables import tables
 
 from . import any_order
@@ -74,7 +74,8 @@ def compress_to(
         payload: the caller's bytes, which lie in the first chunk.
         chunk: images per chunk; if None, chunks of about 4 MiB of pixels, 16 MiB where the
             images are binary.
-        progress: called with (images done, images in all).
+        progress: called with (values done, values in all), those of files that have no pixels being
+            their bytes.
         executor: what codes the chunks, with the same model; this process if None.
 
     Raises:
@@ -103,7 +104,9 @@ def compress_to(
         EncodeTask(each.read(), settings, number, b"" if number else payload)
         for number, each in enumerate(parts)
     )
-    coded = run_chunks(executor or SerialExecutor(loaded), tasks, bounds, progress)
+    enter(progress, "encoding")
+    counted = [each.size for each in parts]
+    coded = run_chunks(executor or SerialExecutor(loaded), tasks, counted, progress)
     for chunk_of, (begin, end) in zip(coded, bounds, strict=True):
         file.write(chunk_of.data)
         entries.append(ChunkEntry(end - begin - len(chunk_of.carried), len(chunk_of.data)))
@@ -120,6 +123,7 @@ def compress_to(
             machine="",
             format_version=container.RECIPES,
         )
+    enter(progress, "writing")
     if final.size != header.size:
         _move_up(file, start + header.size, start + final.size)
     file.seek(start)
@@ -169,10 +173,15 @@ def compress_set(
 
 @dataclasses.dataclass(frozen=True)
 class ChunkPart:
-    """What a chunk takes of a set: images begin..end - 1, or a block of files before `begin`."""
+    """What a chunk takes of a set: images begin..end - 1, or a block of files before `begin`.
+
+    Args:
+        size: values of its images, or bytes of its files.
+    """
 
     begin: int
     end: int
+    size: int
     read: Callable[[], ImageSet]
 
 
@@ -180,11 +189,13 @@ def parts_of(images: ImageSet, chunk: int | None) -> list[ChunkPart]:
     """The parts of a set that become chunks, in order; see `compress_to`."""
     blocks = {place: list(group) for place, group in itertools.groupby(images.blocks, _place)}
     cuts = set(blocks) - {0, len(images.pixels)}
-    parts = []
+    parts, sizes = [], images.manifest.sizes() if len(images.pixels) else np.zeros(0, np.int64)
     for begin, end in [*bounds_of(images, chunk, cuts), (len(images.pixels),) * 2]:
-        parts += [ChunkPart(begin, begin, partial(bare, images, b)) for b in blocks.get(begin, [])]
+        for block in blocks.get(begin, []):
+            parts.append(ChunkPart(begin, begin, block.size, partial(bare, images, block)))
         if begin < end:
-            parts.append(ChunkPart(begin, end, partial(part, images, begin, end)))
+            size = int(sizes[begin:end].sum())
+            parts.append(ChunkPart(begin, end, size, partial(part, images, begin, end)))
     return parts
 
 

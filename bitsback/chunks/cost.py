@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import time
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,10 +36,20 @@ class ChainCost:
         net: that it adds to the message.
         popped: how far it takes the message down if the latents of its first 0, 1, 2, ... groups
             are coded; infinite where they cannot be.
+        seconds: that coding it took here.
     """
 
     net: float
     popped: tuple[float, ...]
+    seconds: float = 0.0
+
+
+@dataclasses.dataclass(frozen=True)
+class ClassicalCost:
+    """What a tile costs in a classical code, on average: bits, and seconds of trying all codes."""
+
+    bits: float
+    seconds: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,18 +97,20 @@ def chain_cost(plan: Plan, loaded: LoadedModel) -> ChainCost:
     batch = Batch(len(chosen), plan.side, plan.side, plan.seed, 0, segment.gray, extents=extents)
     words = _SAMPLE_WORDS
     while True:
+        began = time.perf_counter()
         message = Message.random(plan.heads, words, 0)
         try:
             cost = bits_back.encode(message, loaded.model, batch, segment.batch(chosen))
         except EmptyMessageError:
             words *= 4
             continue
+        seconds = (time.perf_counter() - began) / len(chosen)
         popped = tuple(bits / len(chosen) for bits in cost.taken)
-        return ChainCost(cost.net / len(chosen), popped)
+        return ChainCost(cost.net / len(chosen), popped, seconds)
 
 
-def classical_cost(plan: Plan, binary: bool) -> float:
-    """Bits of a tile in a classical code, from tiles of all parts.
+def classical_cost(plan: Plan, binary: bool) -> ClassicalCost:
+    """What tiles cost in a classical code, from tiles of all parts.
 
     Args:
         binary: whether the values are 0 and 1.
@@ -109,7 +122,9 @@ def classical_cost(plan: Plan, binary: bool) -> float:
         chosen = _spread(len(segment.tiles), share)
         sample.append(segment.tiles[chosen])
         counts.append(len(chosen))
-    return 8 * len(encode_prefix(sample, counts, binary)) / sum(counts)
+    began, tiles = time.perf_counter(), sum(counts)
+    bits = 8 * len(encode_prefix(sample, counts, binary))
+    return ClassicalCost(bits / tiles, (time.perf_counter() - began) / tiles)
 
 
 def shaped(plan: Plan, cost: ChainCost, heads: int | None) -> Plan:

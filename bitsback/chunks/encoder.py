@@ -27,7 +27,7 @@ from bitsback.format.chunk import pack_chunk, pixel_checksum
 from bitsback.format.chunk_head import ChunkHead
 from bitsback.images.image_set import ImageSet
 from bitsback.images.manifest import ArrayManifest
-from bitsback.progress import Progress
+from bitsback.progress import Progress, Rising, Stretch, enter
 
 from . import carrying, cost, order
 from .check import check_batch, comes_back, differs
@@ -38,6 +38,7 @@ from .prefix import encode_prefix
 # A classical code of all tiles is tried unless a sample makes it so much larger than net; where it
 # is so much smaller than the model's code, the chain is not even tried.
 _HOPELESS, _PLAIN = 1.07, 0.5
+_UNITS = 1 << 20  # of a chunk's progress
 
 Bits = list[NDArray[np.float64]]
 """Bits of each tile of each segment."""
@@ -78,7 +79,7 @@ def encode_chunk(
     Args:
         number: of the chunk in its file.
         payload: the caller's bytes, to lie at the bottom of the stack.
-        progress: called with (tiles done, tiles in all).
+        progress: called with (done, in all) of the time that this chunk should take.
 
     Raises:
         InputError: the model cannot code such images, or not so many side by side.
@@ -94,6 +95,7 @@ def encode_chunk(
     else:
         chunk = encode_files(images, settings, number, payload)
     if settings.check == "all" or (settings.check == "last" and chunk.without_model):
+        enter(progress, "checking")
         whole = comes_back(chunk.data, images, payload, loaded, settings, number)
         if not whole and chunk.without_model:
             raise BitsbackError(
@@ -126,7 +128,7 @@ def _encode_smallest(
     progress: Progress | None,
 ) -> tuple[Chunk, ImageSet]:
     """The smallest chunk of these images, some perhaps as files, and the set that it holds."""
-    tell = _rising(progress)
+    tell = Rising(progress)  # where tiles are coded in more than one way
     best, held = _encode(images, loaded, settings, number, payload, tell), images
     if settings.always_chain:
         return best, held
@@ -151,24 +153,38 @@ def _encode(
     progress: Progress,
 ) -> Chunk:
     """`encode_chunk`, its last batch checked if the settings say so."""
+    enter(progress, "sampling")
     plan = plan_chunk(images, loaded, settings, number, payload)
-    expected = cost.chain_cost(plan, loaded)
-    classical = math.inf if settings.always_chain else cost.classical_cost(plan, loaded.binary)
+    expected, classical, trial = cost.chain_cost(plan, loaded), math.inf, 0.0
+    if not settings.always_chain:
+        sampled = cost.classical_cost(plan, loaded.binary)
+        classical, trial = sampled.bits, sampled.seconds
     if classical < _PLAIN * expected.net:
-        return encode_classically(plan, loaded.binary)
+        return encode_classically(plan, loaded.binary, progress)
+    # What comes after the chain takes its share of the time, too.
+    if classical > _HOPELESS * expected.net:
+        trial = 0.0
+    after = trial + (expected.seconds if settings.check == "all" else 0.0)
+    seconds = max(expected.seconds + after, 1e-9)  # nobody's clock need be so fine
+    first, second = (
+        round(_UNITS * share / seconds) for share in (expected.seconds, expected.seconds + trial)
+    )
+    enter(progress, "encoding")
+    encoding = Stretch(progress, 0, first, _UNITS)
+    trying = Stretch(progress, first, second, _UNITS)
     plan = cost.shaped(plan, expected, settings.heads)
     needs = Needs(expected.popped, plan.heads)
     check = settings.check != "none"
-    encoder = ChainEncoder(plan, loaded, needs, progress, check, settings.measure)
+    encoder = ChainEncoder(plan, loaded, needs, encoding, check, settings.measure)
     chained = encoder.encode(filled=False)
     if not chained.report.batches:
         filled = encoder.encode(filled=True)
         if settings.always_chain:
             return filled
-        return _smallest(chained, filled, encode_classically(plan, loaded.binary))
+        return _smallest(chained, filled, encode_classically(plan, loaded.binary, trying))
     if classical > _HOPELESS * chained.report.net_bits / chained.report.chained_images:
         return chained
-    return _smallest(chained, encode_classically(plan, loaded.binary))
+    return _smallest(chained, encode_classically(plan, loaded.binary, trying))
 
 
 def encode_files(images: ImageSet, settings: Settings, number: int, payload: bytes) -> Chunk:
@@ -184,23 +200,11 @@ def _smallest(*chunks: Chunk) -> Chunk:
     return min(chunks, key=lambda chunk: len(chunk.data))
 
 
-def _rising(progress: Progress | None) -> Progress:
-    """Progress that never goes back, where tiles are coded in more than one way."""
-    most = 0
-
-    def tell(done: int, total: int) -> None:
-        nonlocal most
-        if progress is not None and done > most:
-            most = done
-            progress(done, total)
-
-    return tell
-
-
-def encode_classically(plan: Plan, binary: bool) -> Chunk:
+def encode_classically(plan: Plan, binary: bool, progress: Progress | None = None) -> Chunk:
     """All tiles in a classical code."""
+    enter(progress, "trying classical codes")
     segments = [segment.tiles for segment in plan.segments]
-    prefix = encode_prefix(segments, [len(tiles) for tiles in segments], binary)
+    prefix = encode_prefix(segments, [len(tiles) for tiles in segments], binary, progress)
     filler = max(0, plan.fewest_bytes - len(plan.payload) - len(prefix))
     initial = Initial(plan.payload, prefix, filler)
     message = initial.message(plan.seed, plan.number)

@@ -7,15 +7,28 @@ from numpy.typing import NDArray
 
 from bitsback.errors import FormatError
 from bitsback.images import classical
+from bitsback.progress import Progress, Stretch
 from bitsback.tiles.segments import Segment
 
 
-def encode_prefix(tiles: Sequence[NDArray[np.uint8]], counts: Sequence[int], binary: bool) -> bytes:
-    """Classical code of the first counts[i] tiles, (n, h, w, C) uint8, of every segment."""
-    parts = []
+def encode_prefix(
+    tiles: Sequence[NDArray[np.uint8]],
+    counts: Sequence[int],
+    binary: bool,
+    progress: Progress | None = None,
+) -> bytes:
+    """Classical code of the first counts[i] tiles, (n, h, w, C) uint8, of every segment.
+
+    Args:
+        progress: called with (tiles done, tiles in all), a tile being done by so many parts as
+            there are codes to try.
+    """
+    parts, done, total = [], 0, sum(counts)
     for segment, count in zip(tiles, counts, strict=True):
         if count:
-            code = classical.encode(segment[:count], binary)
+            within = Stretch(progress, done, done + count, total)
+            done += count
+            code = classical.encode(segment[:count], binary, within)
             parts.append(len(code).to_bytes(8, "little") + code)
     return b"".join(parts)
 

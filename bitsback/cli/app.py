@@ -64,6 +64,9 @@ for command in (
 app.add_typer(lossy, name="lossy")
 
 
+_INTERRUPTED = "bitsback: interrupted"
+
+
 def main() -> None:
     """Run the command line; what bitsback refuses is one sentence and exit code 2 or 3."""
     try:
@@ -75,5 +78,9 @@ def main() -> None:
     except MemoryError:
         refuse("not enough memory: code fewer images at once with --chunk")
     except KeyboardInterrupt:
-        print("bitsback: interrupted", file=sys.stderr)
+        print(_INTERRUPTED, file=sys.stderr)
         sys.exit(130)
+    except SystemExit as end:  # which Typer makes of Ctrl-C within a command, and says nothing
+        if end.code == 130:
+            print(_INTERRUPTED, file=sys.stderr)
+        raise

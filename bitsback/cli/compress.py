@@ -102,12 +102,14 @@ def compress(
         check_standard(output, as_json)
         claim(output, [*inputs, *([] if payload is None else [payload])], force=force)
     began = time.perf_counter()
-    with images_from(inputs) as paths:
-        images = read.read_images(paths, way(keep, recode_lossy, not no_times))
+    with images_from(inputs) as paths, bar("dry run" if dry_run else "compress") as progress:
+        policy = way(keep, recode_lossy, not no_times)
+        images = read.read_images(paths, policy, progress)
         for line in images.kept.lines():
             console.print(f"bitsback: travels as it is: {line}")
         extra = b"" if payload is None else atomic_files.read_bytes(payload)
         arithmetic = "torch" if engine == "ray" else engine
+        progress.phase("loading the model")
         is_coded = len(images.pixels) > 0
         loaded = NO_MODEL
         if is_coded:
@@ -121,15 +123,14 @@ def compress(
         if dry_run:
             from bitsback.archive.samples.estimate import estimate, spell
 
-            with bar("dry run") as progress:
-                expected = estimate(images, loaded, settings, chunk=chunk, progress=progress)
+            expected = estimate(images, loaded, settings, chunk=chunk, progress=progress)
             if as_json:
                 print(json.dumps(dataclasses.asdict(expected)))
                 return
             shared = "" if jobs is None else f"; at best {spell(expected.seconds / jobs)} by {jobs}"
             print(f"{expected}{shared}")
             return
-        with bar("compress") as progress, archive_to(output) as file:
+        with archive_to(output) as file:
             written = writer.compress_to(
                 file,
                 images,

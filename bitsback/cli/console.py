@@ -2,7 +2,7 @@
 
 import contextlib
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -24,21 +24,44 @@ def closing(line: str) -> None:
     remarks.print(line)
 
 
+class Bar:
+    """A progress bar that also shows the phase of the work.
+
+    Args:
+        progress: rich's.
+        action: what the command does.
+    """
+
+    def __init__(self, progress: Progress, action: str) -> None:
+        self._progress, self._action = progress, action
+        self._task = progress.add_task(action, total=None)
+        self._total: int | None = None
+
+    def __call__(self, done: int, total: int) -> None:
+        if total != self._total:  # other work, whose speed the work before does not tell
+            self._progress.reset(self._task, total=total)
+            self._total = total
+        self._progress.update(self._task, completed=done)
+
+    def phase(self, name: str) -> None:
+        """Show what comes next."""
+        self._progress.update(self._task, description=f"{self._action}: {name}")
+
+
 @contextlib.contextmanager
-def bar(action: str) -> Iterator[Callable[[int, int], None]]:
+def bar(action: str) -> Iterator[Bar]:
     """A progress bar on standard error, if that is a terminal; yields progress(done, total)."""
-    with progress_bar() as progress:
-        task = progress.add_task(action, total=None)
-        yield lambda done, total: progress.update(task, completed=done, total=total)
+    with progress_bar("{task.percentage:>3.0f} %") as progress:
+        yield Bar(progress, action)
 
 
-def progress_bar() -> Progress:
+def progress_bar(count: str = "{task.completed}/{task.total}") -> Progress:
     """A bar with a description, a count and the time left, shown in terminals only."""
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
-        TextColumn("{task.completed}/{task.total}"),
-        TimeRemainingColumn(),
+        TextColumn(count),
+        TimeRemainingColumn(elapsed_when_finished=True),
         console=remarks,
         disable=remarks.quiet or not remarks.is_terminal,
         transient=True,

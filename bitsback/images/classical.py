@@ -17,6 +17,7 @@ from PIL import Image
 
 from bitsback.errors import FormatError
 from bitsback.format import xz
+from bitsback.progress import Progress
 from bitsback.tiles import mosaic
 from bitsback.tiles.mosaic import Shape
 
@@ -39,17 +40,22 @@ METHODS = tuple(Method)
 _FORMATS = {Method.PNG: "PNG", Method.WEBP: "WEBP", Method.G4: "TIFF"}
 
 
-def encode(tiles: NDArray[np.uint8], binary: bool) -> bytes:
+def encode(tiles: NDArray[np.uint8], binary: bool, progress: Progress | None = None) -> bytes:
     """Code tiles by the method that makes them smallest.
 
     Args:
         tiles: (n, h, w, C) uint8, C 1 or 3; where binary, C is 1 and values are 0 or 1.
         binary: whether a pixel is one bit.
+        progress: called with (methods tried, methods in all).
 
     Returns:
         The method's byte and its data.
     """
-    coded = [_encode(method, tiles, binary) for method in METHODS]
+    coded = []
+    for method in METHODS:
+        coded.append(_encode(method, tiles, binary))
+        if progress is not None:
+            progress(len(coded), len(METHODS))
     # Of equally small ones the lowest number, so that the same tiles always give the same bytes.
     return min((data for data in coded if data is not None), key=len)
 

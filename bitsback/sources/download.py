@@ -1,15 +1,18 @@
-"""Public data sets as .npz files, from those who publish them, checked by their hash.
+"""Public data sets as .npz files, from those who publish them, checked by size and SHA-256.
 
-The files that are fetched are kept in a cache folder (`pooch.os_cache`); nothing in them is
-executed.
+Of a file, no more bytes are taken than were published. The files that are fetched are kept in a
+cache folder (`pooch.os_cache`); nothing in them is executed.
 """
 
+import contextlib
 import dataclasses
 import gzip
+import logging
 import tarfile
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +24,15 @@ from .atomic_files import atomic_write
 
 Arrays = dict[str, NDArray[np.uint8]]
 _CIFAR_RECORD = 1 + 3 * 32 * 32
+_SECONDS, _PIECE = 30, 1 << 16  # without an answer; bytes at once
+
+
+@dataclasses.dataclass(frozen=True)
+class File:
+    """A file as it was published: its size in bytes, and its SHA-256 in hex."""
+
+    size: int
+    sha256: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,12 +41,12 @@ class Source:
 
     Args:
         urls: addresses of the files' folder, each with a slash at its end, tried in turn.
-        files: their MD5, in hex, by name.
+        files: by name.
         read: makes arrays of the files, given their paths by name.
     """
 
     urls: tuple[str, ...]
-    files: dict[str, str]
+    files: dict[str, File]
     read: Callable[[dict[str, Path]], Arrays]
 
 
@@ -95,23 +107,39 @@ SOURCES = {
             "http://yann.lecun.com/exdb/mnist/",
         ),
         {
-            "train-images-idx3-ubyte.gz": "f68b3c2dcbeaaa9fbdd348bbdeb94873",
-            "train-labels-idx1-ubyte.gz": "d53e105ee54ea40749a09fcbcd1e9432",
-            "t10k-images-idx3-ubyte.gz": "9fb629c4189551a2d022fa330f9573f3",
-            "t10k-labels-idx1-ubyte.gz": "ec29112dd5afa0611ce80d1b7f02629c",
+            "train-images-idx3-ubyte.gz": File(
+                9_912_422, "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609"
+            ),
+            "train-labels-idx1-ubyte.gz": File(
+                28_881, "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c"
+            ),
+            "t10k-images-idx3-ubyte.gz": File(
+                1_648_877, "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6"
+            ),
+            "t10k-labels-idx1-ubyte.gz": File(
+                4_542, "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6"
+            ),
         },
         _mnist,
     ),
     "cifar10": Source(
         ("https://www.cs.toronto.edu/~kriz/",),
-        {"cifar-10-binary.tar.gz": "c32a1d4ab5d03f1284b67883e8d87530"},
+        {
+            "cifar-10-binary.tar.gz": File(
+                170_052_171, "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"
+            )
+        },
         _cifar10,
     ),
     "omniglot": Source(
         ("https://raw.githubusercontent.com/brendenlake/omniglot/master/python/",),
         {
-            "images_background.zip": "68d2efa1b9178cc56df9314c21c6e718",
-            "images_evaluation.zip": "6b91aef0f799c5bb55b94e3f2daec811",
+            "images_background.zip": File(
+                9_464_212, "ad41ab679c8b5d90b271ef46be6987cc81211774a695c29dcc5367b2b26ee640"
+            ),
+            "images_evaluation.zip": File(
+                6_462_886, "1f61a8f3366785b057fc117d9228e78a16e3d976c8953b2a10fcc74cf0609cee"
+            ),
         },
         _omniglot,
     ),
@@ -128,7 +156,7 @@ def download(name: str, output: Path, cache: Path | None = None) -> Arrays:
 
     Raises:
         InputError: there is no such data set, pooch is missing, no server gives the files, or what
-            they give has another hash.
+            they give is larger or has another SHA-256.
     """
     try:
         import pooch
@@ -138,21 +166,99 @@ def download(name: str, output: Path, cache: Path | None = None) -> Arrays:
         raise InputError(f"there is no data set {name!r}: {', '.join(SOURCES)}")
     source, files = SOURCES[name], {}
     folder = pooch.os_cache("bitsback") if cache is None else cache
-    for file, md5 in source.files.items():
-        files[file] = _fetched(pooch.retrieve, source.urls, file, md5, folder / name)
+    with _silent(pooch.get_logger()):
+        for file, published in source.files.items():
+            files[file] = _fetched(pooch.retrieve, source.urls, file, published, folder / name)
     arrays = source.read(files)
     atomic_write(output, lambda file: np.savez_compressed(file, **arrays))  # type: ignore[arg-type]
     return arrays
 
 
+@contextlib.contextmanager
+def _silent(logger: logging.Logger) -> Iterator[None]:
+    """Within it, a logger tells of problems only."""
+    before = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+
+
 def _fetched(
-    retrieve: Callable[..., str], urls: tuple[str, ...], file: str, md5: str, folder: Path
+    retrieve: Callable[..., str], urls: tuple[str, ...], name: str, file: File, folder: Path
 ) -> Path:
-    problem: Exception = BitsbackError("no address is known")
+    """Where a file lies once one of the servers has given it.
+
+    Raises:
+        InputError: none gives it as it was published; the sentence says of each server why.
+    """
+    problems = []
     for url in urls:
         try:
-            return Path(retrieve(url + file, f"md5:{md5}", fname=file, path=folder))
-        # The network raises many kinds; a ValueError is a file with another hash.
-        except Exception as error:
-            problem = error
-    raise InputError(f"{file} cannot be fetched from {urls[-1]}: {problem}") from problem
+            return Path(
+                retrieve(
+                    url + name,
+                    f"sha256:{file.sha256}",
+                    fname=name,
+                    path=folder,
+                    downloader=Limited(file.size),
+                )
+            )
+        except (BitsbackError, OSError, ValueError) as error:  # requests raises OSError
+            problems.append(f"{urlsplit(url).hostname} {_reason(error)}")
+    raise InputError(f"{name} cannot be fetched: {'; '.join(problems)}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Limited:
+    """Fetches a file of at most so many bytes; as pooch calls a downloader."""
+
+    size: int
+
+    def __call__(self, url: str, output: str, _: object) -> None:
+        """Write what the server gives to a file.
+
+        Raises:
+            InputError: the server says, or gives, that it is more.
+            OSError: the server gives nothing.
+        """
+        import requests
+
+        with (
+            requests.get(url, timeout=_SECONDS, stream=True) as response,
+            open(output, "wb") as file,
+        ):
+            response.raise_for_status()
+            left, declared = self.size, response.headers.get("content-length", "")
+            if declared.isdecimal() and int(declared) > left:
+                raise InputError(self._too_large)
+            for piece in response.iter_content(_PIECE):
+                left -= len(piece)
+                if left < 0:
+                    raise InputError(self._too_large)
+                file.write(piece)
+
+    @property
+    def _too_large(self) -> str:
+        return f"gives more than the {self.size} bytes that were published"
+
+
+def _reason(error: Exception) -> str:
+    """Why a server did not give a file, in some words."""
+    import requests
+
+    match error:
+        case BitsbackError():
+            return str(error)
+        case requests.HTTPError() if error.response is not None:
+            return f"answers {error.response.status_code} {error.response.reason}"
+        case requests.Timeout():
+            return f"does not answer within {_SECONDS} s"
+        case requests.RequestException():
+            return "cannot be reached, or ends the connection"
+        case ValueError():
+            return "gives a file with another SHA-256"
+        case OSError():
+            return f"is asked, but the file cannot be written: {error.strerror or error}"
+    raise error

@@ -28,6 +28,7 @@ from bitsback.images.safe_names import is_safe, stored_name
 from bitsback.keeping import rule
 from bitsback.keeping.coded import Coded, NotKept
 from bitsback.keeping.rule import Policy, Rule
+from bitsback.progress import Progress, enter
 
 from . import tree
 from .entries import Facts, Sorted, SourceFile, refuse
@@ -36,16 +37,20 @@ _LONGEST_NAME = 255  # bytes of a part of a path
 _LONGEST_IN_TAR = 98  # of a path in the field of a tar's header, "./" left out
 
 
-def read_file(path: Path, policy: Policy = rule.DEFAULT) -> ImageSet:
-    """One file.
+def read_file(
+    path: Path, policy: Policy = rule.DEFAULT, progress: Progress | None = None
+) -> ImageSet:
+    """One file; for progress see `read_entries`.
 
     Raises:
         InputError: it cannot be read.
     """
-    return read_entries("file", [_file_of(stored_name(path.name), path)], policy)
+    return read_entries("file", [_file_of(stored_name(path.name), path)], policy, progress=progress)
 
 
-def read_files(paths: Sequence[Path], policy: Policy = rule.DEFAULT) -> ImageSet:
+def read_files(
+    paths: Sequence[Path], policy: Policy = rule.DEFAULT, progress: Progress | None = None
+) -> ImageSet:
     """Files, under names relative to the folder that they have in common.
 
     Raises:
@@ -54,10 +59,12 @@ def read_files(paths: Sequence[Path], policy: Policy = rule.DEFAULT) -> ImageSet
     absolute = [path.absolute() for path in paths]
     parent = os.path.commonpath([path.parent for path in absolute])
     named = [(_name(path, Path(parent)), path) for path in absolute]
-    return read_entries("folder", [_file_of(*each) for each in named], policy)
+    return read_entries("folder", [_file_of(*each) for each in named], policy, progress=progress)
 
 
-def read_folder(folder: Path, policy: Policy = rule.DEFAULT) -> ImageSet:
+def read_folder(
+    folder: Path, policy: Policy = rule.DEFAULT, progress: Progress | None = None
+) -> ImageSet:
     """The files in a folder and all below it, sorted by name.
 
     Raises:
@@ -74,7 +81,7 @@ def read_folder(folder: Path, policy: Policy = rule.DEFAULT) -> ImageSet:
     _checked_names("folder", [name for name, _ in below])
     beside = tree.read([path for _, path in named], below, links, folder, policy.times)
     entries = [_file_of(*each) for each in named]
-    return read_entries("folder", entries, policy, beside=beside)
+    return read_entries("folder", entries, policy, beside=beside, progress=progress)
 
 
 def _name(path: Path, root: Path) -> str:
@@ -119,12 +126,14 @@ def read_entries(
     policy: Policy = rule.DEFAULT,
     ending: bytes | None = None,
     beside: tree.Tree | None = None,
+    progress: Progress | None = None,
 ) -> ImageSet:
     """Files as a set: the pixels of those that come back from them, and the others as they are.
 
     Args:
         ending: of a tar, the bytes after its last member.
         beside: of a folder, what it has beside its files' contents.
+        progress: called with (bytes read, bytes in all).
 
     Raises:
         InputError: files cannot be read; the sentence names them all. Names are unsafe, or one is
@@ -137,7 +146,12 @@ def read_entries(
     if beside is not None:
         packed = tree.pack(beside)
         files.add_other(SourceFile("", io.BytesIO, len(packed), packed, sidecar.TREE))
+    done, total = 0, sum(entry.size for entry in every)
+    enter(progress, "reading")
     for entry in every:
+        if progress is not None:
+            progress(done, total)
+        done += entry.size
         try:
             reason = ""
             with entry.open() as file:

@@ -15,6 +15,7 @@ from bitsback.errors import InputError
 from bitsback.images.image_set import ImageSet, from_array
 from bitsback.keeping import rule
 from bitsback.keeping.rule import Policy
+from bitsback.progress import Progress
 
 from . import folders, npy, tar, zarr_arrays
 from .datasets import images_of
@@ -50,13 +51,16 @@ def read(source: object, policy: Policy = rule.DEFAULT) -> ImageSet:
     return from_array(images_of(source))
 
 
-def read_images(paths: Sequence[Path], policy: Policy = rule.DEFAULT) -> ImageSet:
+def read_images(
+    paths: Sequence[Path], policy: Policy = rule.DEFAULT, progress: Progress | None = None
+) -> ImageSet:
     """Images of an array, of image files, of one folder of them, or of one archive.
 
     Args:
         paths: one .npy, .npz, tar or Zarr array; or one or more image files; or one folder, taken
             with all below it in sorted order.
         policy: how files come back.
+        progress: called with (bytes read, bytes in all) of files in a folder, a list or a tar.
 
     Raises:
         InputError: missing, not images, of a kind that cannot be kept exactly, or empty.
@@ -71,21 +75,23 @@ def read_images(paths: Sequence[Path], policy: Policy = rule.DEFAULT) -> ImageSe
         if path.name.endswith(_COMPRESSED):
             raise InputError(f"{path} is compressed: unpack it to a .tar first")
     if len(paths) > 1:
-        return folders.read_files(paths, policy)
+        return folders.read_files(paths, policy, progress)
     (path,) = paths
     if path.is_dir():
         is_zarr = zarr_arrays.is_zarr_folder(path)
-        return zarr_arrays.read_zarr(path) if is_zarr else folders.read_folder(path, policy)
+        if is_zarr:
+            return zarr_arrays.read_zarr(path)
+        return folders.read_folder(path, policy, progress)
     match path.suffix:
         case ".npy":
             return npy.read_npy(path)
         case ".npz":
             return npy.read_npz(path)
         case ".tar":
-            return tar.read_tar(path, policy)
+            return tar.read_tar(path, policy, progress)
         case ".zip" | ".zarr":
             return zarr_arrays.read_zarr(path)
-    return folders.read_file(path, policy)
+    return folders.read_file(path, policy, progress)
 
 
 def _is_chunked(source: object) -> TypeGuard[ChunkedArray]:

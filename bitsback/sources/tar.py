@@ -16,14 +16,17 @@ from bitsback.errors import InputError
 from bitsback.images.image_set import ImageSet
 from bitsback.keeping import rule
 from bitsback.keeping.rule import Policy
+from bitsback.progress import Progress
 
 from . import tar_headers
 from .entries import SourceFile
 from .folders import read_entries
 
 
-def read_tar(path: Path, policy: Policy = rule.DEFAULT) -> ImageSet:
-    """The files in a tar, in order.
+def read_tar(
+    path: Path, policy: Policy = rule.DEFAULT, progress: Progress | None = None
+) -> ImageSet:
+    """The files in a tar, in order; for progress see `folders.read_entries`.
 
     Raises:
         InputError: damaged or compressed, without files, several in one, or with members that are
@@ -64,7 +67,7 @@ def read_tar(path: Path, policy: Policy = rule.DEFAULT) -> ImageSet:
     _check_end(path, end)
     if not entries:
         raise InputError(f"{path} holds no files")
-    return read_entries("tar", entries, policy, ending=gap)
+    return read_entries("tar", entries, policy, ending=gap, progress=progress)
 
 
 class _Within(io.BufferedReader):

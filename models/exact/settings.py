@@ -111,16 +111,20 @@ for _shared in _SHARED.values():
     os.register_at_fork(after_in_child=_shared.reset)
 
 
-@contextlib.contextmanager
-def exact_settings(device: str) -> Iterator[None]:
+def exact_settings(device: str) -> contextlib.AbstractContextManager[None]:
     """Within it, no setting of torch lets a convolution on a device round.
 
     Args:
         device: "cpu" or "cuda".
     """
-    # Of the thread; leaving it costs more than asking for it.
-    casts = torch.autocast(device, enabled=False) if _casts(device) else contextlib.nullcontext()
-    with casts, _SHARED[device]:
+    # Leaving autocast costs more than asking for it.
+    return _uncast(device) if _casts(device) else _SHARED[device]
+
+
+@contextlib.contextmanager
+def _uncast(device: str) -> Iterator[None]:
+    """Out of autocast, which is of the thread, with the settings of the process."""
+    with torch.autocast(device, enabled=False), _SHARED[device]:
         yield
 
 

@@ -111,7 +111,7 @@ def test_the_chunk_that_held_the_payload_is_decoded_once(loaded, images, monkeyp
         assert np.array_equal(np.concatenate([part.pixels for part in parts])[..., 0], images)
         assert asked == numbers
     assert seen == sorted(seen)
-    assert seen[-1] == (40, 40)
+    assert seen[-1][0] == seen[-1][1]
 
 
 def test_a_reader_is_a_sequence(file, loaded, images):
@@ -200,15 +200,63 @@ def test_open_reads_a_path_and_says_what_is_wrong_with_it(tmp_path, file, loaded
         bitsback.open(tmp_path / "foreign")
 
 
+class Seen:
+    """A progress that keeps what it is told, in order."""
+
+    def __init__(self):
+        self.told, self.phases = [], []
+
+    def __call__(self, done, total):
+        self.told.append((done, total))
+
+    def phase(self, name):
+        self.phases.append(name)
+
+
 @pytest.mark.parametrize("chunk", [9, None])
-def test_progress_counts_images(images, loaded, chunk):
-    coded, decoded = [], []
+@pytest.mark.parametrize("check", ["last", "all"])
+def test_progress_counts_values_and_bytes_and_names_phases(images, loaded, chunk, check):
+    coded, decoded, one = Seen(), Seen(), Seen()
     data = writer.compress_set(
-        from_array(images), loaded, chunk=chunk, progress=lambda *n: coded.append(n)
+        from_array(images), loaded, Settings(check=check), chunk=chunk, progress=coded
     ).data
     with opened(data, loaded) as found:
-        list(found.restored(lambda *n: decoded.append(n)))
-    for seen in (coded, decoded):
-        assert seen[-1] == (40, 40)
-        assert seen == sorted(seen)
-        assert all(total == 40 for _, total in seen)
+        list(found.restored(decoded))
+        sizes = [entry.size for entry in found.header.chunks]
+    with opened(data, loaded) as found:
+        found.chunk(0, one)
+    assert coded.told[-1] == (images.size, images.size)
+    assert decoded.told[-1] == (sum(sizes), sum(sizes))
+    assert one.told[-1][1] == len(data)
+    for seen in (coded, decoded, one):
+        assert seen.told == sorted(seen.told)
+        assert len({total for _, total in seen.told}) == 1
+        assert len(seen.told) > 1
+    assert coded.phases[0] == "encoding"
+    assert {"sampling", "encoding", "writing"} <= {*coded.phases}
+    assert ("checking" in coded.phases) == (check == "all")
+    assert {*decoded.phases} == {"decoding"}
+
+
+def test_plain_functions_are_told_the_progress_too(images, loaded):
+    told = []
+    writer.compress_set(from_array(images), loaded, progress=lambda *n: told.append(n))
+    assert told[-1] == (images.size, images.size)
+
+
+def test_a_classical_code_is_on_the_way_from_its_first_trial_on(loaded):
+    blank, seen = np.zeros((200, 8, 8), np.uint8), Seen()
+    writer.compress_set(from_array(blank), loaded, progress=seen)
+    assert "trying classical codes" in seen.phases
+    assert 0 < seen.told[0][0] < blank.size
+    assert seen.told == sorted(seen.told)
+    assert len({*seen.told}) > 2
+
+
+def test_reading_files_tells_bytes(tmp_path):
+    for number in range(3):
+        (tmp_path / f"{number}.txt").write_bytes(bytes(100 * (number + 1)))
+    seen = Seen()
+    read_images([tmp_path], progress=seen)
+    assert seen.phases == ["reading"]
+    assert seen.told == [(0, 600), (100, 600), (300, 600)]

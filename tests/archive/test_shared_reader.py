@@ -4,6 +4,7 @@ import dataclasses
 import io
 import os
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -25,11 +26,20 @@ def file(build_model, tmp_path):
     return path, model
 
 
-@pytest.mark.parametrize("buffered", [True, False])
-def test_threads_share_a_reader(file, buffered):
+class Slow(io.BytesIO):
+    """A file of other people's, in which another thread has time to seek before this one reads."""
+
+    def seek(self, *where):
+        place = super().seek(*where)
+        time.sleep(1e-4)
+        return place
+
+
+@pytest.mark.parametrize("of_the_system", [True, False])
+def test_threads_share_a_reader(file, of_the_system):
     path, model = file
     problems = []
-    source = path.open("rb") if buffered else io.BytesIO(path.read_bytes())
+    source = path.open("rb") if of_the_system else Slow(path.read_bytes())
     with Reader(source, lambda *_: model) as reader:
 
         def work(seed):

@@ -83,7 +83,7 @@ def test_a_classical_code_that_does_not_decode_is_found(check, build_model, monk
     model, blank = build_model(), np.zeros((9, 20, 13), np.uint8)
     assert np.array_equal(decompress(compress(blank, model, check=check), model), blank)
     encode = prefix.classical.encode
-    monkeypatch.setattr(prefix.classical, "encode", lambda x, binary: encode(x ^ 1, binary))
+    monkeypatch.setattr(prefix.classical, "encode", lambda x, *rest: encode(x ^ 1, *rest))
     with pytest.raises(BitsbackError, match="without a model does not decode"):
         compress(blank, model, check=check)
     assert compress(blank, model, check="none")

@@ -195,6 +195,22 @@ def test_micro_batches_are_the_same():
     assert message == before
 
 
+class Far(Chain):
+    """Posteriors that lie more than 16 sigmas of the priors away from these."""
+
+    def infer(self, index, memory, state):
+        q = Chain.infer(self, index, memory, state)
+        return grid.Gaussian(q.mean + 256 * 220, q.log_scale)
+
+
+def test_latents_that_no_prior_expects_come_back():
+    batch, x, message = Batch(5, SIDE, SIDE, 0, 0), images(5)[:, None], Message.random(4, 900, 0)
+    before = message.copy()
+    bits_back.encode(message, Far((3, 4)), batch, x)
+    assert np.array_equal(bits_back.decode(message, Far((3, 4)), batch), x)
+    assert message == before
+
+
 def test_what_reaches_beyond_the_grid_comes_back_and_is_told():
     model = loaded(Chain((3, 4), limit=8))
     x = images(60)

@@ -20,16 +20,20 @@ from random import Random
 from typing import Any
 
 import numpy as np
+import torch
 from conftest import SMALL, random_model
 from PIL import Image, PngImagePlugin
+from torch import nn
 
 from bitsback.ans.message import flatten
 from bitsback.archive import writer
+from bitsback.archive.reader import Reader
 from bitsback.chunks.decoder import decode_chunk
 from bitsback.chunks.plan import Settings
 from bitsback.chunks.prefix import encode_prefix
 from bitsback.coding import initial_bits
 from bitsback.coding.model import LoadedModel
+from bitsback.errors import FormatError
 from bitsback.format import header as container
 from bitsback.format import payload, sidecar, varint
 from bitsback.format.chunk import pack_chunk, pixel_checksum, unpack_chunk
@@ -40,10 +44,12 @@ from bitsback.models import store
 from bitsback.sources.npy import pack_arrays
 from bitsback.sources.read import read_images
 from bitsback.tiles.segments import cut as cut_tiles
+from bitsback.torch import Bernoulli, adapt, quantise
 
 Images = list[np.ndarray]
 NUMBERS = [0, 1, 2, 3, 7, 8, 9, 127, 128, 255, 256, 2**15, 2**16 - 1, 2**20, 2**24, 2**28]
 NUMBERS += [2**31 - 1, 2**31, 2**32 - 1, 2**32, 2**48, 2**62, 2**63 - 1, 2**63, 2**64 - 1]
+AROUND = ("tar", "everything", "carried", "files")  # sources with sidecars
 DEEP: Any = []
 for _ in range(200):
     DEEP = [DEEP]
@@ -114,7 +120,7 @@ class Case:
 
 
 def build_models(folder: Path) -> dict[str, LoadedModel]:
-    """Tiny random models: gray bits, and colour."""
+    """Tiny random models: gray bits, and colour; and adapted ones, in floats and in integers."""
     configs = {
         "bits": SMALL,
         "colour": dataclasses.replace(SMALL, channels=3, likelihood="logistic", mixtures=2),
@@ -123,7 +129,27 @@ def build_models(folder: Path) -> dict[str, LoadedModel]:
     for name, config in configs.items():
         store.save(folder / name, config, *random_model(config))
         found[name] = store.load(str(folder / name), "cpu")
-    return found
+    return found | {"own": adapted("own", exact=False), "exact": adapted("exact", exact=True)}
+
+
+def adapted(name: str, exact: bool) -> LoadedModel:
+    """A tiny VAE of torch's, as its owner brings it."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        encoder: Any = nn.Sequential(nn.Flatten(), nn.Linear(64, 8))
+        decoder: Any = nn.Sequential(nn.Linear(4, 64))
+    if exact:
+        encoder, decoder = quantise(encoder.eval()), quantise(decoder.eval())
+    return adapt(
+        nn.ModuleList([encoder, decoder]).eval(),
+        image=(1, 8, 8),
+        latents=(4,),
+        posterior=lambda t, x, z: encoder(x).chunk(2, 1),
+        likelihood=lambda z: Bernoulli(logits=decoder(z[0])),
+        batch=4,
+        exact=exact,
+        name=name,
+    )
 
 
 def build_sources(folder: Path, models: dict[str, LoadedModel]) -> list[Source]:
@@ -171,6 +197,11 @@ def build_sources(folder: Path, models: dict[str, LoadedModel]) -> list[Source]:
         ("npz", "bits", read_images([folder / "in.npz"]), {"chunk": 4, "payload": b"user"}),
         ("blank", "bits", from_array(np.zeros((30, 8, 8), bool)), {}),
         ("gray", "colour", from_array(random.integers(0, 256, (3, 8, 8), np.uint8)), {}),
+        ("own", "own", from_array(bits), {"chunk": 5, **chained}),
+        ("exact", "exact", from_array(bits), {"chunk": 5, **chained}),
+        # Files that travel in place of their pixels: some, and all.
+        ("carried", "colour", read_images([_mixed(folder / "mixed", 60)]), {"chunk": 4}),
+        ("files", "colour", read_images([_mixed(folder / "small", 20)]), {"chunk": 4}),
     ]
     found = []
     for name, model, images, options in specs:
@@ -179,9 +210,30 @@ def build_sources(folder: Path, models: dict[str, LoadedModel]) -> list[Source]:
         header = source.header
         bounds = zip(header.firsts, header.chunks, strict=True)
         sets = [part(images, first, first + entry.images) for first, entry in bounds]
+        if name in ("carried", "files"):  # whose writer leaves pixels out
+            sets = restored(data, models[model])
         users = [options.get("payload", b"")] + [b""] * (len(sets) - 1)
         found.append(dataclasses.replace(source, sets=sets, users=users))
     return found
+
+
+def restored(data: bytes, loaded: LoadedModel) -> list[ImageSet]:
+    """What the chunks of a file hold."""
+    return list(Reader(io.BytesIO(data), lambda *_: loaded).restored())
+
+
+def _mixed(folder: Path, side: int) -> Path:
+    """Icons, which are smaller than their pixels' code; stored ramps; and what is no image."""
+    folder.mkdir()
+    ramp = np.add.outer(np.arange(side), np.arange(side))[..., None] + np.arange(3)
+    for number in range(3):
+        flat = Image.new("RGBA", (24, 24), (number, 9, 9, 255))
+        flat.save(folder / f"{number}-icon.png", optimize=True)
+        stored = Image.fromarray((ramp + number).astype(np.uint8))
+        stored.save(folder / f"{number}-ramp.png", compress_level=0)
+    stored.save(folder / "9.jpg")
+    (folder / "9.txt").write_bytes(b"a text")
+    return folder
 
 
 def damage(data: bytes, random: Random) -> bytes:
@@ -229,7 +281,7 @@ def sign(chunk: bytes) -> bytes:
 
 def unpack(chunk: bytes) -> tuple[ChunkHead, np.ndarray]:
     """A chunk's head and message."""
-    return unpack_chunk(chunk, container.VERSION)
+    return unpack_chunk(chunk, container.RECIPES)
 
 
 def plain(source: Source, random: Random) -> Case:
@@ -240,7 +292,9 @@ def plain(source: Source, random: Random) -> Case:
 def header_fields(source: Source, random: Random) -> Case:
     """A header field at an extreme, under a right checksum."""
     header = source.header
-    version = random.choice([0, 1, 2, 4, 2**16 - 1]) if random.random() < 0.1 else 3
+    version = header.format_version
+    if random.random() < 0.1:
+        version = random.choice([0, 1, 2, 3, 4, 5, 6, 7, 2**16 - 1])
     model = random.choice([header.model_sha256, bytes(8), random.randbytes(8)])
     tables = random.choice([header.tables_sha256] * 3 + [bytes(4)])
     seed = random.choice([header.seed, header.seed ^ 1, *NUMBERS, 2**64])
@@ -249,6 +303,11 @@ def header_fields(source: Source, random: Random) -> Case:
         name = random.choice([b"", b"\0", b"\xff", b"../x", b"/etc", b"x" * 255, b"\n"])
     body = struct.pack("<H", version) + model + tables + varint.pack(seed)
     body += bytes([len(name)]) + name
+    machine = header.machine.encode()
+    if random.random() < 0.2:
+        machine = random.choice([b"", b"\0", b"\xff", b"x86", b"x" * 255, b"\n"])
+    if version >= container.MACHINES:
+        body += bytes([len(machine)]) + machine
     for entry in header.chunks:
         pair = [entry.images, entry.size]
         if random.random() < 0.3:
@@ -378,7 +437,8 @@ def shuffled(source: Source, random: Random, others: list[Source]) -> Case:
         taken = [chunks[number] for number in numbers]
         entries = [entries[number] for number in numbers]
     else:
-        # At its own place, a chunk of a file of the same model and seed is as good as any.
+        # At its own place, a chunk of a file of the same seed is as good as any, if its model is
+        # the same, or has no part in it.
         other = random.choice(others)
         taken = list(chunks)
         number = random.randrange(len(chunks))
@@ -386,8 +446,7 @@ def shuffled(source: Source, random: Random, others: list[Source]) -> Case:
         there = min(there, len(other.chunks) - 1)
         taken[number] = other.chunks[there]
         entries[number] = dataclasses.replace(other.header.chunks[there])
-        same = other.header.seed == source.header.seed and other.loaded is source.loaded
-        if same and there == number:
+        if other.header.seed == source.header.seed and there == number:
             wanted[number] = other.wanted[number]
     header = dataclasses.replace(source.header, chunks=tuple(entries))
     return Case("shuffled", source, pack(header, taken), wanted)
@@ -615,7 +674,19 @@ def around(source: Source, random: Random) -> Case:
     text = json.dumps(held.manifest.to_json() | {"binary": held.binary}).encode()
     data = b"".join(map(payload._pack_part, (text, packed, source.users[number])))
     data = rebuilt(source, number, lambda start: dataclasses.replace(start, payload=data))
-    return Case("beside", source, data, source.wanted)
+    # A forged recipe of an uncompressed file may tell other sizes, which nothing contradicts.
+    count = len(of_images)
+    forged = _recipes(packed, count) != _recipes(held.packed, count)
+    return Case("beside", source, data, source.wanted, reshaped=forged)
+
+
+def _recipes(packed: bytes, count: int) -> list[list[bytes]]:
+    """The recipes of uncompressed files in the packed sidecars of some images."""
+    try:
+        of_images = [sidecar.unpack(data) for data in sidecar.unpack_all(packed, count) or []]
+    except FormatError:
+        return []
+    return [[data for kind, data in records if kind == b"RAW_"] for records in of_images]
 
 
 def _names(arrays: bytes) -> list[str]:
@@ -643,7 +714,7 @@ def make(sources: list[Source], random: Random) -> Case:
         plain, plain, header_fields, index, head_fields, head_fields, words, words, words,
         wrong_checksum, prefix, prefix, inner, manifest, manifest,
         lambda s, r: extra(next(s for s in sources if s.name == "npz"), r),
-        lambda s, r: around(r.choice([s for s in sources if s.name in ("tar", "everything")]), r),
+        lambda s, r: around(r.choice([s for s in sources if s.name in AROUND]), r),
         lambda s, r: shuffled(s, r, sources), lambda s, r: swapped_model(s, r, sources),
     ]  # fmt: skip
     return random.choice(makers)(source, random)

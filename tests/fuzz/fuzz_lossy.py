@@ -58,8 +58,8 @@ def build(folder: Path) -> list[LossySource]:
         "image": random.integers(0, 256, (1, 20, 12, 3), np.uint8),
         "gray": random.integers(0, 256, (1, 16, 16, 1), np.uint8),
         "set": random.integers(0, 256, (5, 8, 8, 3), np.uint8),
-        "large": random.integers(0, 256, (1, 300, 260, 3), np.uint8),
-        "blank": np.zeros((3, 900, 900, 1), np.uint8),
+        "large": random.integers(0, 256, (1, 150, 130, 3), np.uint8),
+        "blank": np.zeros((2, 200, 200, 1), np.uint8),
     }
     found = []
     for model, config in CONFIGS.items():

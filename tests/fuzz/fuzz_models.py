@@ -17,6 +17,7 @@ from bitsback.errors import ModelError
 from bitsback.models import store
 from bitsback.models.draw.config import DrawConfig
 
+NAMES = ["bits", "colour"]  # models that are folders
 TEXTS = [b"", b"{", b"null", b"[]", b"[" * 100_000, b"9" * 9000, b"\xff\xfe", b'{"format":1}']
 DTYPES = ["BOOL", "U8", "I8", "I16", "U16", "I32", "U32", "F16", "BF16", "F32", "F64", "I64", "U64"]
 DTYPES += ["F8_E4M3", "F8_E5M2", "C64", "F4", "X", "", 7, None]

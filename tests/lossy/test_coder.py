@@ -1,5 +1,6 @@
 """Lossy files hold the first latents exactly, cost what they promise, and refuse damage."""
 
+import contextlib
 import dataclasses
 import itertools
 import math
@@ -410,8 +411,15 @@ def test_images_that_hold_next_to_nothing_get_filler(monkeypatch):
 def test_many_tiny_images_count_for_more_than_their_pixels():
     model, images = loaded(), np.zeros((9000, 2, 2, 1), np.uint8)
     made = coder.encode(images, model, 1, bare=True)
-    assert len(made.data) >= (9000 * 256 - 2**21) // 512
-    assert container.unpack(made.data)[0].images == 9000
+    header = container.unpack(made.data)[0]
+    assert header.images == 9000
+    least = -(-(9000 * 256 - 2**21) // 512)
+    assert len(made.data) >= header.fewest_bytes() == least
+    for size, refused in ((least - 1, True), (least, False)):
+        data = container.pack(header)
+        data = container.sealed(data + bytes(size - len(data) - container.CHECKSUM))
+        with pytest.raises(FormatError) if refused else contextlib.nullcontext():
+            container.unpack(data)
 
 
 @pytest.mark.parametrize("filler", [[0], [1, 1], [2, 0], [255, 255, 255, 255, 127], [1]])

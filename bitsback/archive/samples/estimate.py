@@ -62,7 +62,7 @@ def estimate(
 
     Args:
         chunk: images per chunk, as there.
-        progress: called with (images of the sample done, images in it).
+        progress: called with (values of the sample done, values in it).
 
     Raises:
         InputError: the model cannot code such images.

@@ -57,7 +57,7 @@ def test_what_lies_beside_the_images_counts(build_model, tmp_path, monkeypatch):
     seen = []
     found = estimate(images, loaded, Settings(), progress=lambda *done: seen.append(done))
     assert found.sampled == 20
-    assert seen[-1] == (20, 20)
+    assert seen[-1] == (20 * 64, 20 * 64)
     real = len(writer.compress_set(images, loaded).data)
     assert found.size == pytest.approx(real, rel=0.05)
 

@@ -64,13 +64,36 @@ def test_each_way_gives_what_int64_gives_and_is_proven(seed, **shape):
 
 
 @given(st.data())
-def test_one_wrong_number_in_the_first_or_last_image_is_seen(data):
-    x, kernel, _ = drawn(data.draw(st.integers(0, 9)), batch=4)
+def test_one_wrong_number_in_what_is_proven_is_seen(data):
+    batch, height = data.draw(st.sampled_from([1, 2, 4])), data.draw(st.integers(1, 7))
+    x, kernel, _ = drawn(data.draw(st.integers(0, 9)), batch=batch, height=height)
     y = in_its_dtype(x, kernel)
-    where = (data.draw(st.sampled_from([0, 3])),)
-    where += tuple(data.draw(st.integers(0, n - 1)) for n in y.shape[1:])
-    y[where] += data.draw(st.sampled_from([-1, 1])) / kernel.unit[where[1]]
+    image = data.draw(st.sampled_from([0, batch - 1]))
+    half = -(-height // 2)  # the upper one of the first image, the lower one of the last
+    rows = range(height) if batch == 1 else range(half) if image == 0 else range(height)[-half:]
+    channel, column = (data.draw(st.integers(0, y.shape[i] - 1)) for i in (1, 3))
+    where = image, channel, data.draw(st.sampled_from(rows)), column
+    wrong = data.draw(st.sampled_from([-1, 1, 0.5, 3, 2**20]))
+    y[where] += wrong / kernel.unit[channel]
     assert not convolution.proven(x, kernel, y)
+
+
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf"), -float("inf")])
+def test_what_is_no_number_is_seen(wrong):
+    x, kernel, _ = drawn(0)
+    y = in_its_dtype(x, kernel)
+    y[0, 2, 1, 1] = wrong
+    assert not convolution.proven(x, kernel, y)
+
+
+def test_a_wrong_number_of_a_large_image_is_seen_in_each_band():
+    x, kernel, _ = drawn(0, batch=2, height=96, width=300, channels=2, out=2)
+    y = in_its_dtype(x, kernel)
+    assert convolution.proven(x, kernel, y)
+    for image, row in ((0, 0), (0, 47), (1, 48), (1, 95), (0, 20), (1, 70)):
+        y[image, 1, row, 299] += 1 / kernel.unit[1]
+        assert not convolution.proven(x, kernel, y)
+        y[image, 1, row, 299] -= 1 / kernel.unit[1]
 
 
 def rounding(when, threads=None, dtypes=(torch.float32,)):
