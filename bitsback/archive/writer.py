@@ -100,6 +100,7 @@ def compress_to(
     start = file.tell()
     file.write(bytes(header.size))
     entries, reports, larger = list[ChunkEntry](), list[RateReport](), dict[int, str]()
+    is_new = False
     tasks = (
         EncodeTask(each.read(), settings, number, b"" if number else payload)
         for number, each in enumerate(parts)
@@ -109,20 +110,18 @@ def compress_to(
     coded = run_chunks(executor or SerialExecutor(loaded), tasks, counted, progress)
     for chunk_of, (begin, end) in zip(coded, bounds, strict=True):
         file.write(chunk_of.data)
-        entries.append(ChunkEntry(end - begin - len(chunk_of.carried), len(chunk_of.data)))
+        left = end - begin - len(chunk_of.carried)
+        files = chunk_of.image_files if header.format_version >= container.COUNTS else 0
+        entries.append(ChunkEntry(left, len(chunk_of.data), files))
         reports.append(chunk_of.report)
         numbers = (begin + number for number in sorted(chunk_of.carried))
         larger |= {number: _name(images, number) for number in numbers}
-    final = dataclasses.replace(header, chunks=tuple(entries))
+        is_new |= chunk_of.is_new
+    version = max(header.format_version, container.RECIPES if is_new else 0)
+    final = dataclasses.replace(header, chunks=tuple(entries), format_version=version)
     if not final.images:
         sha256 = NO_MODEL.sha256[: container.MODEL_BYTES]
-        final = dataclasses.replace(
-            final,
-            model=NO_MODEL.name,
-            model_sha256=sha256,
-            machine="",
-            format_version=container.RECIPES,
-        )
+        final = dataclasses.replace(final, model=NO_MODEL.name, model_sha256=sha256, machine="")
     enter(progress, "writing")
     if final.size != header.size:
         _move_up(file, start + header.size, start + final.size)
@@ -148,10 +147,12 @@ def _move_up(file: BinaryIO, source: int, target: int) -> None:
 
 def _version(images: ImageSet, loaded: LoadedModel, settings: Settings) -> int:
     if settings.any_order:
-        return container.NEWEST
+        return container.ANY_ORDER
+    if images.is_new or images.originals is not None:
+        return container.COUNTS
     if loaded.machine:
         return container.MACHINES
-    return container.RECIPES if images.is_new else container.VERSION
+    return container.VERSION
 
 
 def compress_set(

@@ -116,14 +116,12 @@ def classical_cost(plan: Plan, binary: bool) -> ClassicalCost:
         binary: whether the values are 0 and 1.
     """
     wanted = -(-_SAMPLE_VALUES // plan.segments[0].tiles[0].size)
-    sample, counts = [], []
+    sample = []
     for segment in plan.segments:
         share = wanted * len(segment.tiles) // plan.count
-        chosen = _spread(len(segment.tiles), share)
-        sample.append(segment.tiles[chosen])
-        counts.append(len(chosen))
-    began, tiles = time.perf_counter(), sum(counts)
-    bits = 8 * len(encode_prefix(sample, counts, binary))
+        sample.append(segment.some(_spread(len(segment.tiles), share)))
+    began, tiles = time.perf_counter(), sum(len(some.tiles) for some in sample)
+    bits = 8 * len(encode_prefix(sample, binary))
     return ClassicalCost(bits / tiles, (time.perf_counter() - began) / tiles)
 
 

@@ -27,13 +27,14 @@ from bitsback.format.chunk import pack_chunk, pixel_checksum
 from bitsback.format.chunk_head import ChunkHead
 from bitsback.images.image_set import ImageSet
 from bitsback.images.manifest import ArrayManifest
+from bitsback.images.parts import carried_images
 from bitsback.progress import Progress, Rising, Stretch, enter
 
 from . import carrying, cost, order
 from .check import check_batch, comes_back, differs
 from .cost import CAUTION, Needs
 from .plan import Plan, Settings, payload_of, plan_chunk
-from .prefix import encode_prefix
+from .prefix import encode_prefix, is_new
 
 # A classical code of all tiles is tried unless a sample makes it so much larger than net; where it
 # is so much smaller than the model's code, the chain is not even tried.
@@ -52,6 +53,8 @@ class Chunk:
         image_bits: that the pixels of each image took, (N,).
         carried: numbers of images whose files travel in place of their pixels.
         without_model: whether the model has no part in it.
+        is_new: whether only readers of version 5 of the format know its classical code.
+        image_files: that travel as they are in it.
     """
 
     data: bytes
@@ -59,6 +62,8 @@ class Chunk:
     image_bits: NDArray[np.float64]
     carried: frozenset[int] = frozenset()
     without_model: bool = False
+    is_new: bool = False
+    image_files: int = 0
 
 
 def encode_chunk(
@@ -104,7 +109,7 @@ def encode_chunk(
             )
         if not whole:
             raise differs(loaded)
-    return chunk
+    return dataclasses.replace(chunk, image_files=len(carried_images(images)))
 
 
 def in_canonical_order(images: ImageSet) -> ImageSet:
@@ -182,7 +187,9 @@ def _encode(
         if settings.always_chain:
             return filled
         return _smallest(chained, filled, encode_classically(plan, loaded.binary, trying))
-    if classical > _HOPELESS * chained.report.net_bits / chained.report.chained_images:
+    hopeless = _HOPELESS * chained.report.net_bits / chained.report.chained_images
+    is_small = len(chained.data) <= len(plan.payload) + plan.dims
+    if settings.always_chain or (is_small and classical > hopeless):
         return chained
     return _smallest(chained, encode_classically(plan, loaded.binary, trying))
 
@@ -203,17 +210,19 @@ def _smallest(*chunks: Chunk) -> Chunk:
 def encode_classically(plan: Plan, binary: bool, progress: Progress | None = None) -> Chunk:
     """All tiles in a classical code."""
     enter(progress, "trying classical codes")
-    segments = [segment.tiles for segment in plan.segments]
-    prefix = encode_prefix(segments, [len(tiles) for tiles in segments], binary, progress)
+    prefix = encode_prefix([segment.some() for segment in plan.segments], binary, progress)
     filler = max(0, plan.fewest_bytes - len(plan.payload) - len(prefix))
     initial = Initial(plan.payload, prefix, filler)
     message = initial.message(plan.seed, plan.number)
     bits = 8.0 * len(prefix)
     # All tiles are coded together: each takes about its share of what they take by themselves.
-    alone = [np.array([len(zlib.compress(tile, 1)) for tile in tiles]) for tiles in segments]
+    alone = [
+        np.array([len(zlib.compress(tile, 1)) for tile in segment.tiles])
+        for segment in plan.segments
+    ]
     shares = [sizes * (bits / sum(map(np.sum, alone))) for sizes in alone]
     chunk = _pack(plan, message, initial, Beginning((), plan.count, bits), Tally(), shares)
-    return dataclasses.replace(chunk, without_model=True)
+    return dataclasses.replace(chunk, without_model=True, is_new=is_new(prefix))
 
 
 @dataclasses.dataclass(frozen=True)

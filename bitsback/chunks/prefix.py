@@ -1,6 +1,9 @@
-"""The classical code of tiles at the bottom of a chunk's stack."""
+"""The classical code of tiles at the bottom of a chunk's stack.
 
-from collections.abc import Sequence
+Of each segment with such tiles: the code's length, 8 bytes, and the code (`images.classical`).
+"""
+
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,29 +11,41 @@ from numpy.typing import NDArray
 from bitsback.errors import FormatError
 from bitsback.images import classical
 from bitsback.progress import Progress, Stretch
-from bitsback.tiles.segments import Segment
+from bitsback.tiles.segments import Segment, SomeTiles
+
+_LENGTH = 8
 
 
 def encode_prefix(
-    tiles: Sequence[NDArray[np.uint8]],
-    counts: Sequence[int],
-    binary: bool,
-    progress: Progress | None = None,
+    segments: Sequence[SomeTiles], binary: bool, progress: Progress | None = None
 ) -> bytes:
-    """Classical code of the first counts[i] tiles, (n, h, w, C) uint8, of every segment.
+    """Classical code of the tiles of every segment, as far as there are any.
 
     Args:
         progress: called with (tiles done, tiles in all), a tile being done by so many parts as
             there are codes to try.
     """
-    parts, done, total = [], 0, sum(counts)
-    for segment, count in zip(tiles, counts, strict=True):
-        if count:
+    parts, done, total = [], 0, sum(len(some.tiles) for some in segments)
+    for some in segments:
+        if count := len(some.tiles):
             within = Stretch(progress, done, done + count, total)
             done += count
-            code = classical.encode(segment[:count], binary, within)
-            parts.append(len(code).to_bytes(8, "little") + code)
+            code = classical.encode(some.tiles, binary, some.extents, within)
+            parts.append(len(code).to_bytes(_LENGTH, "little") + code)
     return b"".join(parts)
+
+
+def is_new(prefix: bytes) -> bool:
+    """Whether only readers of version 5 of the format know a method of what was encoded."""
+    return any(code[0] in classical.INSIDE for code in _codes(prefix))
+
+
+def _codes(prefix: bytes) -> Iterator[bytes]:
+    position = 0
+    while position < len(prefix):
+        begin = position + _LENGTH
+        position = begin + int.from_bytes(prefix[position:begin], "little")
+        yield prefix[begin:position]
 
 
 def decode_prefix(
@@ -47,12 +62,14 @@ def decode_prefix(
         if not segment.classical:
             tiles.append(np.empty(shape, np.uint8))
             continue
-        size = int.from_bytes(prefix[position : position + 8], "little")
-        code = prefix[position + 8 : position + 8 + size]
+        begin = position + _LENGTH
+        size = int.from_bytes(prefix[position:begin], "little")
+        code = prefix[begin : begin + size]
         if len(code) != size:
             raise FormatError("its classical part is cut short")
-        tiles.append(classical.decode(code, shape, binary))
-        position += 8 + size
+        extents = segment.layout.extents(range(segment.classical))
+        tiles.append(classical.decode(code, shape, binary, extents))
+        position = begin + size
     if position != len(prefix):
         raise FormatError("its classical part is too long")
     return tiles

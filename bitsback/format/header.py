@@ -1,4 +1,4 @@
-"""The bitsback file, versions 4 to 7, field by field. All integers are little-endian and unsigned.
+"""The bitsback file, versions 4 to 8, field by field. All integers are little-endian and unsigned.
 
     offset    size  field
     0         8     magic: 89 42 42 4B 0D 0A 1A 0A ("\\x89BBK\\r\\n\\x1a\\n")
@@ -9,18 +9,20 @@
 
 The header is also the index: a chunk begins where the sizes of those before it end.
 
-    2       format version: 4; 5 where a chunk has no images or a sidecar has a recipe; 6 where the
-            model computes in floats that round, so that the file decodes on one machine only; 7
-            where images come in any order
+    2       format version: 4; 5 where a chunk has no images, a sidecar has a recipe or a classical
+            code leaves out what lies beyond the images' edges; 6 where the model computes in
+            floats that round, so that the file decodes on one machine only; 7 where images come in
+            any order; 8 of sets of files of which some may travel as they are
     8       first bytes of the SHA-256 of the model's weights
     4       first bytes of the SHA-256 of the frequency tables
     LEB128  seed of the dither
     1       length of the model's name in bytes, then the name in UTF-8
     1       from version 6 on: length of what the machine says of itself, then that in UTF-8; in
-            version 7 it may be empty
+            versions 7 and 8 it may be empty
     then for each chunk:
     LEB128  images in it
     5       its size in bytes
+    4       in version 8: image files in it that travel as they are
 
 A decoder needs nothing but the header and a chunk's own bytes. So it reads any range of images
 from the chunks that hold it, and damage to one chunk leaves the others whole.
@@ -41,21 +43,29 @@ MAGIC = b"\x89BBK\r\n\x1a\n"
 VERSION = 4  # 3 differs in the chunks alone (see bitsback.format.chunk)
 RECIPES = 5  # a chunk may have no images, and sidecars hold recipes and bare files
 MACHINES = 6  # the header names the machine that the file decodes on
-NEWEST = 7  # chunks may have their images in any order; the machine may be empty
+ANY_ORDER = 7  # chunks may have their images in any order; the machine may be empty
+NEWEST = COUNTS = 8  # the index counts image files that travel as they are
 
 _LENGTH = struct.Struct("<I")
 _VERSION = struct.Struct("<H")
 MODEL_BYTES, TABLES_BYTES = 8, 4
-_SIZE = 5
+_SIZE, _FILES = 5, 4
 _WHOSE = "the file's header"
 
 
 @dataclass(frozen=True)
 class ChunkEntry:
-    """A chunk in the index: its images, and its size in bytes."""
+    """A chunk in the index.
+
+    Args:
+        images: that are coded in it.
+        size: of the chunk, bytes.
+        image_files: that travel as they are in it; 0 before version 8, which does not count them.
+    """
 
     images: int
     size: int
+    image_files: int = 0
 
 
 @dataclass(frozen=True)
@@ -127,9 +137,10 @@ def pack_header(header: Header) -> bytes:
     body += varint.pack(header.seed) + bytes([len(name)]) + name
     if header.format_version >= MACHINES:
         body += bytes([len(machine)]) + machine
-    body += b"".join(
-        varint.pack(entry.images) + entry.size.to_bytes(_SIZE, "little") for entry in header.chunks
-    )
+    for entry in header.chunks:
+        body += varint.pack(entry.images) + entry.size.to_bytes(_SIZE, "little")
+        if header.format_version >= COUNTS:
+            body += entry.image_files.to_bytes(_FILES, "little")
     head = MAGIC + _LENGTH.pack(len(body)) + body
     return head + _LENGTH.pack(zlib.crc32(head))
 
@@ -188,7 +199,7 @@ def _read_body(body: bytes) -> Header:
         name, model_sha, tables_sha, seed, entries = version2.unpack_header(body)
         chunks = tuple(itertools.starmap(ChunkEntry, entries))
         return Header(name, model_sha, tables_sha, seed, chunks, version)
-    if version in (3, VERSION, RECIPES, MACHINES, NEWEST):
+    if version in range(3, NEWEST + 1):
         return _unpack_header(body, version)
     raise FormatError(
         f"the file has format version {version}, this bitsback reads versions "
@@ -207,7 +218,9 @@ def _unpack_header(body: bytes, version: int) -> Header:
     while rest:
         images, position = varint.unpack(rest, 0, _WHOSE)
         size, rest = _split(rest[position:], _SIZE)
-        entries.append(ChunkEntry(images, int.from_bytes(size, "little")))
+        files, rest = _split(rest, _FILES) if version >= COUNTS else (b"", rest)
+        numbers = (int.from_bytes(field, "little") for field in (size, files))
+        entries.append(ChunkEntry(images, *numbers))
     digests = bytes(model_sha), bytes(tables_sha)
     return Header(name, *digests, seed, tuple(entries), version, machine)
 
@@ -234,9 +247,11 @@ def _check(header: Header) -> None:
         raise FormatError("the header's checksums have wrong lengths")
     if not 0 <= header.seed < 2**64:
         raise FormatError("the header's seed is out of range")
-    named = header.format_version == MACHINES
-    if named != bool(header.machine) and header.format_version < NEWEST:
+    version = header.format_version
+    if version < ANY_ORDER and (version == MACHINES) != bool(header.machine):
         raise FormatError("the header names a machine where it must not, or none where it must")
-    least = 0 if header.format_version >= RECIPES else 1
+    least, most = (0 if version >= RECIPES else 1), (1 << 32 if version >= COUNTS else 1)
+    if any(not 0 <= entry.image_files < most for entry in header.chunks):
+        raise FormatError("the header counts image files where it must not, or too many")
     if not header.chunks or any(not least <= entry.images < 2**32 for entry in header.chunks):
         raise FormatError("the header has no chunks, or one without images or with too many")

@@ -2,7 +2,8 @@
 
 The coded bytes are one byte for the method (see `METHODS`) and then what the method made of the
 tiles: raw and xz take the array in C order, at one bit a pixel where the tiles are binary, the
-image codecs take all tiles side by side as one mosaic.
+image codecs take all tiles side by side as one mosaic. Where images do not fill their tiles, raw
+and xz may also take the images' own values alone, so that noise never takes more than it is.
 """
 
 import io
@@ -18,8 +19,9 @@ from PIL import Image
 from bitsback.errors import FormatError
 from bitsback.format import xz
 from bitsback.progress import Progress
-from bitsback.tiles import mosaic
+from bitsback.tiles import mosaic, padding
 from bitsback.tiles.mosaic import Shape
+from bitsback.tiles.padding import Extents
 
 _PRESET = 6 | lzma.PRESET_EXTREME
 MAX_SIDE = 16383  # WebP's limit
@@ -34,18 +36,30 @@ class Method(IntEnum):
     WEBP = 2
     XZ = 3
     G4 = 4
+    RAW_INSIDE = 5
+    XZ_INSIDE = 6
 
 
 METHODS = tuple(Method)
+INSIDE = frozenset((Method.RAW_INSIDE, Method.XZ_INSIDE))
+"""Methods that leave out what lies beyond the images' edges, from version 5 of the format on."""
+_XZ = frozenset((Method.XZ, Method.XZ_INSIDE))
 _FORMATS = {Method.PNG: "PNG", Method.WEBP: "WEBP", Method.G4: "TIFF"}
 
 
-def encode(tiles: NDArray[np.uint8], binary: bool, progress: Progress | None = None) -> bytes:
+def encode(
+    tiles: NDArray[np.uint8],
+    binary: bool,
+    extents: Extents | None = None,
+    progress: Progress | None = None,
+) -> bytes:
     """Code tiles by the method that makes them smallest.
 
     Args:
-        tiles: (n, h, w, C) uint8, C 1 or 3; where binary, C is 1 and values are 0 or 1.
+        tiles: (n, h, w, C) uint8, C 1 or 3; where binary, C is 1 and values are 0 or 1. Beyond the
+            images' edges they repeat the last pixels.
         binary: whether a pixel is one bit.
+        extents: what of each tile lies in its image; None if they are all whole.
         progress: called with (methods tried, methods in all).
 
     Returns:
@@ -53,20 +67,22 @@ def encode(tiles: NDArray[np.uint8], binary: bool, progress: Progress | None = N
     """
     coded = []
     for method in METHODS:
-        coded.append(_encode(method, tiles, binary))
+        coded.append(_encode(method, tiles, binary, extents))
         if progress is not None:
             progress(len(coded), len(METHODS))
     # Of equally small ones the lowest number, so that the same tiles always give the same bytes.
     return min((data for data in coded if data is not None), key=len)
 
 
-def decode(data: bytes, shape: Shape, binary: bool) -> NDArray[np.uint8]:
+def decode(
+    data: bytes, shape: Shape, binary: bool, extents: Extents | None = None
+) -> NDArray[np.uint8]:
     """Reverse `encode`.
 
     Args:
         data: exactly the bytes that it returned.
         shape: (n, h, w, C) of the tiles.
-        binary: as given to it.
+        binary, extents: as given to it.
 
     Returns:
         The tiles, (n, h, w, C) uint8.
@@ -78,26 +94,37 @@ def decode(data: bytes, shape: Shape, binary: bool) -> NDArray[np.uint8]:
     if not data or data[0] not in _known():
         raise FormatError("its classical code is damaged: unknown method")
     method = Method(data[0])
-    if method is Method.RAW:
-        return _unpack_bytes(data[1:], shape, binary)
-    if method is Method.XZ:
-        unpacked = xz.decompress(data[1:], _packed_size(shape, binary))
-        if unpacked is None:
-            raise FormatError("its classical code is damaged: cannot decompress it")
-        return _unpack_bytes(unpacked, shape, binary)
-    return _decode_image(method, data[1:], shape, binary)
+    if method in _FORMATS:
+        return _decode_image(method, data[1:], shape, binary)
+    if method not in INSIDE:
+        return _unpack(method, data[1:], math.prod(shape), binary).reshape(shape)
+    if extents is None:
+        raise FormatError("its classical code is damaged: its method does not fit its tiles")
+    inside = padding.known(extents, shape[1:3])
+    tiles = np.zeros(shape, np.uint8)
+    values = _unpack(method, data[1:], shape[3] * int(inside.sum()), binary)
+    tiles[inside] = values.reshape(-1, shape[3])
+    padding.fill(tiles.transpose(0, 3, 1, 2), extents)
+    return tiles
 
 
 def _known() -> frozenset[int]:
     return frozenset(int(method) for method in METHODS)
 
 
-def _encode(method: Method, tiles: NDArray[np.uint8], binary: bool) -> bytes | None:
+def _encode(
+    method: Method, tiles: NDArray[np.uint8], binary: bool, extents: Extents | None = None
+) -> bytes | None:
     prefix = bytes([method])
-    if method is Method.RAW:
-        return prefix + _pack_bytes(tiles, binary)
-    if method is Method.XZ:
-        return prefix + xz.compress(_pack_bytes(tiles, binary), _PRESET)
+    if method not in _FORMATS:
+        if method not in INSIDE:
+            values = tiles
+        elif extents is None:
+            return None
+        else:
+            values = tiles[padding.known(extents, tiles.shape[1:3])]
+        packed = (np.packbits(values) if binary else values).tobytes()
+        return prefix + (xz.compress(packed, _PRESET) if method in _XZ else packed)
     if not _is_image(method, mosaic.shape_of(tiles), binary):
         return None
     image = to_image(mosaic.join(tiles), binary)
@@ -160,19 +187,13 @@ def _from_image(image: Image.Image, mode: str) -> NDArray[np.uint8]:
     return np.minimum(pixels, 1)[:, :, None] if mode == "1" else pixels[:, :, None]
 
 
-def _packed_size(shape: Shape, binary: bool) -> int:
-    pixels = math.prod(shape)
-    return -(-pixels // 8) if binary else pixels
-
-
-def _pack_bytes(tiles: NDArray[np.uint8], binary: bool) -> bytes:
-    return np.packbits(tiles).tobytes() if binary else tiles.tobytes()
-
-
-def _unpack_bytes(data: bytes, shape: Shape, binary: bool) -> NDArray[np.uint8]:
-    if len(data) != _packed_size(shape, binary):
+def _unpack(method: Method, data: bytes, count: int, binary: bool) -> NDArray[np.uint8]:
+    """So many values, (count,) uint8, of a method that is no image codec."""
+    size = -(-count // 8) if binary else count
+    unpacked = xz.decompress(data, size) if method in _XZ else data
+    if unpacked is None:
+        raise FormatError("its classical code is damaged: cannot decompress it")
+    if len(unpacked) != size:
         raise FormatError("its classical code is damaged: it has a wrong length")
-    values = np.frombuffer(data, np.uint8)
-    if binary:
-        return np.unpackbits(values, count=math.prod(shape)).reshape(shape)
-    return values.reshape(shape).copy()
+    values = np.frombuffer(unpacked, np.uint8)
+    return np.unpackbits(values, count=count) if binary else values.copy()

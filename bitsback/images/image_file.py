@@ -14,6 +14,7 @@ EXIF).
 import io
 import warnings
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -32,6 +33,11 @@ SUFFIXES = {
     *(".png", ".bmp", ".ppm", ".pgm", ".pbm", ".pnm"),
     *(".tif", ".tiff", ".webp", ".jpg", ".jpeg", ".gif"),
 }
+HEAD_BYTES = 16  # by which a file's format is told
+_BEGINNINGS = (
+    *(b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM"),
+    *(b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
+)
 DEEP = "I;16"  # gray of 16 bits, of which the high ones make an image
 _DEEP = {DEEP, "I;16B", "I;16L"}
 #: modes of 16 bits, of which the high ones make an image
@@ -79,8 +85,24 @@ class Decoded:
         return ((sidecar.LOW, bit_depth.low(self.levels)), *self.metadata)
 
 
-def decode_image(file: BinaryIO, name: str) -> Decoded:
-    """Read an image file that is open; `name` is what an error calls it.
+def looks_like_image(head: bytes, name: str) -> bool:
+    """Whether a file has an image's suffix, or begins as an image does.
+
+    Args:
+        head: its first `HEAD_BYTES` bytes, or more.
+    """
+    is_webp = head[:4] == b"RIFF" and head[8:12] == b"WEBP"
+    is_pnm = head[:1] == b"P" and head[1:2] in b"1234567" and head[2:3].isspace()
+    suffix = PurePosixPath(name).suffix.lower()
+    return suffix in SUFFIXES or head.startswith(_BEGINNINGS) or is_webp or is_pnm
+
+
+def decode_image(file: BinaryIO, name: str, first: bool = False) -> Decoded:
+    """Read an image file that is open.
+
+    Args:
+        name: what an error calls it.
+        first: whether the first image of several will do.
 
     Raises:
         InputError: not an image, damaged, or of a kind whose pixels are not levels of its modes.
@@ -90,7 +112,7 @@ def decode_image(file: BinaryIO, name: str) -> Decoded:
             # Large images are welcome; Pillow still refuses truly absurd sizes.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with Image.open(file, formats=_READ) as image:
-                _refuse_lossy(name, image)
+                _refuse_lossy(name, image, first)
                 mode, same = _mode_of(image)
                 same_depth = not _is_shallow(image)  # known until the pixels are loaded
                 # np.asarray makes bool of mode "1".
@@ -213,8 +235,8 @@ def check_suffix(suffix: str, mode: str) -> None:
         raise InputError(f"{name} cannot hold this image exactly; name the output *.png")
 
 
-def _refuse_lossy(name: str, image: Image.Image) -> None:
-    if getattr(image, "n_frames", 1) > 1:
+def _refuse_lossy(name: str, image: Image.Image, first: bool) -> None:
+    if getattr(image, "n_frames", 1) > 1 and not first:
         raise InputError(f"{name} holds several images")
     if image.mode not in CHANNELS.keys() | {"P", "PA"} | _DEEP:
         raise InputError(

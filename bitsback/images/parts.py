@@ -4,7 +4,6 @@ import itertools
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 
 import numpy as np
 
@@ -12,7 +11,7 @@ from bitsback.errors import FormatError, InputError
 from bitsback.format import sidecar
 
 from .arrays.stored import ArraysManifest, StoredArray
-from .image_file import SUFFIXES
+from .image_file import HEAD_BYTES, looks_like_image
 from .image_set import NO_IMAGES, ImageSet, Values, check_manifest, to_array
 from .manifest import ArrayManifest, FilesManifest, Manifest
 
@@ -172,13 +171,35 @@ def _all_coded(part: Part) -> Part:
     return part
 
 
+@dataclass(frozen=True)
+class ImageFile:
+    """An image file that travels as it is: one whose name ends, or that begins, like one."""
+
+    name: str
+    content: bytes
+
+
+def in_order(images: ImageSet) -> Iterator[int | ImageFile]:
+    """The numbers of a set's images, and the image files beside them, as the source had them."""
+    files = isinstance(images.manifest, FilesManifest)
+    sidecars = images.sidecars if files and images.sidecars is not None else ()
+    for number, data in enumerate(sidecars):
+        records = sidecar.unpack(data)
+        if number < len(images.pixels) and (sidecar.IMAGE, b"") not in records:
+            yield number
+        for kind, content in records:
+            if kind == sidecar.IMAGE:
+                yield number
+            elif kind == sidecar.FILE:
+                file = ImageFile(*sidecar.unpack_file(content))
+                if looks_like_image(file.content[:HEAD_BYTES], file.name):
+                    yield file
+    yield from range(len(sidecars), len(images.pixels))
+
+
 def carried_images(images: ImageSet) -> list[str]:
     """The names of image files beside a set's images, which travel as they are."""
-    if not isinstance(images.manifest, FilesManifest):
-        return []
-    records = [each for data in images.sidecars or () for each in sidecar.unpack(data)]
-    names = [sidecar.unpack_file(data)[0] for kind, data in records if kind == sidecar.FILE]
-    return [name for name in names if PurePosixPath(name).suffix.lower() in SUFFIXES]
+    return [item.name for item in in_order(images) if isinstance(item, ImageFile)]
 
 
 def _join_values(manifest: ArraysManifest, parts: Iterable[Part], count: int) -> Values:

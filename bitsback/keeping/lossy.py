@@ -24,8 +24,11 @@ def reason(data: bytes) -> str | None:
     return None
 
 
-def recode(data: bytes) -> Coded:
+def recode(data: bytes, first: bool = False) -> Coded:
     """The pixels and metadata that a file decodes to.
+
+    Args:
+        first: whether the first image of several will do.
 
     Raises:
         NotKept: it is not read, or holds more than them.
@@ -33,7 +36,7 @@ def recode(data: bytes) -> Coded:
     try:
         if data[:4] in tags.SIGNATURES:
             _check_tiff(data)
-        image = decode_image(io.BytesIO(data), "it")
+        image = decode_image(io.BytesIO(data), "it", first)
     except InputError as error:
         raise NotKept(str(error).removeprefix("it ")) from error
     levels: Levels = image.pixels if image.levels is None else image.levels[:, :, None]

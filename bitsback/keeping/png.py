@@ -128,9 +128,6 @@ def code(
     if filters.max() > png_rows.PAETH:
         raise NotKept(DAMAGED)
     levels = _levels(data, raw, layout)
-    # Bits of a row beyond the last pixel, too, must be those of the file.
-    if _filtered(levels, filters, layout) != raw:
-        raise NotKept("is a PNG whose samples were read in two ways")
     head = digest(data) + sized(parts.before) + sized(parts.after)
     plain = bytes(DIGEST) + head[DIGEST:] + sized(b"") + b"\0"
     beginning = head + sized(trailing) + b"\1"
@@ -147,6 +144,9 @@ def code(
                 records = ((KIND, recipe),)
                 return Coded(levels, layout.mode, records, Outcome.EXACT, settings, proven=True)
         search.failed(kind)
+    # Bits of a row beyond the last pixel, too, must be those of the file.
+    if _filtered(levels, filters, layout) != raw:
+        raise NotKept("is a PNG whose samples were read in two ways")
     if trailing:
         raise NotKept("is a PNG with bytes behind its pixels")
     return Coded(levels, layout.mode, ((KIND, plain),), Outcome.SAMPLES)
@@ -174,7 +174,7 @@ def write(levels: Levels, mode: str, recipe: bytes) -> tuple[bytes, bool]:
         raise not_of_these_pixels()
     if kind == 0:
         filters = np.full(layout.filters, png_rows.PAETH if layout.depth >= 8 else 0, np.uint8)
-        settings, runs = deflate.BEST, None
+        settings, runs = None, None
     else:
         settings = _settings(fields.take(4))
         runs = _runs(fields)
@@ -182,7 +182,8 @@ def write(levels: Levels, mode: str, recipe: bytes) -> tuple[bytes, bool]:
         if filters.max() > png_rows.PAETH:
             raise damaged("it has an unknown filter")
     fields.end()
-    stream = deflate.compress(_filtered(levels, filters, layout), settings) + trailing
+    rows = _filtered(levels, filters, layout)
+    stream = deflate.compress(rows, settings or deflate.fitting(rows)) + trailing
     data = before + _chunks(stream, runs) + after
     return data, kind == 0 or digest(data) == wanted
 

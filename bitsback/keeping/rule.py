@@ -34,12 +34,14 @@ class Policy:
         recode_lossy: whether lossy files become PNGs of their decoded pixels.
         times: whether times of modification are kept.
         pixels_only: whether nothing but pixels is wanted, as of what is only measured.
+        first: whether of a file of several images the pixels of the first will do.
     """
 
     keep: Keep = "auto"
     recode_lossy: bool = False
     times: bool = True
     pixels_only: bool = False
+    first: bool = False
 
 
 def way(keep: str, recode_lossy: bool = False, times: bool = True) -> Policy:
@@ -56,6 +58,7 @@ def way(keep: str, recode_lossy: bool = False, times: bool = True) -> Policy:
 
 DEFAULT = Policy()
 PIXELS = Policy(recode_lossy=True, pixels_only=True)
+SHOWN = replace(PIXELS, first=True)
 
 
 @dataclass(frozen=True)
@@ -98,7 +101,7 @@ class Rule:
     def again(self, data: bytes, outcome: Outcome, hint: tuple[int, ...]) -> Coded:
         """What `examine` gave of a file, without the search and the proof."""
         if self.policy.pixels_only:
-            return _pixels_of(data)
+            return _pixels_of(data, self.policy.first)
         if outcome is Outcome.RECODED:
             return lossy.recode(data)
         if data.startswith(png.SIGNATURE):
@@ -112,20 +115,24 @@ class Rule:
 
     def _code(self, data: bytes) -> Coded:
         if self.policy.pixels_only:
-            return _pixels_of(data)
-        search = self.search if self.policy.keep != "samples" else None
-        if data.startswith(png.SIGNATURE):
-            return png.code(data, search)
-        if (reason := lossy.reason(data)) is not None:
-            if not self.policy.recode_lossy:
-                raise NotKept(reason)
+            return _pixels_of(data, self.policy.first)
+        if self.policy.recode_lossy and lossy.reason(data) is not None:
             return lossy.recode(data)
-        if webp.is_webp(data):
-            return webp.code(data, search is None)
-        try:
-            return raw.code(data)
-        except InPieces:
-            return tiff.code(data, search)
+        return _code(data, self.search if self.policy.keep != "samples" else None)
+
+
+def _code(data: bytes, search: deflate.Search | None) -> Coded:
+    """A file of a lossless format as pixels and recipe, where `search` finds what gives bytes."""
+    if data.startswith(png.SIGNATURE):
+        return png.code(data, search)
+    if (reason := lossy.reason(data)) is not None:
+        raise NotKept(reason)
+    if webp.is_webp(data):
+        return webp.code(data, search is None)
+    try:
+        return raw.code(data)
+    except InPieces:
+        return tiff.code(data, search)
 
 
 def _check_same(data: bytes, other: bytes) -> None:
@@ -138,13 +145,12 @@ def _check_same(data: bytes, other: bytes) -> None:
         tiff.check_same(data, other)
 
 
-def _pixels_of(data: bytes) -> Coded:
+def _pixels_of(data: bytes, first: bool) -> Coded:
     """A file's levels as they are, or, where these are not coded, the pixels that it shows."""
     try:
-        coded = png.code(data, None) if data.startswith(png.SIGNATURE) else raw.code(data)
-        return replace(coded, records=())
+        return replace(_code(data, None), records=())
     except NotKept:
-        return lossy.recode(data)
+        return lossy.recode(data, first)
 
 
 _RECIPES = (png.KIND, raw.KIND, tiff.KIND, webp.KIND)

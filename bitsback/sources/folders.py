@@ -19,7 +19,7 @@ import numpy as np
 
 from bitsback.errors import InputError
 from bitsback.format import sidecar
-from bitsback.images.image_file import SUFFIXES, check_metadata
+from bitsback.images.image_file import HEAD_BYTES, check_metadata, looks_like_image
 from bitsback.images.image_set import ImageArray, ImageSet
 from bitsback.images.lazy import Lazy
 from bitsback.images.manifest import FilesManifest, Kind
@@ -155,8 +155,8 @@ def read_entries(
         try:
             reason = ""
             with entry.open() as file:
-                is_image = looks_like_image(file.read(16), entry.name)
-            if is_image:
+                head = file.read(HEAD_BYTES)
+            if looks_like_image(head, entry.name) or head.startswith(np.lib.format.MAGIC_PREFIX):
                 files.add_image(_facts(entry, the_rule, taken))
                 continue
         except NotKept as error:
@@ -174,20 +174,6 @@ def read_entries(
         files.add_other(SourceFile("", io.BytesIO, len(ending), ending))
     files.end()
     return _set_of(kind, files, the_rule, tuple(carried))
-
-
-_BEGINNINGS = (
-    *(b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
-    b"\x93NUMPY",
-)
-
-
-def looks_like_image(head: bytes, name: str) -> bool:
-    """Whether a file has an image's suffix, or begins as an image or an array does."""
-    is_webp = head[:4] == b"RIFF" and head[8:12] == b"WEBP"
-    is_pnm = head[:1] == b"P" and head[1:2] in b"1234567" and head[2:3].isspace()
-    suffix = PurePosixPath(name).suffix.lower()
-    return suffix in SUFFIXES or head.startswith(_BEGINNINGS) or is_webp or is_pnm
 
 
 def _facts(entry: SourceFile, the_rule: Rule, taken: set[str]) -> Facts:

@@ -20,8 +20,14 @@ from .tiles import grid
 Pixels = tuple[slice, slice]
 """Rows and columns of an image that are coded together."""
 
+WHOLE: Pixels = (slice(None), slice(None))
+"""All of an image's."""
+
 Extent = tuple[int, int]
 """Rows and columns of a tile, from its first ones, that lie in its image."""
+
+Extents = Sequence[Extent]
+"""Of several tiles."""
 
 ImageRun = tuple[int, int, int]
 """(n, height, width): n images of this size, one after another."""
@@ -80,7 +86,7 @@ class Layout:
         return min(self.height, h - row * self.height), min(self.width, w - column * self.width)
 
 
-def known(extents: Sequence[Extent], shape: tuple[int, ...], where: Pixels) -> NDArray[np.bool_]:
+def known(extents: Extents, shape: tuple[int, ...], where: Pixels = WHOLE) -> NDArray[np.bool_]:
     """Which pixels of a pass lie in the images, bool (B, H', W').
 
     Args:
@@ -95,7 +101,7 @@ def known(extents: Sequence[Extent], shape: tuple[int, ...], where: Pixels) -> N
     return mask
 
 
-def fill(part: NDArray[np.uint8], extents: Sequence[Extent], where: Pixels) -> None:
+def fill(part: NDArray[np.uint8], extents: Extents, where: Pixels = WHOLE) -> None:
     """Put what both sides put beyond the edges into a pass, (B, C, H', W'), in place.
 
     Where a pass has no pixel within the image, all are 0.
@@ -109,7 +115,7 @@ def fill(part: NDArray[np.uint8], extents: Sequence[Extent], where: Pixels) -> N
             tile[:] = 0
 
 
-def fill_passes(x: NDArray[np.uint8], extents: Sequence[Extent], passes: Sequence[Pixels]) -> None:
+def fill_passes(x: NDArray[np.uint8], extents: Extents, passes: Sequence[Pixels]) -> None:
     """`fill` all passes of tiles (B, C, H, W), in place."""
     for where in passes:
         fill(x[:, :, *where], extents, where)

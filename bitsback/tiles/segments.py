@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from . import channels as planes
 from . import tiles
-from .padding import ImageRun, Layout, Pixels, fill_passes, image_runs
+from .padding import Extents, ImageRun, Layout, Pixels, fill_passes, image_runs
 
 _MOST_PADDING = 1.25
 
@@ -50,6 +50,19 @@ class Segment:
 
 
 @dataclasses.dataclass(frozen=True)
+class SomeTiles:
+    """Some tiles of a segment.
+
+    Args:
+        tiles: (n, h, w, C) uint8.
+        extents: what of each lies in its image; None if they are all whole.
+    """
+
+    tiles: NDArray[np.uint8]
+    extents: Extents | None
+
+
+@dataclasses.dataclass(frozen=True)
 class SegmentTiles:
     """The tiles of a segment.
 
@@ -68,6 +81,13 @@ class SegmentTiles:
         count, height, width, channels = self.tiles.shape
         sizes = count, height, width, channels
         return Segment(*sizes, self.gray, classical, self.images, self.any_order)
+
+    def some(self, numbers: NDArray[np.int64] | None = None) -> SomeTiles:
+        """The tiles of these numbers, or all."""
+        layout = self.segment(0).layout
+        if numbers is None:
+            return SomeTiles(self.tiles, layout.extents(range(len(self.tiles))))
+        return SomeTiles(self.tiles[numbers], layout.extents(numbers))
 
     def batch(self, where: slice | NDArray[np.int64]) -> NDArray[np.uint8]:
         """Tiles as the model takes them, (B, C of the model, h, w) uint8."""

@@ -11,24 +11,30 @@ worker chunks of its own.
 """
 
 import bisect
+import itertools
 import os
 import threading
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.utils.data import Dataset, Sampler
 
 from bitsback import api
 from bitsback.archive.reader import Reader
-from bitsback.errors import InputError
+from bitsback.errors import FormatError, InputError
+from bitsback.format import header as container
 from bitsback.images.arrays.stored import ArraysManifest
 from bitsback.images.image_set import NO_IMAGES, ImageSet, part, to_stack
-from bitsback.images.parts import carried_images
+from bitsback.images.parts import ImageFile, in_order
+from bitsback.keeping.coded import NotKept
+from bitsback.keeping.rule import SHOWN, Rule
 
 Transform = Callable[[torch.Tensor], Any]
 
@@ -40,11 +46,22 @@ _KINDS: dict[str, np.dtype[Any]] = {
 }
 
 
+@dataclass(frozen=True)
+class _Chunk:
+    """A decoded chunk, and its images and image files in order."""
+
+    images: ImageSet
+    items: tuple[int | ImageFile, ...]
+
+
 class ImageDataset(Dataset[Any]):
     """The images of a file, map-style: `dataset[i]` is a uint8 tensor (C, H, W), int32 of 16 bits.
 
     Of arrays of other integers it has their dtype, int64 of uint32. Image files that travel as they
-    are, such as JPEGs, are no part of it: a warning says so.
+    are, such as JPEGs, are images of it, too, in the order of the set. They are decoded as they
+    would be coded; of other formats Pillow shows the pixels, of an animation or an MPO the first
+    image, and none is turned by its EXIF. Files of a version before 8 do not count image files that
+    travel as they are: of these it has the coded images, and a warning says so.
 
     Args:
         path: of a file written by `bitsback.compress`.
@@ -53,8 +70,9 @@ class ImageDataset(Dataset[Any]):
         transform: called with each image, and gives what the data set gives.
 
     Raises:
-        InputError: the file cannot be read, has no coded image, or `chunks` is below 1.
-        FormatError: not a bitsback file.
+        InputError: the file cannot be read, has no image, or `chunks` is below 1; of one image: it
+            is a file whose pixels are no levels of gray or RGB, or a damaged one, as its name says.
+        FormatError: not a bitsback file; of one image: it is damaged.
     """
 
     def __init__(
@@ -70,14 +88,14 @@ class ImageDataset(Dataset[Any]):
         self._told = False
         with api.open(self.path, model) as reader:
             #: numbers of each chunk's images
-            self.ranges = tuple(
-                range(first, first + entry.images)
-                for first, entry in zip(reader.header.firsts, reader.header.chunks, strict=True)
-            )
+            sizes = [entry.images + entry.image_files for entry in reader.header.chunks]
+            self._all_counted = reader.header.format_version >= container.COUNTS
+            bare = sum(not entry.images for entry in reader.header.chunks)
+        ends = itertools.accumulate(sizes)
+        self.ranges = tuple(range(end - size, end) for size, end in zip(sizes, ends, strict=True))
         if not len(self):
             raise InputError(NO_IMAGES)
-        bare = sum(not numbers for numbers in self.ranges)
-        if bare:
+        if bare and not self._all_counted:
             self._tell(f"{bare} chunks hold files that travel as they are, which are no tensors")
         self._forget()
 
@@ -115,36 +133,65 @@ class ImageDataset(Dataset[Any]):
         self._forget()
 
     def _forget(self) -> None:
-        self._kept: OrderedDict[int, ImageSet] = OrderedDict()  # the last used one last
+        self._kept: OrderedDict[int, _Chunk] = OrderedDict()  # the last used one last
         self._reader: Reader | None = None
         self._process = 0
         self._lock = threading.RLock()  # a thread at a time decodes
 
     def _decoded(self, chunk: int, place: int) -> torch.Tensor:
         with self._lock:
-            images = self._kept.pop(chunk, None) or self._decode(chunk)
-            self._kept[chunk] = images
+            decoded = self._kept.pop(chunk, None) or self._decode(chunk)
+            self._kept[chunk] = decoded
             if len(self._kept) > self.chunks:
                 self._kept.popitem(last=False)
-        image = part(images, place, place + 1)
+        item = decoded.items[place]
+        if isinstance(item, ImageFile):
+            return _tensor(_shown(item, decoded.images.binary).transpose(2, 0, 1))
+        image = part(decoded.images, item, item + 1)
         pixels, manifest = to_stack(image)[0], image.manifest
         first = isinstance(manifest, ArraysManifest) and next(manifest.runs())[0].axes == "chw"
         if pixels.ndim == 2:
             pixels = pixels[None]
         elif not first:
             pixels = pixels.transpose(2, 0, 1)
-        native = pixels.dtype.newbyteorder("=")
-        kind = _KINDS.get(native.name, native)
-        return torch.from_numpy(np.ascontiguousarray(pixels).astype(kind, copy=False))
+        return _tensor(pixels)
 
-    def _decode(self, chunk: int) -> ImageSet:
+    def _decode(self, chunk: int) -> _Chunk:
         # A file that was open before a fork would share its place with the other process.
         if self._reader is None or self._process != os.getpid():
             self._reader, self._process = api.open(self.path, self.model), os.getpid()
         images = self._reader.chunk(chunk).images
-        if names := carried_images(images):
-            self._tell(f"image files travel as they are and are no tensors, such as {names[0]}")
-        return images
+        items = tuple(in_order(images))
+        if not self._all_counted:
+            files = [item.name for item in items if isinstance(item, ImageFile)]
+            items = tuple(range(len(images.pixels)))
+            if files:
+                self._tell(f"image files travel as they are and are no tensors, such as {files[0]}")
+        if len(items) != len(self.ranges[chunk]):
+            raise FormatError(f"{self.path}: chunk {chunk} has other images than its index counts")
+        return _Chunk(images, items)
+
+
+def _shown(file: ImageFile, binary: bool) -> NDArray[np.uint8 | np.uint16]:
+    """The levels of an image file, (H, W, C).
+
+    Args:
+        binary: whether images of 1 bit are 0 and 1, as the coded ones of the chunk are.
+
+    Raises:
+        InputError: it has none.
+    """
+    try:
+        found = Rule(SHOWN).examine(file.content)
+    except NotKept as error:
+        raise InputError(f"{file.name} is no image of levels: it {error}") from error
+    return found.levels * np.uint8(255) if found.mode == "1" and not binary else found.levels
+
+
+def _tensor(pixels: NDArray[Any]) -> torch.Tensor:
+    native = pixels.dtype.newbyteorder("=")
+    kind = _KINDS.get(native.name, native)
+    return torch.from_numpy(np.ascontiguousarray(pixels).astype(kind, copy=False))
 
 
 class ChunkBatchSampler(Sampler[list[int]]):

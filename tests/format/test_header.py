@@ -122,9 +122,9 @@ def test_an_altered_header_is_a_checksum_error():
 
 
 def test_another_version_is_named():
-    body = b"\10\0" + bytes(60)
+    body = b"\x09\0" + bytes(60)
     head = pack_header(HEADER)[:8] + struct.pack("<I", len(body)) + body
-    with pytest.raises(FormatError, match="version 8, this bitsback reads versions 2 to 7"):
+    with pytest.raises(FormatError, match="version 9, this bitsback reads versions 2 to 8"):
         read(head + struct.pack("<I", zlib.crc32(head)))
 
 
@@ -135,6 +135,9 @@ def test_another_version_is_named():
         {"chunks": (ChunkEntry(0, 5),)},
         {"chunks": (ChunkEntry(2**32, 5),)},
         {"chunks": (ChunkEntry(1, 2**40),)},
+        {"chunks": (ChunkEntry(1, 5, image_files=1),)},
+        {"chunks": (ChunkEntry(1, 5, image_files=2**32),), "format_version": 8},
+        {"chunks": (ChunkEntry(1, 5, image_files=-1),), "format_version": 8},
         {"seed": -1},
         {"model": "\u00e9" * 128},
         {"model_sha256": b"short"},
@@ -154,7 +157,7 @@ def test_a_forged_body_with_a_good_checksum_is_refused_or_read(body):
         header = read(head + struct.pack("<I", zlib.crc32(head)))
     except FormatError:
         return
-    assert header.images > 0 or header.format_version in (5, 6, 7)
+    assert header.images > 0 or header.format_version in (5, 6, 7, 8)
 
 
 def test_a_chunk_without_images_is_one_of_version_5():
@@ -170,6 +173,20 @@ def test_a_header_may_name_the_machine_that_its_file_decodes_on(header, machine)
     data = pack_header(bound)
     assert read(data) == bound
     assert len(data) == header.size + 1 + len(machine.encode())
+
+
+@given(headers, st.lists(st.integers(0, 2**32 - 1), min_size=9, max_size=9), st.sampled_from("ab"))
+def test_version_8_counts_the_image_files_of_each_chunk(header, counts, machine):
+    chunks = zip(header.chunks, counts, strict=False)
+    counted = replace(
+        header,
+        chunks=tuple(replace(entry, image_files=count) for entry, count in chunks),
+        format_version=8,
+        machine="" if machine == "a" else "here",
+    )
+    data = pack_header(counted)
+    assert read(data) == counted
+    assert len(data) == header.size + 1 + len(counted.machine) + 4 * len(header.chunks)
 
 
 def test_a_machine_and_version_6_go_together():

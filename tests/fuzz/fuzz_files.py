@@ -476,8 +476,7 @@ def rebuilt(
     side = source.loaded.tiles[0]
     cut = cut_tiles(held.pixels, side, source.loaded.channels)
     head, _ = unpack(chunks[number])
-    counts = [len(run.tiles) for run in cut]
-    prefix = encode_prefix([run.tiles for run in cut], counts, source.loaded.binary)
+    prefix = encode_prefix([run.some() for run in cut], source.loaded.binary)
     manifest = held.manifest.to_json() | {"binary": held.binary}
     inner = payload.pack_payload(manifest, held.packed, source.users[number])
     start = change(initial_bits.Initial(inner, prefix))
@@ -511,14 +510,17 @@ def prefix(source: Source, random: Random) -> Case:
             case 2:
                 cut = cut_tiles(source.sets[number].pixels, side, source.loaded.channels)
                 method = random.choice(classical.METHODS)
-                parts = [classical._encode(method, r.tiles, source.loaded.binary) for r in cut]
+                some = [run.some() for run in cut]
+                binary = source.loaded.binary
+                parts = [classical._encode(method, s.tiles, binary, s.extents) for s in some]
                 made = [damage(p, random) for p in parts if p is not None]
                 code = b"".join(len(p).to_bytes(8, "little") + p for p in made)
             case 3:
                 size = random.choice(NUMBERS)
                 code = size.to_bytes(8, "little") + code[8:]
             case 4:
-                bomb = bytes([random.choice([0, 1, 2, 3, 3, 4, 5])]) + random.choice(bombs())
+                method = random.choice([0, 1, 2, 3, 3, 4, 5, 6, 6, 7])
+                bomb = bytes([method]) + random.choice(bombs())
                 code = len(bomb).to_bytes(8, "little") + bomb
             case _:
                 code = code[:8] + bytes([random.randrange(256)]) + code[9:]

@@ -17,25 +17,41 @@ def stacks(draw):
     channels = 1 if binary else draw(st.sampled_from([1, 3]))
     rng = np.random.default_rng(draw(st.integers(0, 1000)))
     shape = (n, height, width, channels)
+    extents = None
+    if draw(st.booleans()):
+        sides = st.tuples(st.integers(1, height), st.integers(1, width))
+        extents = tuple(draw(st.lists(sides, min_size=n, max_size=n)))
     levels = 2 if binary else draw(st.sampled_from([2, 256]))
     kind = draw(st.sampled_from(["noise", "constant", "ramp"]))
     if kind == "noise":
-        return rng.integers(0, levels, shape, np.uint8), binary
-    if kind == "constant":
-        return np.full(shape, levels - 1, np.uint8), binary
-    return (np.indices(shape).sum(0) // 2 % levels).astype(np.uint8), binary
+        tiles = rng.integers(0, levels, shape, np.uint8)
+    elif kind == "constant":
+        tiles = np.full(shape, levels - 1, np.uint8)
+    else:
+        tiles = (np.indices(shape).sum(0) // 2 % levels).astype(np.uint8)
+    for tile, (rows, columns) in zip(tiles, extents or (), strict=extents is not None):
+        tile[:] = np.pad(
+            tile[:rows, :columns],
+            ((0, height - rows), (0, width - columns), (0, 0)),
+            mode="edge",
+        )
+    return tiles, binary, extents
 
 
 @settings(max_examples=100, deadline=None)
 @given(stacks())
 def test_the_smallest_of_all_methods_is_taken_and_every_one_decodes(stack):
-    tiles, binary = stack
-    coded = [classical._encode(method, tiles, binary) for method in METHODS]
+    tiles, binary, extents = stack
+    coded = [classical._encode(method, tiles, binary, extents) for method in METHODS]
     made = [data for data in coded if data is not None]
-    assert len(made) == (5 if binary else 4)
-    assert encode(tiles, binary) == min(made, key=len)
+    assert len(made) == (5 if binary else 4) + (0 if extents is None else 2)
+    smallest = encode(tiles, binary, extents)
+    assert smallest == min(made, key=len)
+    sizes = [(tile.shape[0], tile.shape[1]) for tile in tiles] if extents is None else extents
+    values = sum(tiles.shape[3] * rows * columns for rows, columns in sizes)
+    assert len(smallest) <= 1 + -(-values // 8 if binary else -values)
     for data in made:
-        back = decode(data, tiles.shape, binary)
+        back = decode(data, tiles.shape, binary, extents)
         assert back.dtype == np.uint8
         np.testing.assert_array_equal(back, tiles)
 
@@ -55,9 +71,15 @@ def test_sides_beyond_webp_fall_back_to_plain_methods():
 @pytest.mark.parametrize("method", [m for m in METHODS if m is not Method.RAW])
 def test_a_stream_of_larger_tiles_is_refused(method):
     large = np.zeros((9, 40, 40, 1), np.uint8)
-    data = classical._encode(method, large, True)
+    data = classical._encode(method, large, True, [(40, 39)] * 9)
     with pytest.raises(FormatError):
-        decode(data, (1, 40, 40, 1), True)
+        decode(data, (1, 40, 40, 1), True, [(40, 39)])
+
+
+def test_whole_tiles_have_nothing_to_leave_out():
+    data = classical._encode(Method.RAW_INSIDE, np.ones((1, 2, 2, 1), np.uint8), False, [(2, 1)])
+    with pytest.raises(FormatError, match="does not fit"):
+        decode(data, (1, 2, 2, 1), False)
 
 
 @settings(max_examples=300, deadline=None)
@@ -65,12 +87,13 @@ def test_a_stream_of_larger_tiles_is_refused(method):
 def test_damage_raises_nothing_but_format_errors(method, data):
     binary = method is Method.G4
     tiles = np.random.default_rng(3).integers(0, 2 if binary else 9, (3, 9, 9, 1), np.uint8)
-    coded = bytearray(classical._encode(method, tiles, binary))
+    extents = [(9, 9), (5, 9), (9, 2)] if method in classical.INSIDE else None
+    coded = bytearray(classical._encode(method, tiles, binary, extents))
     for _ in range(data.draw(st.integers(1, 3))):
         coded[data.draw(st.integers(0, len(coded) - 1))] = data.draw(st.integers(0, 255))
     del coded[data.draw(st.integers(len(coded) // 2, 2 * len(coded))) :]
     try:
-        back = decode(bytes(coded), tiles.shape, binary)
+        back = decode(bytes(coded), tiles.shape, binary, extents)
     except FormatError:
         return
     assert back.shape == tiles.shape

@@ -149,3 +149,13 @@ def test_a_damaged_recipe_is_a_format_error_or_the_same_samples(data):
 def test_junk_behind_a_signature_is_not_kept(data):
     with pytest.raises(NotKept):
         png.code(png.SIGNATURE + data, deflate.Search())
+
+
+def test_a_stream_of_any_bytes_is_small_or_made_fast():
+    photograph = odd_kinds.smooth(200, 200, 3).tobytes()
+    drawing = bytes(range(0, 256, 7)) * 2000
+    for data in (photograph, drawing, b"", b"x"):
+        stream = deflate.compress(data, deflate.fitting(data))
+        assert deflate.inflate(stream, len(data)) == (data, b"")
+        assert len(stream) <= 1.03 * len(zlib.compress(data, 9))
+    assert deflate.fitting(photograph).level < deflate.fitting(drawing).level

@@ -40,3 +40,21 @@ def test_folders_are_flushed_before_and_after_they_are_renamed(tmp_path, monkeyp
         (folder / "inner" / "a.png").write_bytes(b"x")
     assert {"inner", "a.png", tmp_path.name} <= set(flushed)
     assert flushed[-1] == tmp_path.name
+
+
+def test_a_file_is_flushed_whole_before_it_is_renamed_and_its_folder_after(tmp_path, monkeypatch):
+    done, fsync, replace = [], os.fsync, os.replace
+
+    def flushing(descriptor):
+        found = os.fstat(descriptor)
+        done.append("folder" if stat.S_ISDIR(found.st_mode) else found.st_size)
+        fsync(descriptor)
+
+    def renaming(*paths):
+        done.append("renamed")
+        replace(*paths)
+
+    monkeypatch.setattr(os, "fsync", flushing)
+    monkeypatch.setattr(os, "replace", renaming)
+    atomic_files.atomic_write(tmp_path / "x.bb", b"new")
+    assert done == [3, "renamed", "folder"]

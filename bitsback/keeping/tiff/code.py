@@ -69,7 +69,7 @@ def code(
             return Coded(
                 levels, mode, ((KIND, recipe),), Outcome.EXACT, settings, proven=known is None
             )
-    settings = deflate.BEST if layout.compression in _DEFLATES else streams.BY_LIBTIFF
+    settings = deflate.fitting(raw[0]) if layout.compression in _DEFLATES else streams.BY_LIBTIFF
     recipe = bytes(DIGEST) + bytes([repeat]) + bytes(settings) + ending
     return Coded(levels, mode, ((KIND, recipe),), Outcome.SAMPLES)
 
