@@ -193,7 +193,7 @@ def draw_bits(axes: Axes, run: Run) -> None:
         axes.spines[side].set_visible(False)
 
 
-def figure(run: Run, source: str, shown: int = 3) -> Figure:
+def figure(run: Run, source: str, shown: int = BATCH) -> Figure:
     """Both halves of the figure, over one axis of operations."""
     drawing = Figure(figsize=(10, 6.2), facecolor="w", layout="constrained")
     top, bottom = drawing.subplots(2, 1, sharex=True, height_ratios=(shown + 0.6, 6))

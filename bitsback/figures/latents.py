@@ -17,10 +17,23 @@ from bitsback.lossy import coder, regions
 _WORDS = 1 << 22  # random ones on a message, from which z is popped
 
 
-def steps_of(loaded: LoadedModel, most: int) -> list[int]:
-    """Numbers of steps to show: 0, and up to `most` others from 1 to T in a geometric series."""
+_LEAST_BITS = 4.0  # that steps tell of an image, to be seen
+
+
+def steps_of(images: NDArray[np.uint8], loaded: LoadedModel, most: int) -> list[int]:
+    """Numbers of steps to show: 0, and up to `most` others in a geometric series from 1 to T.
+
+    Steps that tell next to nothing more of these images than those before them are left out, since
+    they would look the same.
+    """
     last = regions.steps_of(loaded)
-    return [0, *sorted({round(t) for t in np.geomspace(1, last, most).tolist()})]
+    told = information(images, loaded)
+    bits = np.bincount(told.steps, told.bits, last + 1).cumsum()
+    shown = [0]
+    for t in sorted({round(t) for t in np.geomspace(1, last, most).tolist()}):
+        if t == last or bits[t] - bits[shown[-1]] >= _LEAST_BITS:
+            shown.append(t)
+    return shown
 
 
 def from_first(

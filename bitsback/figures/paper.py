@@ -9,7 +9,7 @@ from importlib import resources
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 from numpy.typing import NDArray
 
 from bitsback.coding.model import LoadedModel
@@ -21,6 +21,7 @@ from . import latents, sheets
 
 RATES = (0.1, 0.2, 0.4)  # bits/dim
 _BATCH = 32  # images an update in the runs of figure 8
+_MOST_NATS = 260  # that figure 8 shows
 TIMES = 4  # times that figure 2 shows each image
 
 
@@ -36,7 +37,9 @@ def reconstructions(images: NDArray[np.uint8], loaded: LoadedModel, seed: int = 
     Raises:
         InputError: the images do not suit the model.
     """
-    shown = [(_label(t), _first(images, loaded, t, seed)) for t in latents.steps_of(loaded, 7)]
+    shown = [
+        (_label(t), _first(images, loaded, t, seed)) for t in latents.steps_of(images, loaded, 7)
+    ]
     title = f"{loaded.name}: the latents of the first steps, the rest drawn from the priors"
     return sheets.rows([*shown, ("original", _levels(images, loaded))], title)
 
@@ -52,7 +55,7 @@ def variations(images: NDArray[np.uint8], loaded: LoadedModel, seed: int = 0) ->
         InputError: the images do not suit the model.
     """
     shown = []
-    for t in latents.steps_of(loaded, 7):
+    for t in latents.steps_of(images, loaded, 7):
         drawn = [_first(images, loaded, t, seed + again) for again in range(TIMES)]
         joined = np.stack(drawn, 1).reshape(-1, *images.shape[1:3], drawn[0].shape[3])
         shown.append((_label(t), joined))
@@ -62,33 +65,27 @@ def variations(images: NDArray[np.uint8], loaded: LoadedModel, seed: int = 0) ->
 
 
 def comparison(images: NDArray[np.uint8], models: Mapping[float, LoadedModel], show: int) -> Figure:
-    """Figures 4 and 12: codecs at equal bytes, all images of a set together.
+    """Figures 4 and 12: codecs at equal bytes, all images of a set together; rates below another.
 
     Args:
         images: (N, H, W, 3).
         models: the model for each rate, bits/dim.
         show: how many of the images the figure shows.
     """
-    images_by_codec: dict[str, list[NDArray[np.uint8]]] = {}
-    headings = []
+    labelled = []
     for rate, loaded in models.items():
         coded = coder.analyse(images, loaded)
         made = coder.write_within(rate, coded, images.shape[1:], loaded, bare=True)
-        headings.append((f"{made.bits_per_dim:.3f} bits/dim", show))
-        images_by_codec.setdefault("original", []).append(images[:show])
+        labelled.append((f"at {made.bits_per_dim:.3f} bits/dim:\noriginal", images[:show]))
         for variance in (1.0, 0.0):
             decoded = coder.decode(made.data, loaded, variance)
-            label = f"ours, variance {variance:.0f}"
-            images_by_codec.setdefault(label, []).append(decoded[:show])
+            labelled.append((f"ours, variance {variance:.0f}", decoded[:show]))
         for peer in peers():
             peers_own = bench.recode(peer, images, len(made.data), bench.TOGETHER)
-            blank = np.full_like(images[:show], 255)
-            images_by_codec.setdefault(peer.name, []).append(
-                blank if peers_own is None else peers_own[1][:show]
-            )
-    labelled = [(name, np.concatenate(parts)) for name, parts in images_by_codec.items()]
-    title = f"{len(images)} images together at equal bytes (blank: cannot be so small)"
-    return sheets.rows(labelled, title, headings)
+            if peers_own is not None:
+                labelled.append((peer.name, peers_own[1][:show]))
+    title = f"{len(images)} images together at equal bytes (absent: cannot be so small)"
+    return sheets.rows(labelled, title)
 
 
 def samples(models: Sequence[LoadedModel], count: int, seed: int = 0) -> Figure:
@@ -112,14 +109,21 @@ def training() -> Figure:
         int((row["change"] or "steps=8").removeprefix("steps=")): row["curve"]
         for row in json.loads(text)
     }
+    visible: tuple[list[float], list[float]] = ([], [])
     for steps, curve in sorted(runs.items()):
         rates = [point["nats"] for point in curve]
         seen = [_BATCH * point["update"] for point in curve]
         seconds = [point["seconds"] for point in curve]
         for panel, x in zip(axes, (seen, seconds), strict=True):
             panel.plot(x, rates, label=f"T = {steps}", linewidth=1.2)
-    for panel, label in zip(axes, ("images seen", "seconds on one core"), strict=True):
-        panel.set(xlabel=label, ylabel="nats per drawing", xscale="log", ylim=(95, 260))
+        for places, x in zip(visible, (seen, seconds), strict=True):
+            places += [place for place, rate in zip(x, rates, strict=True) if rate <= _MOST_NATS]
+    labels = ("images seen", "seconds on one core")
+    for panel, label, places in zip(axes, labels, visible, strict=True):
+        # From where the first curve comes down into the panel.
+        panel.set(xlabel=label, ylabel="nats per drawing", xscale="log")
+        panel.set(xlim=(0.8 * min(places), 1.2 * max(places)), ylim=(95, _MOST_NATS))
+        panel.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
         panel.legend(fontsize=7)
     return figure
 
@@ -130,14 +134,18 @@ def information(images: NDArray[np.uint8], models: Sequence[LoadedModel]) -> Fig
     for panel, loaded in zip(axes, models, strict=True):
         measured = latents.information(images, loaded)
         steps, bits = np.array(measured.steps), np.array(measured.bits)
+        count = len(set(measured.layers))
+        width = 0.8 / count
         for layer in sorted(set(measured.layers)):
             of_layer = np.array(measured.layers) == layer
-            base = bits[~of_layer] if layer > 1 else 0.0
-            panel.bar(steps[of_layer], bits[of_layer], bottom=base, label=f"layer {layer}")
+            places = steps[of_layer] + (layer - (count + 1) / 2) * width
+            panel.bar(places, bits[of_layer], width, label=f"layer {layer}")
+        if count > 1:  # a layer may tell a hundredth of what the other does
+            panel.set_yscale("log")
         panel.set(xlabel="step", ylabel="bits per image")
         panel.set_title(loaded.name, fontsize=8)
         panel.xaxis.set_major_locator(MaxNLocator(integer=True))
-        if len(set(measured.layers)) > 1:
+        if count > 1:
             panel.legend(fontsize=7, loc="upper right")
         panel.margins(y=0.2)
     return figure

@@ -9,14 +9,12 @@ from numpy.typing import NDArray
 
 _INCH = 0.62  # inches, an image's longer side
 _MARGIN = 1.25  # inches, for the rows' labels
-_GAP = 0.12  # inches, between groups of columns
 _DPI = 150
 
 
 def rows(
     labelled: Sequence[tuple[str, NDArray[np.uint8]]],
     title: str,
-    columns: Sequence[tuple[str, int]] = (),
     inch: float = _INCH,
 ) -> Figure:
     """Rows of images, each row with a label at its left.
@@ -24,16 +22,12 @@ def rows(
     Args:
         labelled: each row's label and images (n, H, W, C); all rows have the same n.
         title: of the figure.
-        columns: from the left on, each heading and the number of images below it.
         inch: an image's longer side, inches.
     """
     count, height, width = labelled[0][1].shape[:3]
     cell = inch * np.array([width, height]) / max(width, height)
-    # Inches from the left: a gap before each heading's images but the first ones.
-    begins = np.cumsum([0, *(many for _, many in columns)])
-    gaps = np.searchsorted(begins[1:-1], np.arange(count), "right") * _GAP
-    places = _MARGIN + np.arange(count) * cell[0] + gaps
-    top = 0.42 + 0.24 * bool(columns)
+    places = _MARGIN + np.arange(count) * cell[0]  # inches from the left
+    top = 0.42
     size = (places[-1] + cell[0] + 0.1, top + cell[1] * len(labelled) + 0.1)
     figure = Figure(size, dpi=_DPI)
     figure.suptitle(title, fontsize=9, y=1 - 0.12 / size[1], va="top")
@@ -47,10 +41,6 @@ def rows(
             show = image[:, :, 0] if image.shape[2] == 1 else image
             axes.imshow(show, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
             axes.axis("off")
-    for (heading, many), begin in zip(columns, begins, strict=False):
-        middle = (places[begin] + places[begin + many - 1] + cell[0]) / 2
-        at = (middle / size[0], 1 - (top - 0.08) / size[1])
-        figure.text(*at, heading, ha="center", va="bottom", size=7)
     return figure
 
 

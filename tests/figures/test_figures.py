@@ -66,14 +66,17 @@ def test_what_cannot_be_drawn_is_one_sentence(words, word, tmp_path, monkeypatch
     assert told.count("\n") == 1
 
 
-def test_the_first_steps_are_those_of_the_lossy_file():
+def test_the_first_steps_are_those_of_the_lossy_file(monkeypatch):
     model, images = loaded(), random_images(3, 16, 16, 3)
     for steps in (1, 2, 3):
         stored = coder.encode(images, model, steps, bare=True).data
         # One dither for all images there, each its own here: the first image's is the same.
         shown = latents.from_first(images, model, steps, 0.0)[0]
         assert np.array_equal(shown, coder.decode(stored, model, 0.0)[0])
-    assert latents.steps_of(model, 7) == [0, 1, 2, 3]
+    assert latents.steps_of(images, model, 7) == [0, 1, 2, 3]
+    told = latents.Information((1, 2, 3), (1, 1, 1), (0.5, 3.0, 9.0))
+    monkeypatch.setattr(latents, "information", lambda *_: told)
+    assert latents.steps_of(images, model, 7) == [0, 3]
     with pytest.raises(InputError, match="multiples of 4"):
         latents.from_first(random_images(1, 18, 16, 3), model, 1)
 
