@@ -1,5 +1,6 @@
 """Workers end when their parent does, however it ends."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -57,11 +58,11 @@ def test_workers_end_with_their_parent(kind, tmp_path):
         else:
             parent.send_signal(kind)
         # Whoever holds the other end of the pipe: the parent, and its workers.
-        _, told = parent.communicate()
+        _, told = parent.communicate(timeout=100)
         while any(lives(pid) for pid in pids):
             time.sleep(0.1)
     finally:
-        if parent.poll() is None:
+        with contextlib.suppress(ProcessLookupError):  # nobody is left
             os.killpg(parent.pid, signal.SIGKILL)
     # Of the script itself; none of the workers.
     assert told.count("Traceback") == (kind == signal.SIGINT)
