@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from bitsback.archive.reader import Damage, Reader
     from bitsback.lossy.container import LossyHeader
 
-_MOST_ROWS = 20
+_MOST_ROWS, _MOST_DAMAGE = 20, 10
 
 
 def verify(
@@ -46,7 +46,10 @@ def verify(
             for _ in reader.salvaged(damage, progress):
                 pass
             if damage:
-                raise FormatError(f"{file} is damaged in " + "; ".join(map(str, damage)))
+                told = "; ".join(map(str, damage[:_MOST_DAMAGE]))
+                more = f"; and in {len(damage) - _MOST_DAMAGE:,} more chunks"
+                more = more if len(damage) > _MOST_DAMAGE else ""
+                raise FormatError(f"{file} is damaged in {told}{more}")
             container.check_size(reader.header, path.stat().st_size)
         chunks = len(reader.header.chunks)
     if as_json:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from bitsback.errors import InputError
+from bitsback.errors import BitsbackError, InputError
 
 from .summary import size_on_disk
 
@@ -38,7 +38,9 @@ def images_from(paths: list[Path]) -> Iterator[list[Path]]:
             is_npy = file.read(len(_NPY)) == _NPY
         if not is_npy and not tar.is_tar(path):
             raise InputError("standard input holds neither a .npy nor a tar")
-        yield [path.rename(path.with_suffix(".npy" if is_npy else ".tar"))]
+        path = path.rename(path.with_suffix(".npy" if is_npy else ".tar"))
+        with _called(path, "standard input"):
+            yield [path]
 
 
 @contextlib.contextmanager
@@ -47,8 +49,19 @@ def archive_from(path: Path) -> Iterator[Path]:
     if path != STANDARD:
         yield path
         return
-    with _spooled("standard-input") as spooled:
+    with _spooled("standard-input") as spooled, _called(spooled, "standard input"):
         yield spooled
+
+
+@contextlib.contextmanager
+def _called(path: Path, name: str) -> Iterator[None]:
+    """Within it, what is wrong with a file is told of another name than its path."""
+    try:
+        yield
+    except BitsbackError as error:
+        if str(path) not in str(error):
+            raise
+        raise type(error)(str(error).replace(str(path), name)) from error
 
 
 @contextlib.contextmanager

@@ -15,6 +15,7 @@ from PIL import Image
 from bitsback.cli.files import outputs
 from bitsback.cli.files.summary import Files, files_of
 from bitsback.errors import InputError
+from bitsback.format.header import read_header
 from bitsback.images.outcomes import Carried, Kept, Outcome
 from bitsback.sources.atomic_files import check_apart
 
@@ -265,3 +266,30 @@ def test_standard_output_takes_no_folder(words, tmp_path, monkeypatch, capsys):
         assert run(monkeypatch, capsys, "compress", name, "-o", f"{name}.bb", *words)[0] == 0
         told = run(monkeypatch, capsys, "decompress", f"{name}.bb", "-o", "-", *words)
         assert "takes a .npy or a tar" in refused(told)
+
+
+def test_a_pipe_that_is_cut_short_is_called_standard_input(words, tmp_path):
+    np.save("a.npy", IMAGES)
+    whole = (tmp_path / "a.npy").read_bytes()
+    for command, data, code in (
+        (("compress", "-", "-o", "x.bb"), whole[:-7], 2),
+        (("decompress", "-", "-o", "x.npy"), b"\x89BBK\r\n\x1a\n", 3),
+    ):
+        done = piped((*command, *words), data)
+        assert (done.returncode, done.stdout) == (code, b"")
+        assert b"standard input" in done.stderr
+        assert b"/" not in done.stderr
+
+
+def test_verify_names_the_first_of_many_damaged_chunks(words, tmp_path, monkeypatch, capsys):
+    np.save("a.npy", (RNG.random((40, 8, 8)) < 0.2).astype(np.uint8))
+    run(monkeypatch, capsys, "compress", "a.npy", "-o", "x.bb", "--chunk", 2, *words)
+    data = bytearray((tmp_path / "x.bb").read_bytes())
+    header = read_header(io.BytesIO(data), len(data))
+    for place, entry in zip(header.offsets, header.chunks, strict=True):
+        data[place + entry.size - 1] ^= 1
+    (tmp_path / "x.bb").write_bytes(data)
+    code, _, err = run(monkeypatch, capsys, "verify", "x.bb", *words)
+    assert code == 3
+    assert err.count("chunk ") == 10
+    assert "in 10 more chunks" in err
