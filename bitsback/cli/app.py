@@ -69,6 +69,8 @@ _INTERRUPTED = "bitsback: interrupted"
 
 def main() -> None:
     """Run the command line; what bitsback refuses is one sentence and exit code 2 or 3."""
+    # Python's tracker of semaphores removes those of a command that was killed; nobody must know.
+    sys.warnoptions.append("ignore:resource_tracker:UserWarning")
     try:
         with refusals():
             app()
