@@ -76,6 +76,7 @@ class Kernel:
             np.concatenate([unit, np.ones(len(weight))]),
             np.concatenate([factors, -weight]).astype(np.int64),
             bias,
+            self.weight.shape[-1] // 2,
         )
 
 
@@ -89,11 +90,13 @@ class Checksum:
         factors: of each output channel, and less the weights' sum over output channels for each
             tap and input channel, in units of 2**-12; (O + k * k * C,).
         bias: sum over output channels, in units of 2**-12.
+        side: rows and columns of inputs beyond an output that it takes.
     """
 
     unit: Floats
     factors: Ints
     bias: int
+    side: int
 
 
 def joined(kernels: list[Kernel]) -> Kernel:
@@ -172,9 +175,9 @@ def proven(x: Tensor, kernel: Kernel, y: Tensor) -> bool:
     # Few calls, since the code of each is out of the processor's caches between two proofs; no
     # `np.errstate` and no `@`, which look at the floating-point flags.
     checksum, inputs, outputs = kernel.checksum, _ends(x), _ends(y)
-    _, height, width, channels = inputs.shape
+    images, height, width, channels = inputs.shape
     split = outputs.shape[-1]
-    for band in _bands(kernel.weight.shape[-1] // 2, min(2, len(x)), height, width):
+    for band in _bands(checksum.side, min(2, images), height, width):
         sums = np.empty(len(checksum.unit))
         np.dot(band.factors, _gathered(outputs, band.outputs), sums[:split])
         around = sums[split:].reshape(-1, channels)
@@ -259,10 +262,10 @@ def _factors(side: int, images: int, rows: int, width: int) -> tuple[Floats, Flo
         Of each tap and input ((2 * side + 1)**2, images * (rows + 2 * side) * W); of each output
         (images * rows * W,); and the sum of these.
     """
-    random = np.random.Generator(np.random.Philox(key=rows * width))
-    factors = random.integers(1, _FACTORS + 1, (images, rows, width)).astype(np.float64)
+    factors = _random(0, images * rows * width).reshape(images, rows, width).astype(np.float64)
     # The factor of an input at a tap is that of the output that takes it there, if there is one.
-    padded = np.pad(factors, ((0, 0), (2 * side,) * 2, (side,) * 2))
+    padded = np.zeros((images, rows + 4 * side, width + 2 * side))
+    padded[:, 2 * side : 2 * side + rows, side : side + width] = factors
     taken = [
         padded[:, i : i + rows + 2 * side, j : j + width]
         for i, j in itertools.product(range(2 * side + 1)[::-1], repeat=2)
@@ -270,11 +273,19 @@ def _factors(side: int, images: int, rows: int, width: int) -> tuple[Floats, Flo
     return np.stack(taken).reshape(len(taken), -1), factors.ravel(), int(factors.sum())
 
 
-@functools.lru_cache(64)
 def _of_channels(count: int) -> Floats:
     """What output channels are multiplied by: odd, so that no sum of one becomes 0 modulo 2**64."""
-    random = np.random.Generator(np.random.Philox(key=count))
-    return (2 * random.integers(0, _FACTORS // 2, count) + 1).astype(np.float64)
+    return (_random(1, count) | 1).astype(np.float64)
+
+
+def _random(key: int, count: int) -> Ints:
+    """The first integers of a random sequence, 1 to 2**12."""
+    return _sequence(key, max(_BAND, count))[:count]
+
+
+@functools.lru_cache(4)
+def _sequence(key: int, count: int) -> Ints:
+    return np.random.Generator(np.random.Philox(key=key)).integers(1, _FACTORS + 1, count)
 
 
 def _ends(values: Tensor) -> NDArray[np.floating]:
