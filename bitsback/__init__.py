@@ -6,6 +6,8 @@
 Importing this package imports neither torch nor a model.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from .api import (
     compress,
     decompress,
@@ -25,7 +27,9 @@ from .errors import (
     InputError,
     ModelError,
 )
-from .testing import check_model
+
+if TYPE_CHECKING:
+    from .testing import check_model
 
 __version__ = "0.1.0"
 
@@ -47,3 +51,12 @@ __all__ = [
     "payload_of",
     "rate",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # Training needs none of what the check does.
+    if name == "check_model":
+        from .testing import check_model
+
+        return check_model
+    raise AttributeError(f"module 'bitsback' has no attribute {name!r}")

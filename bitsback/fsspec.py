@@ -18,14 +18,9 @@ from bitsback.errors import InputError
 
 
 class BitsbackFileSystem(AbstractFileSystem):  # type: ignore[misc]
-    """The file system of protocol "bb".
-
-    Args:
-        model: of files whose model does not ship: a folder, or a loaded model.
-    """
+    """The file system of protocol "bb"; model: of files whose model does not ship."""
 
     protocol = "bb"
-    root_marker = ""
     cachable = False
 
     def __init__(self, model: "str | Path | LoadedModel | None" = None, **storage: Any) -> None:
@@ -33,6 +28,10 @@ class BitsbackFileSystem(AbstractFileSystem):  # type: ignore[misc]
         self._model = model
         self._readers: dict[str, Reader] = {}
         self._listed: dict[str, dict[str, members.Listed]] = {}
+
+    def __del__(self) -> None:
+        for reader in self._readers.values():
+            reader.close()
 
     def ls(self, path: str, detail: bool = True, **_: Any) -> list[Any]:
         """Files and folders right below a path."""
@@ -57,16 +56,16 @@ class BitsbackFileSystem(AbstractFileSystem):  # type: ignore[misc]
         name = f"{archive}/{inside}".rstrip("/")
         if inside in files:
             return {"name": name, "type": "file", "size": files[inside].size}
-        if not any(_below(each, inside) is not None for each in files):
-            raise FileNotFoundError(path)
-        return {"name": name, "type": "directory", "size": 0}
+        if any(_below(each, inside) is not None for each in files):
+            return {"name": name, "type": "directory", "size": 0}
+        raise FileNotFoundError(path)
 
     def _open(self, path: str, mode: str = "rb", **_: Any) -> io.BytesIO:
-        archive, inside = self._split(path)
         if mode != "rb":
             raise NotImplementedError("compressed files are read alone")
+        archive, inside = self._split(path)
         try:
-            found = list(members.find(self._reader(archive), [inside], lambda line: None))
+            found = list(members.find(self._reader(archive), [inside], lambda _: None))
         except InputError as error:
             raise FileNotFoundError(path) from error
         if [each.name.removeprefix("./") for each in found] != [inside]:
