@@ -34,6 +34,7 @@ class Settings(NamedTuple):
 # they are not.
 _FAST = Settings(3, 9, zlib.Z_DEFAULT_STRATEGY, 15)
 _SMALL = Settings(9, 9, zlib.Z_FILTERED, 15)
+STORED = Settings(0, 9, zlib.Z_DEFAULT_STRATEGY, 15)
 _SAMPLE, _WORTH = 1 << 16, 0.98  # bytes that both are tried on; share that must be left
 
 

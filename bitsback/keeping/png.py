@@ -152,12 +152,16 @@ def code(
     return Coded(levels, layout.mode, ((KIND, plain),), Outcome.SAMPLES)
 
 
-def write(levels: Levels, mode: str, recipe: bytes) -> tuple[bytes, bool]:
+def write(
+    levels: Levels, mode: str, recipe: bytes, *, compared: bool = False
+) -> tuple[bytes, bool]:
     """The file of a recipe, and whether it has the bytes that the recipe promises, if any.
 
     Args:
         levels: (H, W, C).
         mode: of the levels.
+        compared: whether the file is only read and compared, so that a stream that may be any is
+            not made small.
 
     Raises:
         FormatError: the recipe is damaged, or another image's.
@@ -183,7 +187,9 @@ def write(levels: Levels, mode: str, recipe: bytes) -> tuple[bytes, bool]:
             raise damaged("it has an unknown filter")
     fields.end()
     rows = _filtered(levels, filters, layout)
-    stream = deflate.compress(rows, settings or deflate.fitting(rows)) + trailing
+    if settings is None:
+        settings = deflate.STORED if compared else deflate.fitting(rows)
+    stream = deflate.compress(rows, settings) + trailing
     data = before + _chunks(stream, runs) + after
     return data, kind == 0 or digest(data) == wanted
 

@@ -89,7 +89,7 @@ class Rule:
             if write(coded.levels, coded.mode, coded.records) != (data, True):
                 raise NotKept("does not come back from its pixels")
         elif coded.outcome is Outcome.SAMPLES:
-            other = write(coded.levels, coded.mode, coded.records)[0]
+            other = write(coded.levels, coded.mode, coded.records, compared=True)[0]
             _check_same(data, other)
         if self.policy.keep == "files" and coded.outcome is not Outcome.EXACT:
             raise NotKept("does not come back byte for byte from its pixels")
@@ -161,12 +161,15 @@ def has_recipe(records: Iterable[Record]) -> bool:
     return any(kind in _RECIPES for kind, _ in records)
 
 
-def write(levels: Levels, mode: str, records: tuple[Record, ...]) -> tuple[bytes, bool]:
+def write(
+    levels: Levels, mode: str, records: tuple[Record, ...], *, compared: bool = False
+) -> tuple[bytes, bool]:
     """The file of a recipe, and whether it has the bytes that it should have.
 
     Args:
         levels: (H, W, C), 0 and not 0 of mode "1".
         records: the sidecar's, with one recipe.
+        compared: whether the file is only compared with another, so that it need not be small.
 
     Returns:
         The bytes; and whether they are those that the recipe promises, if it promises any.
@@ -177,7 +180,7 @@ def write(levels: Levels, mode: str, records: tuple[Record, ...]) -> tuple[bytes
     for kind, recipe in records:
         match kind:
             case png.KIND:
-                return png.write(levels, mode, recipe)
+                return png.write(levels, mode, recipe, compared=compared)
             case raw.KIND:
                 return raw.write(levels, mode, recipe)
             case tiff.KIND:

@@ -11,6 +11,7 @@ import functools
 import hashlib
 import io
 import os
+import stat
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
@@ -45,6 +46,7 @@ def read_file(
     Raises:
         InputError: it cannot be read.
     """
+    refuse(_problems([path]))
     return read_entries("file", [_file_of(stored_name(path.name), path)], policy, progress=progress)
 
 
@@ -54,8 +56,10 @@ def read_files(
     """Files, under names relative to the folder that they have in common.
 
     Raises:
-        InputError: some cannot be read; names are unsafe, or one is given twice.
+        InputError: some cannot be read; the sentence names them all. Names are unsafe, or one is
+            given twice.
     """
+    refuse(_problems(paths))
     absolute = [path.absolute() for path in paths]
     parent = os.path.commonpath([path.parent for path in absolute])
     named = [(_name(path, Path(parent)), path) for path in absolute]
@@ -68,15 +72,14 @@ def read_folder(
     """The files in a folder and all below it, sorted by name.
 
     Raises:
-        InputError: there are none, or some cannot be read.
+        InputError: there are none, or some cannot be read; the sentence names them all.
     """
-    paths, folders = _all_below(folder)
+    paths, folders, problems = _all_below(folder)
     links = [path for path in paths if tree.is_kept_link(path, folder)]
     named = sorted((_name(path, folder), path) for path in set(paths) - set(links))
+    refuse(sorted([*problems, *_problems([path for _, path in named])]))
     if not paths and not folders:
         raise InputError(f"{folder} is empty")
-    odd = [path for _, path in named if not path.is_file()]
-    refuse([f"{path} is neither a file nor a folder, or a link to a folder" for path in odd])
     below = [(_name(path, folder), path) for path in folders]
     _checked_names("folder", [name for name, _ in below])
     beside = tree.read([path for _, path in named], below, links, folder, policy.times)
@@ -88,22 +91,35 @@ def _name(path: Path, root: Path) -> str:
     return stored_name(path.relative_to(root).as_posix())
 
 
-def _all_below(folder: Path) -> tuple[list[Path], list[Path]]:
-    """All files below a folder, with links, and all folders.
-
-    Raises:
-        InputError: folders cannot be read.
-    """
+def _all_below(folder: Path) -> tuple[list[Path], list[Path], list[str]]:
+    """All files below a folder, with links; all folders; and a sentence for each one closed."""
     errors: list[OSError] = []
     paths: list[Path] = []
     below: list[Path] = []
     for parent, folders, names in os.walk(folder, onerror=errors.append):
         every = [Path(parent, name) for name in folders]
-        links = [path for path in every if path.is_symlink()]
+        links = [path for path in every if os.path.islink(path)]
         paths += [*(Path(parent, name) for name in names), *links]
         below += [path for path in every if path not in links]
-    refuse(sorted(f"{error.filename} cannot be read: {error.strerror}" for error in errors))
-    return paths, below
+    return paths, below, [f"{error.filename} cannot be read: {error.strerror}" for error in errors]
+
+
+def _problems(paths: Iterable[Path]) -> list[str]:
+    """A sentence for each of the paths that is no file, or cannot be opened."""
+    found = list[str]()
+    for path in paths:
+        try:
+            if not stat.S_ISREG(path.stat().st_mode):
+                found.append(f"{path} is neither a file nor a folder, or a link to a folder")
+                continue
+            with path.open("rb"):
+                pass
+        except FileNotFoundError:
+            lack = "is a link to what does not exist" if path.is_symlink() else "does not exist"
+            found.append(f"{path} {lack}")
+        except OSError as error:
+            found.append(f"{path} cannot be read: {error.strerror}")
+    return found
 
 
 def _file_of(name: str, path: Path) -> SourceFile:

@@ -5,6 +5,7 @@ read(array), read(zarr.open("cifar10.zarr"))
 read(torchvision.datasets.MNIST(...)), read(datasets.load_dataset("mnist")["test"])
 """
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeGuard
@@ -68,15 +69,19 @@ def read_images(
     if not paths:
         raise InputError("there is nothing to compress: name a file or a folder")
     for path in paths:
-        if not path.exists():
-            raise InputError(f"{path} does not exist")
-        if len(paths) > 1 and (path.is_dir() or path.suffix in _ALONE):
+        if len(paths) > 1 and (os.path.isdir(path) or path.suffix in _ALONE):
             raise InputError(f"{path} must be given alone; only image files can be given together")
         if path.name.endswith(_COMPRESSED):
             raise InputError(f"{path} is compressed: unpack it to a .tar first")
     if len(paths) > 1:
         return folders.read_files(paths, policy, progress)
     (path,) = paths
+    try:
+        path.stat()
+    except FileNotFoundError as error:
+        raise InputError(f"{path} does not exist") from error
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from error
     if path.is_dir():
         is_zarr = zarr_arrays.is_zarr_folder(path)
         if is_zarr:

@@ -99,7 +99,7 @@ def _link(path: Path, root: Path) -> tuple[str, str]:
 
 def is_kept_link(path: Path, root: Path) -> bool:
     """Whether a path is a link that leads to a place inside its folder, if to nothing there."""
-    if not path.is_symlink():
+    if not os.path.islink(path):
         return False
     inside = Path(os.path.realpath(root))
     leads_inside = Path(os.path.realpath(path)).is_relative_to(inside)

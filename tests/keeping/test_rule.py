@@ -37,9 +37,20 @@ def test_samples_that_differ_are_not_believed(monkeypatch):
     data = odd_kinds.by_no_zlib()
     assert Rule().examine(data).outcome is Outcome.SAMPLES
     other = odd_kinds.by_zlib(255 - odd_kinds.smooth(odd_kinds.SIDE, odd_kinds.SIDE, 3), 2)
-    monkeypatch.setattr(png, "write", lambda *_: (other, True))
+    monkeypatch.setattr(png, "write", lambda *_, **__: (other, True))
     with pytest.raises(NotKept, match="does not come back from its pixels"):
         Rule().examine(data)
+
+
+def test_a_file_that_is_only_compared_is_not_made_small(monkeypatch):
+    data = odd_kinds.by_no_zlib()
+    coded = Rule(Policy("samples")).examine(data)
+    written, _ = rule.write(coded.levels, coded.mode, coded.records)
+    monkeypatch.setattr(deflate, "fitting", lambda _: pytest.fail("a small stream was sought"))
+    assert Rule(Policy("samples")).examine(data).outcome is Outcome.SAMPLES
+    compared, _ = rule.write(coded.levels, coded.mode, coded.records, compared=True)
+    proof.check_same(compared, written)
+    assert len(compared) > coded.levels.size > len(written)
 
 
 @pytest.mark.parametrize("depth", [8, 16])

@@ -137,3 +137,64 @@ def test_all_files_that_cannot_be_read_are_told_at_once(tmp_path, monkeypatch):
     first, second = str(caught.value).split("; ")
     assert "b.txt cannot be read: Permission denied" in first
     assert "d.png cannot be read: Permission denied" in second
+
+
+def test_closed_folders_closed_files_and_what_is_no_file_are_told_at_once(tmp_path, monkeypatch):
+    for name in ("a.png", "shut/b.png", "closed/c.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(png(levels(8, 8, 3)))
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "gone.png").symlink_to(tmp_path.parent / "nothing.png")
+    scandir, open_, stat_ = os.scandir, Path.open, Path.stat
+
+    def refuse(condition, path):
+        if condition:
+            raise PermissionError(13, "Permission denied", str(path))
+
+    def scanned(path):
+        refuse(Path(path).name == "closed", path)
+        return scandir(path)
+
+    def opened(path, *words):
+        refuse(path.name == "a.png", path)
+        return open_(path, *words)
+
+    def found(path, **words):  # of a folder whose names can be read, but not what they stand for
+        refuse(path.name == "b.png", path)
+        return stat_(path, **words)
+
+    monkeypatch.setattr(os, "scandir", scanned)
+    monkeypatch.setattr(Path, "open", opened)
+    monkeypatch.setattr(Path, "stat", found)
+    with pytest.raises(InputError) as caught:
+        read_images([tmp_path])
+    assert [line.removeprefix(f"{tmp_path}/") for line in str(caught.value).split("; ")] == [
+        "a.png cannot be read: Permission denied",
+        "closed cannot be read: Permission denied",
+        "gone.png is a link to what does not exist",
+        "pipe is neither a file nor a folder, or a link to a folder",
+        "shut/b.png cannot be read: Permission denied",
+    ]
+
+
+def test_all_missing_and_closed_files_of_a_list_are_told_at_once(tmp_path, monkeypatch):
+    names = [tmp_path / name for name in ("a.png", "b.png", "c.png", "d.png")]
+    names[1].write_bytes(png(levels(8, 8, 3)))
+    names[2].write_bytes(png(levels(8, 8, 3)))
+    real = Path.open
+
+    def open_(path, *words):
+        if path.name == "b.png":
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path, *words)
+
+    monkeypatch.setattr(Path, "open", open_)
+    with pytest.raises(InputError) as caught:
+        read_images(names)
+    assert [line.removeprefix(f"{tmp_path}/") for line in str(caught.value).split("; ")] == [
+        "a.png does not exist",
+        "b.png cannot be read: Permission denied",
+        "d.png does not exist",
+    ]
+    with pytest.raises(InputError, match=r"b\.png cannot be read: Permission denied$"):
+        read_images([names[1]])
