@@ -1,5 +1,8 @@
 """The command line's entry point: which commands there are, and how it ends."""
 
+import atexit
+import functools
+import gc
 import sys
 from typing import Annotated
 
@@ -67,8 +70,18 @@ app.add_typer(lossy, name="lossy")
 _INTERRUPTED = "bitsback: interrupted"
 
 
+@functools.cache
+def _prepare_the_end() -> None:
+    """Have this process end without delay and, if it is killed, without a warning."""
+    # The command line of Python's tracker of semaphores, which removes those that are left.
+    sys.warnoptions.append("ignore:resource_tracker:UserWarning")
+    # Python would look for garbage among all objects of torch, for half a second.
+    atexit.register(gc.freeze)
+
+
 def main() -> None:
     """Run the command line; what bitsback refuses is one sentence and exit code 2 or 3."""
+    _prepare_the_end()
     try:
         with refusals():
             app()

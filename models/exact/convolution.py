@@ -72,23 +72,31 @@ class Kernel:
         unit = _FINE * np.asarray(_array(self.unit), np.float64)
         bias = 0 if self.bias is None else int(factors * unit @ _array(self.bias))
         weight = (factors * unit) @ rows.reshape(len(rows), -1)
-        return Checksum(factors.astype(np.int64), unit, weight.astype(np.int64), bias)
+        return Checksum(
+            np.concatenate([unit, np.ones(len(weight))]),
+            np.concatenate([factors, -weight]).astype(np.int64),
+            bias,
+            self.weight.shape[-1] // 2,
+        )
 
 
 @dataclasses.dataclass(frozen=True)
 class Checksum:
-    """A kernel's sum over its output channels.
+    """What a kernel's sums over positions are multiplied by: first the outputs', then the inputs'.
 
     Args:
-        factors: of each output channel, (O,).
-        unit: of each output channel, what makes integers of 2**-12 of its sums.
-        weight: of each tap and input channel, (k * k * C,), and `bias`: sums in units of 2**-12.
+        unit: what makes integers of the sums, (O + k * k * C,): of those of outputs, in units of
+            2**-12.
+        factors: of each output channel, and less the weights' sum over output channels for each
+            tap and input channel, in units of 2**-12; (O + k * k * C,).
+        bias: sum over output channels, in units of 2**-12.
+        side: rows and columns of inputs beyond an output that it takes.
     """
 
-    factors: Ints
     unit: Floats
-    weight: Ints
+    factors: Ints
     bias: int
+    side: int
 
 
 def joined(kernels: list[Kernel]) -> Kernel:
@@ -164,20 +172,82 @@ def proven(x: Tensor, kernel: Kernel, y: Tensor) -> bool:
     These are the upper half of the first image and the lower half of the last one, or all of a
     single image.
     """
-    inputs, outputs, checksum = _ends(x), _ends(y), kernel.checksum
-    (images, height, width, _), side = inputs.shape, kernel.weight.shape[-1] // 2
+    # Few calls, since the code of each is out of the processor's caches between two proofs; no
+    # `np.errstate` and no `@`, which look at the floating-point flags.
+    checksum, inputs, outputs = kernel.checksum, _ends(x), _ends(y)
+    images, height, width, channels = inputs.shape
+    split = outputs.shape[-1]
+    for band in _bands(checksum.side, min(2, images), height, width):
+        sums = np.empty(len(checksum.unit))
+        np.dot(band.factors, _gathered(outputs, band.outputs), sums[:split])
+        around = sums[split:].reshape(-1, channels)
+        np.dot(band.taps, _gathered(inputs, band.inputs), around)
+        sums *= checksum.unit
+        # The squares' sum tells in one call that int64 holds all sums, as it does if y is right.
+        if not np.dot(sums, sums) < 2.0**126 and not all(abs(s) < 2**63 for s in sums.tolist()):
+            return False
+        found = int(np.dot(sums.astype(np.int64), checksum.factors))
+        if (found - checksum.bias * band.total) % 2**64:
+            return False
+    return True
+
+
+@dataclasses.dataclass(frozen=True)
+class Rows:
+    """Rows that a band takes of the first and the last image.
+
+    Args:
+        count: of each image, those beyond it included.
+        within: of each image, which of these lie within it, and which rows of it they are.
+    """
+
+    count: int
+    within: tuple[tuple[slice, slice], ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Band:
+    """Rows of outputs that are proven at once, and the factors of their positions.
+
+    Args:
+        inputs, outputs: the rows.
+        taps: of each tap and input, ((2 * side + 1)**2, images * rows of inputs * W).
+        factors: of each output, (images * rows of outputs * W,), and `total`, the sum of these.
+    """
+
+    inputs: Rows
+    outputs: Rows
+    taps: Floats
+    factors: Floats
+    total: int
+
+
+@functools.lru_cache(64)
+def _bands(side: int, images: int, height: int, width: int) -> tuple[Band, ...]:
+    """The bands of the first and the last image of a batch.
+
+    Args:
+        side: rows and columns of inputs beyond an output that it takes.
+        images: 1 or 2.
+    """
     part = -(-height // images)
     most = max(1, _BAND // (images * width))
+    bands = []
     for first in range(0, part, most):
         starts, rows = (first, height - part + first)[:images], min(most, part - first)
-        taps, factors, total = _factors(side, images, rows, width)
-        around = taps @ _rows(inputs, starts, rows, side)
-        found = (factors @ _rows(outputs, starts, rows, 0)) * checksum.unit
-        wanted = int(around.ravel().astype(np.int64) @ checksum.weight) + checksum.bias * total
-        with np.errstate(invalid="ignore"):  # where it is no number, it becomes a wrong one
-            if (int(found.astype(np.int64) @ checksum.factors) - wanted) % 2**64:
-                return False
-    return True
+        inputs, outputs = (_rows(height, starts, rows, beyond) for beyond in (side, 0))
+        bands.append(Band(inputs, outputs, *_factors(side, images, rows, width)))
+    return tuple(bands)
+
+
+def _rows(height: int, starts: tuple[int, ...], rows: int, beyond: int) -> Rows:
+    """Some rows of each image, and so many before and after these."""
+    within = []
+    for start in starts:
+        first, last = max(0, start - beyond), min(height, start + rows + beyond)
+        at = first - start + beyond
+        within.append((slice(at, at + last - first), slice(first, last)))
+    return Rows(rows + 2 * beyond, tuple(within))
 
 
 @functools.lru_cache(64)
@@ -192,10 +262,10 @@ def _factors(side: int, images: int, rows: int, width: int) -> tuple[Floats, Flo
         Of each tap and input ((2 * side + 1)**2, images * (rows + 2 * side) * W); of each output
         (images * rows * W,); and the sum of these.
     """
-    random = np.random.Generator(np.random.Philox(key=rows * width))
-    factors = random.integers(1, _FACTORS + 1, (images, rows, width)).astype(np.float64)
+    factors = _random(0, images * rows * width).reshape(images, rows, width).astype(np.float64)
     # The factor of an input at a tap is that of the output that takes it there, if there is one.
-    padded = np.pad(factors, ((0, 0), (2 * side,) * 2, (side,) * 2))
+    padded = np.zeros((images, rows + 4 * side, width + 2 * side))
+    padded[:, 2 * side : 2 * side + rows, side : side + width] = factors
     taken = [
         padded[:, i : i + rows + 2 * side, j : j + width]
         for i, j in itertools.product(range(2 * side + 1)[::-1], repeat=2)
@@ -203,33 +273,34 @@ def _factors(side: int, images: int, rows: int, width: int) -> tuple[Floats, Flo
     return np.stack(taken).reshape(len(taken), -1), factors.ravel(), int(factors.sum())
 
 
-@functools.lru_cache(64)
 def _of_channels(count: int) -> Floats:
     """What output channels are multiplied by: odd, so that no sum of one becomes 0 modulo 2**64."""
-    random = np.random.Generator(np.random.Philox(key=count))
-    return (2 * random.integers(0, _FACTORS // 2, count) + 1).astype(np.float64)
+    return (_random(1, count) | 1).astype(np.float64)
+
+
+def _random(key: int, count: int) -> Ints:
+    """The first integers of a random sequence, 1 to 2**12."""
+    return _sequence(key, max(_BAND, count))[:count]
+
+
+@functools.lru_cache(4)
+def _sequence(key: int, count: int) -> Ints:
+    return np.random.Generator(np.random.Philox(key=key)).integers(1, _FACTORS + 1, count)
 
 
 def _ends(values: Tensor) -> NDArray[np.floating]:
-    """The first and the last image of a batch, (1 or 2, H, W, C)."""
-    step = max(1, values.shape[0] - 1)
-    # NumPy indexes faster, but only these two images need to leave another device.
-    some = values.numpy()[::step] if values.is_cpu else _array(values[::step])
+    """A batch of which the first and the last image are there, (B or less, H, W, C)."""
+    # Only these two need to leave another device.
+    some = values.numpy() if values.is_cpu else _array(values[:: max(1, len(values) - 1)])
     return some.transpose(0, 2, 3, 1)
 
 
-def _rows(values: NDArray[np.floating], starts: tuple[int, ...], rows: int, beyond: int) -> Floats:
-    """Some rows of each image, as a matrix of one row for each position.
-
-    Args:
-        starts: the first of each image's rows.
-        beyond: rows before and after these, zeros where there are none.
-    """
-    images, height, width, channels = values.shape
-    found = np.zeros((images, rows + 2 * beyond, width, channels))
-    for image, start in enumerate(starts):
-        first, last = max(0, start - beyond), min(height, start + rows + beyond)
-        found[image, first - start + beyond : last - start + beyond] = values[image, first:last]
+def _gathered(values: NDArray[np.floating], rows: Rows) -> Floats:
+    """Rows of the first and the last image: (positions, C), zeros beyond the image."""
+    _, _, width, channels = values.shape
+    found = np.zeros((len(rows.within), rows.count, width, channels))
+    for image, (to, of) in enumerate(rows.within):
+        found[image, to] = values[-image, of]  # 0 and -1
     return found.reshape(-1, channels)
 
 

@@ -2,6 +2,8 @@
 
 import os
 import stat
+import subprocess
+import sys
 
 import pytest
 
@@ -23,7 +25,13 @@ def test_a_file_that_is_replaced_keeps_its_mode(mode, tmp_path):
 def test_a_fifo_named_like_a_temporary_file_is_left_alone(tmp_path):
     left = tmp_path / ".x.bb.0123abcd.part"
     os.mkfifo(left)
-    atomic_files.atomic_write(tmp_path / "x.bb", b"new")
+    script = (
+        "import sys; from pathlib import Path; from bitsback.sources import atomic_files\n"
+        "atomic_files.atomic_write(Path(sys.argv[1]), b'new')"
+    )
+    # A process that opened the FIFO would wait for ever.
+    subprocess.run([sys.executable, "-c", script, tmp_path / "x.bb"], check=True, timeout=60)
+    assert (tmp_path / "x.bb").read_bytes() == b"new"
     assert left.exists()
 
 

@@ -78,9 +78,10 @@ def test_one_wrong_number_in_what_is_proven_is_seen(data):
     assert not convolution.proven(x, kernel, y)
 
 
-@pytest.mark.parametrize("wrong", [float("nan"), float("inf"), -float("inf")])
-def test_what_is_no_number_is_seen(wrong):
-    x, kernel, _ = drawn(0)
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf"), -float("inf"), 2.0**90])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_what_is_no_number_or_far_off_is_seen(wrong, dtype):
+    x, kernel, _ = drawn(0, dtype=dtype)
     y = in_its_dtype(x, kernel)
     y[0, 2, 1, 1] = wrong
     assert not convolution.proven(x, kernel, y)
@@ -94,6 +95,17 @@ def test_a_wrong_number_of_a_large_image_is_seen_in_each_band():
         y[image, 1, row, 299] += 1 / kernel.unit[1]
         assert not convolution.proven(x, kernel, y)
         y[image, 1, row, 299] -= 1 / kernel.unit[1]
+
+
+def test_the_largest_accumulators_of_many_channels_are_proven():
+    channels = 128  # whose sums' squares leave the range that is looked at first
+    x = torch.full((1, 1, 64, 128), 2.0**24 - 1)
+    ones = torch.ones(channels)
+    kernel = Kernel(ones[:, None, None, None], None, ones.double())
+    y = in_its_dtype(x, kernel)
+    assert convolution.proven(x, kernel, y)
+    y[0, 5, 60, 100] -= 1
+    assert not convolution.proven(x, kernel, y)
 
 
 def rounding(when, threads=None, dtypes=(torch.float32,)):
