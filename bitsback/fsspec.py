@@ -35,13 +35,12 @@ class BitsbackFileSystem(AbstractFileSystem):  # type: ignore[misc]
 
     def ls(self, path: str, detail: bool = True, **_: Any) -> list[Any]:
         """Files and folders right below a path."""
-        archive, inside = self._split(path)
-        found = dict[str, dict[str, Any]]()
+        (archive, inside), found = self._split(path), dict[str, dict[str, Any]]()
         for name, file in self._files(archive).items():
             rest = _below(name, inside)
             if rest is None:
                 continue
-            first, *more = rest.split("/") if rest else [""]
+            first, *more = rest.split("/")
             full = "/".join(part for part in (archive, inside, first) if part)
             kind, size = ("directory", 0) if more else ("file", file.size)
             found[full] = {"name": full, "type": kind, "size": size}
@@ -96,5 +95,5 @@ class BitsbackFileSystem(AbstractFileSystem):  # type: ignore[misc]
 def _below(name: str, folder: str) -> str | None:
     """The rest of a name below a folder; "" if it is the name itself; None if it lies elsewhere."""
     if not folder or name == folder:
-        return name if not folder else ""
+        return "" if folder else name
     return name.removeprefix(f"{folder}/") if name.startswith(f"{folder}/") else None

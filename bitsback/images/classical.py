@@ -6,10 +6,12 @@ image codecs take all tiles side by side as one mosaic. Where images do not fill
 and xz may also take the images' own values alone, so that noise never takes more than it is.
 """
 
+import hashlib
 import io
 import lzma
 import math
 import warnings
+from collections.abc import Sequence
 from enum import IntEnum
 
 import numpy as np
@@ -24,6 +26,9 @@ from bitsback.tiles.mosaic import Shape
 from bitsback.tiles.padding import Extents
 
 _PRESET = 6 | lzma.PRESET_EXTREME
+# A sample has so many values, in so many tiles at least, and is a small part of the whole; methods
+# that make it larger by this factor than the best one does are left out.
+_SAMPLE_VALUES, _LEAST_TILES, _SAVING, _WORSE = 1 << 18, 4, 4, 1.15
 MAX_SIDE = 16383  # WebP's limit
 MAX_AREA = 1 << 26  # below what Pillow takes for a decompression bomb
 
@@ -43,6 +48,7 @@ class Method(IntEnum):
 METHODS = tuple(Method)
 INSIDE = frozenset((Method.RAW_INSIDE, Method.XZ_INSIDE))
 """Methods that leave out what lies beyond the images' edges, from version 5 of the format on."""
+_PLAIN = frozenset((Method.RAW, Method.RAW_INSIDE))
 _XZ = frozenset((Method.XZ, Method.XZ_INSIDE))
 _FORMATS = {Method.PNG: "PNG", Method.WEBP: "WEBP", Method.G4: "TIFF"}
 
@@ -55,6 +61,8 @@ def encode(
 ) -> bytes:
     """Code tiles by the method that makes them smallest.
 
+    Of many tiles, methods that are much worse on a sample of them are not tried.
+
     Args:
         tiles: (n, h, w, C) uint8, C 1 or 3; where binary, C is 1 and values are 0 or 1. Beyond the
             images' edges they repeat the last pixels.
@@ -66,10 +74,11 @@ def encode(
         The method's byte and its data.
     """
     coded = []
-    for method in METHODS:
+    methods = _promising(tiles, binary, extents)
+    for method in methods:
         coded.append(_encode(method, tiles, binary, extents))
         if progress is not None:
-            progress(len(coded), len(METHODS))
+            progress(len(coded), len(methods))
     # Of equally small ones the lowest number, so that the same tiles always give the same bytes.
     return min((data for data in coded if data is not None), key=len)
 
@@ -106,6 +115,25 @@ def decode(
     tiles[inside] = values.reshape(-1, shape[3])
     padding.fill(tiles.transpose(0, 3, 1, 2), extents)
     return tiles
+
+
+def _promising(tiles: NDArray[np.uint8], binary: bool, extents: Extents | None) -> Sequence[Method]:
+    """The methods to try on tiles: the plain ones, and those that a sample does not rule out."""
+    count = max(_LEAST_TILES, _SAMPLE_VALUES // tiles[0].size)
+    if len(tiles) < _SAVING * count:
+        return METHODS
+    numbers = np.linspace(0, len(tiles) - 1, count).round().astype(int).tolist()
+    some = None if extents is None else tuple(extents[number] for number in numbers)
+    coded = {method: _encode(method, tiles[numbers], binary, some) for method in METHODS}
+    sizes = {method: len(data) for method, data in coded.items() if data is not None}
+    most = _WORSE * min(sizes.values())
+    # A sample does not show that tiles come again, which xz finds.
+    repeated = len({hashlib.blake2b(tile.tobytes()).digest() for tile in tiles}) < len(tiles)
+    return [
+        method
+        for method in METHODS
+        if method in _PLAIN or (repeated and method in _XZ) or sizes.get(method, 0) <= most
+    ]
 
 
 def _known() -> frozenset[int]:

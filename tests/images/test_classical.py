@@ -104,3 +104,31 @@ def test_an_unknown_method_is_refused():
     for data in (b"", b"\x09abc"):
         with pytest.raises(FormatError, match="method"):
             decode(data, (1, 2, 2, 1), False)
+
+
+@pytest.mark.parametrize("binary", [False, True])
+def test_of_many_tiles_only_promising_methods_are_tried(binary, monkeypatch):
+    monkeypatch.setattr(classical, "_SAMPLE_VALUES", 1)
+    tried = []
+    plain = classical._encode
+
+    def counted(method, tiles, *words):
+        tried.append((method, len(tiles)))
+        return plain(method, tiles, *words)
+
+    monkeypatch.setattr(classical, "_encode", counted)
+    row = np.arange(64, dtype=np.uint8)
+    smooth = (row[:, None] + 2 * row + 3 * np.arange(40)[:, None, None])[..., None]
+    tiles = (smooth // 32 % 2 if binary else smooth // 4).astype(np.uint8)
+    code = encode(tiles, binary)
+    assert np.array_equal(decode(code, tiles.shape, binary), tiles)
+    whole = {method for method, count in tried if count == 40}
+    assert {Method.RAW, Method(code[0])} <= whole < set(METHODS)
+    best = min(len(data) for data in (plain(m, tiles, binary) for m in METHODS) if data)
+    assert len(code) <= 1.15 * best
+
+
+def test_repeated_tiles_are_tried_with_xz():
+    noise = np.random.default_rng(0).integers(0, 256, (1, 32, 32, 1), np.uint8)
+    tiles = np.repeat(noise, 400, 0)
+    assert len(encode(tiles, False)) < 3 * noise.size
