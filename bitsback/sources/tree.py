@@ -6,6 +6,8 @@ It travels in the folder's first sidecar as a JSON object:
     times    of modification of the files, ns: the first, then differences; absent if not kept
     folders  [name, mode, time] of each folder below the root; without the time if not kept
     links    [name, target] of each link inside the folder
+    link_times  of the links themselves, ns, in that order; absent if not kept, and from the first
+             files of version 5
     root     [mode, time] of the folder itself, or [mode]; absent from the first files of version 5
 
 A link to a place outside is no link here: the file that it leads to was read. Files that are hard
@@ -49,6 +51,7 @@ class Tree:
         times: of modification of the files, ns; empty if they are not kept.
         folders: in the order of their names.
         links: names and targets.
+        link_times: of the links themselves, ns; empty if they are not kept.
         root: the folder itself, if it is known.
     """
 
@@ -57,6 +60,7 @@ class Tree:
     folders: tuple[Folder, ...]
     links: tuple[tuple[str, str], ...]
     root: Folder | None = None
+    link_times: tuple[int, ...] = ()
 
 
 def read(
@@ -78,6 +82,7 @@ def read(
         OSError: one is gone.
     """
     stats = [path.stat() for path in files]
+    ordered = sorted(links, key=lambda path: _link(path, root))
 
     def folder_of(name: str, path: Path) -> Folder:
         stat = path.stat()
@@ -87,8 +92,9 @@ def read(
         tuple(stat.st_mode & PERMISSIONS for stat in stats),
         tuple(stat.st_mtime_ns for stat in stats) if times else (),
         tuple(folder_of(*each) for each in sorted(folders)),
-        tuple(sorted(_link(path, root) for path in links)),
+        tuple(_link(path, root) for path in ordered),
         folder_of("", root),
+        tuple(path.lstat().st_mtime_ns for path in ordered) if times else (),
     )
 
 
@@ -115,6 +121,8 @@ def pack(tree: Tree) -> bytes:
     }
     if tree.times:
         fields["times"] = [b - a for a, b in itertools.pairwise((0, *tree.times))]
+    if tree.link_times:
+        fields["link_times"] = list(tree.link_times)
     if tree.root is not None:
         fields["root"] = _facts(tree.root)
     return json.dumps(fields, separators=(",", ":")).encode("ascii")
@@ -140,14 +148,17 @@ def unpack(data: bytes) -> Tree:
         folders = tuple(_folder(_name(name), *facts) for name, *facts in fields["folders"])
         root = _folder("", *fields["root"]) if "root" in fields else None
         links = tuple((_name(name), str(target)) for name, target in fields["links"])
+        of_links = tuple(map(_number, fields.get("link_times", [])))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise FormatError(_DAMAGED) from error
-    every = (*times, *(each.time or 0 for each in (*folders, *([root] if root else []))))
+    if of_links and len(of_links) != len(links):
+        raise FormatError(_DAMAGED)
+    every = (*times, *of_links, *(each.time or 0 for each in (*folders, *([root] if root else []))))
     if any(not -_LATEST < time < _LATEST for time in every):
         raise FormatError(_DAMAGED)
     if any(not is_safe_link(*link) for link in links):
         raise FormatError("the file stores a link that leads out of its folder")
-    return Tree(modes, times, folders, links, root)
+    return Tree(modes, times, folders, links, root, of_links)
 
 
 def _folder(name: str, mode: object, time: object = None) -> Folder:
@@ -179,6 +190,7 @@ def write(tree: Tree, files: Sequence[tuple[int, Path]], root: Path) -> None:
     """
     if any(not 0 <= number < len(tree.modes) for number, _ in files):
         raise FormatError(_DAMAGED)
+    made: list[Path] = []
     try:
         for folder in tree.folders:
             root.joinpath(local_name(folder.name)).mkdir(parents=True, exist_ok=True)
@@ -188,10 +200,13 @@ def write(tree: Tree, files: Sequence[tuple[int, Path]], root: Path) -> None:
             if link.parent.resolve() != root.resolve().joinpath(name).parent:
                 raise FormatError("the file stores a link behind a link; nothing was written")
             link.symlink_to(target)
+            made.append(link)
     except (FileExistsError, NotADirectoryError) as error:
         raise FormatError(_DAMAGED) from error
     for number, path in files:
         stamp(tree, number, path)
+    for link, time in zip(made, tree.link_times, strict=False):
+        set_time(link, time)
     of_root = [] if tree.root is None else [tree.root]
     for folder in [*sorted(tree.folders, key=lambda each: -each.name.count("/")), *of_root]:
         path = root.joinpath(local_name(folder.name))

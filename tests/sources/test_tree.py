@@ -49,6 +49,8 @@ def source(tmp_path):
     (root / "to a folder").symlink_to("a/b")
     (tmp_path / "outside.txt").write_text("outside")
     (root / "out.txt").symlink_to(tmp_path / "outside.txt")
+    for number, name in enumerate(("a/link.png", "a/b/up.png", "to a folder")):
+        os.utime(root / name, ns=(0, 1_400_000_000_000_000_002 + number), follow_symlinks=False)
     (root / "closed").chmod(0o500)
     for name in ("empty/too", "empty", "a/b", "a", "closed"):
         os.utime(root / name, ns=(0, 1_500_000_000_000_000_001))
@@ -60,7 +62,7 @@ def facts(root: Path, times: bool = True) -> dict[str, tuple]:
     for path in (root, *root.rglob("*")):
         name, info = path.relative_to(root).as_posix(), path.lstat()
         if path.is_symlink():
-            found[name] = ("link", os.readlink(path))
+            found[name] = ("link", os.readlink(path), info.st_mtime_ns if times else None)
         else:
             time = info.st_mtime_ns if times else None
             found[name] = (path.is_dir(), stat.S_IMODE(info.st_mode), time)
@@ -173,6 +175,8 @@ def of_tree(tmp_path, **changes) -> None:
         {"modes": "x"},
         {"times": [1 << 70]},
         {"times": [True]},
+        {"links": [["a", "b"]], "link_times": [1, 2]},
+        {"links": [["a", "b"]], "link_times": [1 << 70]},
         {"root": 493},
         {"root": [493, 1, 2]},
         {"root": [493, 1 << 70]},
