@@ -73,10 +73,11 @@ def _image(item: object) -> Values:
         item = item[0]
     mode = getattr(item, "mode", None)
     if isinstance(mode, str) and mode not in _MODES:
+        # Floats are no images, but their bytes are.
+        samples = "np.asarray(image)" + ".view(np.uint8)" * (mode == "F")
         raise InputError(
             f"an image has mode {mode}, which an array does not tell: compress the image files "
-            "themselves, or give the samples, np.asarray(image), and keep beside them "
-            f"{_kept(mode)}"
+            f"themselves, or give the samples, {samples}, and keep beside them {_kept(mode)}"
         )
     if isinstance(mode, str) and "transparency" in getattr(item, "info", {}):
         raise InputError(

@@ -19,7 +19,7 @@ import torch
 from PIL import Image
 
 from bitsback.cli import main
-from bitsback.data import images_of
+from bitsback.data import images_of, read
 from bitsback.errors import InputError
 from bitsback.sources import download
 
@@ -296,3 +296,11 @@ def test_the_hashes_are_those_of_the_published_files():
             assert int(file.sha256, 16)
             assert 4000 < file.size < 200_000_000
         assert all(url.startswith("http") and url.endswith("/") for url in source.urls)
+
+
+def test_the_remedy_for_an_image_of_floats_works():
+    image = Image.fromarray(np.random.default_rng(0).random((9, 8)).astype(np.float32))
+    with pytest.raises(InputError, match=r"np\.asarray\(image\)\.view\(np\.uint8\)"):
+        read([image])
+    found = read(np.asarray(image).view(np.uint8))
+    assert found.pixels[0].size == 4 * 9 * 8
