@@ -144,3 +144,13 @@ def test_an_old_lossy_file_gives_the_same_images(key, engine):
 if __name__ == "__main__":
     write()
     write_lossy()
+
+
+@pytest.mark.parametrize("engine", ["torch", "numpy"])
+def test_a_set_in_any_order_decodes(engine):
+    data = (FOLDER / "any-order-v7.bb").read_bytes()
+    loaded = bitsback.load_model("omniglot", "cpu", engine)
+    images = bitsback.decompress(data, loaded)
+    assert images.shape == (65, 26, 27)
+    assert digest(images) == "587a3c8bf4ad56ed6acbd571829678a2df4aed859ae914beafc90aeaf645026b"
+    assert bitsback.payload_of(data, loaded) == b"golden"
