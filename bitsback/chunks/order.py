@@ -38,11 +38,11 @@ def canonical(images: Iterable[Image]) -> NDArray[np.int64]:
     return np.array(sorted(range(len(keys)), key=keys.__getitem__), np.int64)
 
 
-def _interval(keys: list[bytes], found: bytes) -> tuple[int, int]:
-    """Start and width of an image's numbers among those of a sorted list."""
+def _interval(keys: list[bytes], found: bytes) -> tuple[int, int, int]:
+    """Start and width of an image's numbers among those of a sorted list; how many are equal."""
     low, high = bisect.bisect_left(keys, found), bisect.bisect_right(keys, found)
     start, end = (each * _TOTAL // len(keys) for each in (low, high))
-    return start, end - start
+    return start, end - start, high - low
 
 
 def _on_one_head(message: Message, count: int) -> Message:
@@ -83,12 +83,11 @@ class Remaining:
             places: NDArray[np.uint64], where: slice
         ) -> tuple[NDArray[np.int64], NDArray[np.uint64], NDArray[np.uint64]]:
             place = ((int(places[0]) + 1) * count - 1) >> PRECISION
-            start, width = _interval(keys, keys[place])
+            start, width, _ = _interval(keys, keys[place])
             return np.array([place]), np.array([start], np.uint64), np.array([width], np.uint64)
 
         (place,) = _on_one_head(message, count).pop(1, PRECISION, find)
-        _, width = _interval(keys, keys[place])
-        same = bisect.bisect_right(keys, keys[place]) - bisect.bisect_left(keys, keys[place])
+        _, width, same = _interval(keys, keys[place])
         self.promised_bits += math.log2(count / same)
         # A width is a whole number: it is off by at most one.
         self.spread += Spread(rounding_bits=1 / (width * math.log(2)), pushes=1)
@@ -115,5 +114,5 @@ class Gathered:
             place = bisect.bisect_left(self._keys, own)
             self._keys.insert(place, own)
             self.images.insert(place, image)
-            start, width = _interval(self._keys, own)
+            start, width, _ = _interval(self._keys, own)
             _on_one_head(message, len(self._keys)).push([start], [width], PRECISION)

@@ -128,7 +128,22 @@ def test_of_many_tiles_only_promising_methods_are_tried(binary, monkeypatch):
     assert len(code) <= 1.15 * best
 
 
-def test_repeated_tiles_are_tried_with_xz():
-    noise = np.random.default_rng(0).integers(0, 256, (1, 32, 32, 1), np.uint8)
-    tiles = np.repeat(noise, 400, 0)
-    assert len(encode(tiles, False)) < 3 * noise.size
+@pytest.mark.parametrize("repeated", [False, True])
+def test_tiles_that_come_again_are_tried_with_xz(repeated, monkeypatch):
+    monkeypatch.setattr(classical, "_SAMPLE_VALUES", 1)
+    tried, plain = [], classical._encode
+
+    def counted(method, tiles, *words):
+        tried.append((method, len(tiles)))
+        return plain(method, tiles, *words)
+
+    monkeypatch.setattr(classical, "_encode", counted)
+    random, row = np.random.default_rng(0), np.arange(32)
+    slopes = random.uniform(-3, 3, (80, 2, 1, 1))
+    ramps = 128 + slopes[:, 0] * row[:, None] + slopes[:, 1] * row
+    tiles = (ramps + random.integers(0, 4, ramps.shape)).astype(np.uint8)[..., None]
+    if repeated:  # far apart, so that a sample has no two alike
+        tiles[40:] = tiles[:40]
+    code = encode(tiles, False)
+    assert np.array_equal(decode(code, tiles.shape, False), tiles)
+    assert ((Method.XZ, 80) in tried) == repeated
