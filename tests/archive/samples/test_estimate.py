@@ -101,10 +101,15 @@ def test_the_middles_of_large_images_are_enough(build_model, tmp_path, monkeypat
     Image.fromarray(random.integers(0, 64, (8, 300), np.uint8)).save(tmp_path / "gray.png")
     images = read.read_images([tmp_path])
     loaded = build_model(channels=3, likelihood="logistic", mixtures=2)
-    seen = []
-    found = estimate(
-        images, loaded, Settings(), progress=lambda done, total: seen.append((done, total))
-    )
+    coded, plain = [], writer.compress_set
+
+    def counted(images, *words, **options):
+        coded.append(sum(image.size for image in images.pixels))
+        return plain(images, *words, **options)
+
+    monkeypatch.setattr(writer, "compress_set", counted)
+    found = estimate(images, loaded, Settings())
     assert (found.images, found.sampled) == (19, 16)
+    assert 10_000 < coded[0] <= 20_000
     real = len(writer.compress_set(images, loaded).data)
     assert found.size == pytest.approx(real, rel=0.06)
