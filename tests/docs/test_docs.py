@@ -2,7 +2,9 @@
 
 import html
 import importlib.util
+import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -110,6 +112,52 @@ def test_every_formula_is_set(site):
     blocks = source.count("$$") // 2
     assert text.count('<math xmlns="http://www.w3.org/1998/Math/MathML" display="block"') == blocks
     assert text.count("<math ") == blocks + source.replace("$$", "").count("$") // 2 > 50
+
+
+@pytest.mark.parametrize(
+    ("words", "section"),
+    [
+        ("--json", "command-line/#json"),
+        ("--json", "commands/#bitsback-compress"),
+        ("salvage", "command-line/#salvage-of-damaged-files"),
+        ("exit code", "command-line/#exit-codes"),
+        ("Gaussian KL", "glossary/#gaussian-kl"),
+    ],
+)
+def test_what_a_user_looks_for_is_a_section_of_the_search(site, words, section):
+    index = json.loads((site / "search" / "search_index.json").read_text())
+    found = {entry["location"]: entry for entry in index["docs"]}
+    entry = found[section]
+    assert words.lower() in (entry["title"] + entry["text"]).lower()
+    # A page that is wanted less often must not come first.
+    assert entry["boost"] > max(
+        found[page].get("boost", 1) for page in ("api/", "release-notes/", "benchmarks/")
+    )
+    if section.startswith("command-line"):
+        assert words.strip("-").lower() in entry["title"].lower()
+
+
+def test_a_search_for_an_option_is_one_for_its_word(site):
+    """The theme's search would exclude what follows a dash."""
+    assert 'src="assets/search.js"' in (site / "index.html").read_text().replace("./", "")
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("node is not installed")
+    script = """
+        globalThis.Worker = class { postMessage(message) { console.log(message.data); } };
+        require(process.argv[1]);
+        for (const data of process.argv.slice(2)) new Worker().postMessage({ type: 2, data });
+        new Worker().postMessage({ type: 0, data: "--kept" });
+    """
+    typed = ["--json", "exit -q now", "bits-back", "model --check all", "-chunk"]
+    done = subprocess.run(
+        [node, "-e", script, site / "assets" / "search.js", *typed],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    sent = ["json", "exit q now", "bits-back", "model check all", "-chunk", "--kept"]
+    assert done.stdout.split("\n")[:-1] == sent
 
 
 def test_a_formula_that_cannot_be_set_is_an_error():
