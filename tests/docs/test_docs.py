@@ -163,6 +163,23 @@ def test_a_search_for_an_option_is_one_for_its_word(site):
     assert done.stdout.split("\n")[:-1] == sent
 
 
+@pytest.mark.parametrize(
+    ("remote", "address"),
+    [
+        ("git@host.org:a/bitsback.git", "https://host.org/a/bitsback"),
+        ("ssh://git@host.org/a/bitsback.git", "https://host.org/a/bitsback"),
+        ("https://host.org/a/bitsback", "https://host.org/a/bitsback"),
+        ("https://user:secret@host.org/a/bitsback.git", "https://host.org/a/bitsback"),
+        ("/home/a/bitsback", ""),
+        ("file:///home/a/bitsback", ""),
+        ("", ""),
+    ],
+)
+def test_the_link_to_the_repository_is_its_page_and_has_no_secret(remote, address):
+    pytest.importorskip("mkdocs")
+    assert hook("repository").web_address(remote) == address
+
+
 def test_a_formula_that_cannot_be_set_is_an_error():
     pytest.importorskip("latex2mathml")
     mathematics = hook("mathematics")
