@@ -17,7 +17,7 @@ setup: .venv/installed
 	touch $@
 
 .venv/installed: .venv/demo
-	$(BIN)/pip install --quiet -c $(CONSTRAINTS) -e ".[test,dev,bench,demo,fast,figures,zarr,fsspec,data,ray,docs]"
+	$(BIN)/pip install --quiet -c $(CONSTRAINTS) -e ".[test,dev,bench,demo,torch,fast,figures,zarr,fsspec,data,ray,docs]"
 	touch $@
 
 demo: .venv/demo

@@ -129,9 +129,9 @@ def _encode(
     if not settings.always_chain:
         sampled = cost.classical_cost(plan, loaded.binary)
         classical, trial = sampled.bits, sampled.seconds
-    rates = _sampled(plan, expected.net, classical)
     if classical < _PLAIN * expected.net:
-        return dataclasses.replace(encode_classically(plan, loaded.binary, progress), why=rates)
+        chunk = encode_classically(plan, loaded.binary, progress)
+        return dataclasses.replace(chunk, why=_sampled(plan, expected.net, classical))
     # What comes after the chain takes its share of the time, too.
     if classical > _HOPELESS * expected.net:
         trial = 0.0
@@ -149,14 +149,17 @@ def _encode(
     encoder = ChainEncoder(plan, loaded, needs, encoding, check, settings.measure)
     chained = encoder.encode(filled=False)
     if not chained.report.batches:
-        filled = encoder.encode(filled=True)
+        filled = dataclasses.replace(
+            encoder.encode(filled=True), how="through the model, on filler"
+        )
         if settings.always_chain:
             return filled
         return _smallest(chained, filled, encode_classically(plan, loaded.binary, trying))
     hopeless = _HOPELESS * chained.report.net_bits / chained.report.chained_images
     is_small = len(chained.data) <= len(plan.payload) + plan.dims
     if settings.always_chain or (is_small and classical > hopeless):
-        return dataclasses.replace(chained, why=rates)
+        net = chained.report.net_bits / chained.report.chained_images
+        return dataclasses.replace(chained, why=_sampled(plan, net, classical))
     return _smallest(chained, encode_classically(plan, loaded.binary, trying))
 
 
@@ -185,8 +188,8 @@ def _sampled(plan: Plan, net: float, classical: float) -> str:
         return ""
     share = plan.count / plan.dims
     return (
-        f"on a sample {net * share:.3f} bits/dim through the model, "
-        f"{classical * share:.3f} in a classical code"
+        f"net {net * share:.3f} bits/dim through the model, "
+        f"on a sample {classical * share:.3f} in a classical code"
     )
 
 

@@ -11,11 +11,10 @@ import typer
 from bitsback.errors import DAMAGED, InputError
 
 from .console import bar, closing, console
-from .files.kinds import lossy_file
+from .files.opening import Lossy, Reading, opened
 from .files.outputs import Force, claim
 from .files.streams import (
     STANDARD,
-    archive_from,
     archive_to,
     check_standard_output,
     images_from,
@@ -42,8 +41,8 @@ from .options import (
     RecodeLossy,
     Seed,
     Spread,
+    Verbose,
     load_for,
-    open_reader,
 )
 
 if TYPE_CHECKING:
@@ -60,7 +59,7 @@ def compress(
     ],
     model: ChosenModel = None,
     device: Device = "auto",
-    engine: Spread = "torch",
+    engine: Spread = "auto",
     batch: Batch = None,
     micro_batch: MicroBatch = None,
     chunk: ImagesPerChunk = None,
@@ -84,6 +83,7 @@ def compress(
     ] = False,
     force: Force = False,
     quiet: Quiet = False,
+    verbose: Verbose = False,
     as_json: Json = False,
 ) -> None:
     """Compress images losslessly into one file."""
@@ -108,7 +108,7 @@ def compress(
         for line in images.kept.lines():
             console.print(f"bitsback: travels as it is: {line}")
         extra = b"" if payload is None else atomic_files.read_bytes(payload)
-        arithmetic = "torch" if engine == "ray" else engine
+        arithmetic = "auto" if engine == "ray" else engine
         progress.phase("loading the model")
         is_coded = len(images.pixels) > 0
         loaded = NO_MODEL
@@ -173,7 +173,7 @@ def decompress(
     ],
     model: OwnModel = None,
     device: Device = "auto",
-    engine: Spread = "torch",
+    engine: Spread = "auto",
     micro_batch: MicroBatch = None,
     payload: Annotated[Path | None, typer.Option(help="write the payload here")] = None,
     salvage: Annotated[
@@ -183,6 +183,7 @@ def decompress(
     address: Address = None,
     force: Force = False,
     quiet: Quiet = False,
+    verbose: Verbose = False,
     as_json: Json = False,
 ) -> None:
     """Give back the very images that were compressed."""
@@ -201,20 +202,18 @@ def decompress(
     def say(line: str) -> None:
         console.print(f"bitsback: {line}")
 
-    arithmetic = "torch" if engine == "ray" else engine
+    arithmetic = "auto" if engine == "ray" else engine
     began = time.perf_counter()
-    with archive_from(file) as path:
-        before = size_on_disk([path]) if path.exists() else 0
-        lossy = lossy_file(path) if before else None
-        if lossy is not None:
+    with opened(file, Reading(model, device, arithmetic, micro_batch)) as reader:
+        if isinstance(reader, Lossy):
             if salvage or payload is not None:
                 raise InputError(
                     f"{file} is a lossy file: it takes neither --salvage nor --payload"
                 )
-            show_lossy(lossy[1], output, model, device, arithmetic)
+            show_lossy(reader.data, output, model, device, arithmetic)
             return
-        opened = open_reader(path, model, device, arithmetic, micro_batch)
-        with opened as reader, bar("decompress") as progress:
+        before = reader.file_bytes
+        with bar("decompress") as progress:
             extra = b"" if payload is None else reader.payload
             name, sha256 = model or reader.header.model, reader.header.model_sha256
             recipe = Recipe(name, sha256, device, arithmetic, micro_batch)
@@ -257,8 +256,8 @@ def check_standard(output: Path, as_json: bool) -> None:
 
 def check_engine(engine: str, address: str | None) -> None:
     """Raise InputError if there is no such engine, or an address that it does not take."""
-    if engine not in ("torch", "numpy", "ray"):
-        raise InputError(f"unknown engine {engine!r}: torch, numpy or ray")
+    if engine not in ("auto", "torch", "numpy", "ray"):
+        raise InputError(f"unknown engine {engine!r}: auto, torch, numpy or ray")
     if address is not None and engine != "ray":
         raise InputError("--address is that of a cluster: it needs --engine ray")
 

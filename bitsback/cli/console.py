@@ -1,6 +1,8 @@
 """Reports as tables in the terminal, and progress bars on standard error."""
 
 import contextlib
+import logging
+import time
 import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -22,6 +24,28 @@ remarks = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 def closing(line: str) -> None:
     """Print a command's last line on standard error."""
     remarks.print(line)
+
+
+class Told(logging.Handler):
+    """Prints what the library logs, each line with the seconds since the command began."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.INFO)
+        self._began = time.perf_counter()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print a line."""
+        remarks.print(f"{time.perf_counter() - self._began:8.2f} s  {record.getMessage()}")
+
+
+def be_verbose(value: bool) -> None:
+    """Begin to print what the library logs, or no longer."""
+    logger = logging.getLogger("bitsback")
+    for handler in [each for each in logger.handlers if isinstance(each, Told)]:
+        logger.removeHandler(handler)
+    logger.setLevel(logging.INFO if value else logging.NOTSET)
+    if value:
+        logger.addHandler(Told())
 
 
 class Bar:

@@ -14,9 +14,10 @@ from rich.table import Table
 from bitsback.errors import InputError
 
 from .console import bar, closing, console
+from .files.opening import Reading, opened_lossless
 from .files.outputs import Force, claim
-from .files.streams import STANDARD, archive_from, check_standard_output
-from .options import Device, Engine, File, Json, MicroBatch, OwnModel, Quiet, open_reader
+from .files.streams import STANDARD, check_standard_output
+from .options import Device, Engine, File, Json, MicroBatch, OwnModel, Quiet, Verbose
 
 if TYPE_CHECKING:
     from bitsback.archive.members import Listed
@@ -29,19 +30,17 @@ def ls(
     ] = False,
     model: OwnModel = None,
     device: Device = "auto",
-    engine: Engine = "torch",
+    engine: Engine = "auto",
     micro_batch: MicroBatch = None,
     quiet: Quiet = False,
+    verbose: Verbose = False,
     as_json: Json = False,
 ) -> None:
     """List the files in a compressed folder, tar or list; this decodes it."""
     from bitsback.archive import members
 
-    with (
-        archive_from(file) as path,
-        open_reader(path, model, device, engine, micro_batch) as reader,
-        bar("ls") as progress,
-    ):
+    reading = Reading(model, device, engine, micro_batch)
+    with opened_lossless(file, reading) as reader, bar("ls") as progress:
         files = list(members.listed(reader, progress))
     if as_json:
         print(json.dumps([dataclasses.asdict(each) for each in files]))
@@ -71,10 +70,11 @@ def get(
     ],
     model: OwnModel = None,
     device: Device = "auto",
-    engine: Engine = "torch",
+    engine: Engine = "auto",
     micro_batch: MicroBatch = None,
     force: Force = False,
     quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
     """Give back some files of a compressed folder or tar, from the chunks that hold them."""
     from bitsback.archive import members
@@ -86,10 +86,7 @@ def get(
         check_standard_output()
     claim(output, [file], force=force)
     began = time.perf_counter()
-    with (
-        archive_from(file) as path,
-        open_reader(path, model, device, engine, micro_batch) as reader,
-    ):
+    with opened_lossless(file, Reading(model, device, engine, micro_batch)) as reader:
         if output != STANDARD:
             count = members.extract(reader, names, output, say)
         else:

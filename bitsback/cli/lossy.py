@@ -9,7 +9,18 @@ from bitsback.errors import MISMATCH
 
 from .console import closing, console
 from .files.outputs import Force, claim
-from .options import Device, Engine, Inputs, Json, Limit, OwnModel, Quiet, load, read_limited
+from .options import (
+    Device,
+    Engine,
+    Inputs,
+    Json,
+    Limit,
+    OwnModel,
+    Quiet,
+    Verbose,
+    load,
+    read_limited,
+)
 
 RATES = (0.05, 0.1, 0.15, 0.2, 0.4, 0.8)
 
@@ -31,9 +42,10 @@ def encode(
     ] = 1,
     bare: Annotated[bool, typer.Option("--bare", help="a set under one header")] = False,
     device: Device = "auto",
-    engine: Engine = "torch",
+    engine: Engine = "auto",
     force: Force = False,
     quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
     """Write a small file that holds what an image is about; decoding generates the rest."""
     from bitsback.lossy import files as lossy
@@ -70,6 +82,7 @@ def bench(
     model: Annotated[str | None, typer.Option(help="else the table's choice at each rate")] = None,
     device: Device = "auto",
     quiet: Quiet = False,
+    verbose: Verbose = False,
     as_json: Json = False,
 ) -> None:
     """Quality beside JPEG, JPEG 2000, WebP and JPEG XL at equal bytes."""
@@ -100,9 +113,10 @@ def decode(
     seed: Annotated[int, typer.Option(min=0, help="of the generated latents")] = 0,
     model: OwnModel = None,
     device: Device = "auto",
-    engine: Engine = "torch",
+    engine: Engine = "auto",
     force: Force = False,
     quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
     """Give back an image, with the latents that were not stored drawn from their priors."""
     from bitsback.sources import atomic_files

@@ -16,9 +16,9 @@ from PIL import Image
 from bitsback.errors import InputError
 
 from .console import closing
+from .files.opening import Reading, opened_lossless
 from .files.outputs import Force, claim
-from .files.streams import archive_from
-from .options import Device, Engine, File, MicroBatch, OwnModel, Quiet, open_reader
+from .options import Device, Engine, File, MicroBatch, OwnModel, Quiet, Verbose
 
 if TYPE_CHECKING:
     from bitsback.archive.reader import Reader
@@ -48,19 +48,17 @@ def view(
     show: Annotated[bool, typer.Option("--open", help="open the page in a browser")] = False,
     model: OwnModel = None,
     device: Device = "auto",
-    engine: Engine = "torch",
+    engine: Engine = "auto",
     micro_batch: MicroBatch = None,
     force: Force = False,
     quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
     """Write a page of thumbnails; only the chunks that hold these images are decoded."""
     from bitsback.sources import atomic_files
 
     claim(output, [file], force=force)
-    with (
-        archive_from(file) as path,
-        open_reader(path, model, device, engine, micro_batch) as reader,
-    ):
+    with opened_lossless(file, Reading(model, device, engine, micro_batch)) as reader:
         if first and first >= len(reader):
             raise InputError(f"the file has {len(reader)} images: there is no number {first}")
         figures = [_figure(name, image, size) for name, image in _images(reader, first, count)]

@@ -42,7 +42,7 @@ WRONG = {
     "compress in.npy -o x.bb --seed -1": "the seed must lie between 0 and 2**64 - 1",
     "compress in.npy -o x.bb --jobs 0": "Invalid value for '--jobs'",
     "compress in.npy -o x.bb --device abacus": "unknown device 'abacus': auto, cpu or cuda",
-    "compress in.npy -o x.bb --engine steam": "unknown engine 'steam': torch, numpy or ray",
+    "compress in.npy -o x.bb --engine steam": "unknown engine 'steam': auto, torch, numpy or ray",
     "compress in.npy -o x.bb --address here": "it needs --engine ray",
     "compress in.npy -o x.bb --keep nothing": "keep is one of auto, samples, files",
     "compress in.npy -o x.bb --check some": "unknown check 'some'",

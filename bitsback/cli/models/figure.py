@@ -9,7 +9,7 @@ import typer
 
 from ..console import closing
 from ..files.outputs import Force, check_figure, claim
-from ..options import Device, read_limited
+from ..options import Device, Quiet, Verbose, read_limited
 
 if TYPE_CHECKING:
     import numpy as np
@@ -45,6 +45,8 @@ def figure(
     seed: Annotated[int, typer.Option(min=0, help="of what is drawn")] = 0,
     device: Device = "auto",
     force: Force = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
     """Draw one of the paper's figures from models that ship."""
     from bitsback.errors import InputError

@@ -5,9 +5,13 @@ from typing import Annotated
 
 import typer
 
+from bitsback.errors import InputError
+
 from ..console import closing, progress_bar, remarks
 from ..files.outputs import Force, claim
-from ..options import Device, Quiet
+from ..options import Device, Quiet, Verbose
+
+NEEDS_TORCH = "training needs torch: pip install 'bitsback[torch]'"
 
 
 def train(
@@ -21,9 +25,13 @@ def train(
     start: Annotated[Path | None, typer.Option(help="a model folder to start from")] = None,
     force: Force = False,
     quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
     """Train a model, or continue from the checkpoint in the output folder."""
-    from bitsback.models.training import checkpoint, run
+    try:
+        from bitsback.models.training import checkpoint, run
+    except ImportError as error:
+        raise InputError(NEEDS_TORCH) from error
 
     if not checkpoint.exists(output / "checkpoint"):
         claim(output / "model.safetensors", data, force=force, makes_folder=True)
@@ -46,6 +54,7 @@ def download(
     cache: Annotated[Path | None, typer.Option(help="where fetched files are kept")] = None,
     force: Force = False,
     quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
     """Fetch a public data set from its publisher, check it, and write it as an .npz."""
     from bitsback.sources import download as downloads
