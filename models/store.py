@@ -24,11 +24,10 @@ from bitsback.ans import compiled
 from bitsback.coding.micro_batches import MicroBatches
 from bitsback.coding.model import LoadedModel, Model
 from bitsback.errors import ModelError
-from bitsback.models.draw.blas import BlasOps
 from bitsback.models.draw.config import DrawConfig
 from bitsback.models.draw.exactness import Tensors, check
 from bitsback.models.draw.model import DrawModel
-from bitsback.models.draw.reference import ReferenceOps
+from bitsback.models.draw.reference import BlasOps, ReferenceOps
 from bitsback.sources.atomic_files import atomic_write
 from bitsback.tables import latent_grid
 from bitsback.tables.tables import Ints

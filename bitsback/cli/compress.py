@@ -10,7 +10,7 @@ import typer
 
 from bitsback.errors import DAMAGED, InputError
 
-from .console import bar, closing, console
+from .console import bar, closing, note
 from .files.opening import Lossy, Reading, opened
 from .files.outputs import Force, claim
 from .files.streams import (
@@ -106,7 +106,7 @@ def compress(
         policy = way(keep, recode_lossy, not no_times)
         images = read.read_images(paths, policy, progress)
         for line in images.kept.lines():
-            console.print(f"bitsback: travels as it is: {line}")
+            note(f"travels as it is: {line}")
         extra = b"" if payload is None else atomic_files.read_bytes(payload)
         arithmetic = "auto" if engine == "ray" else engine
         progress.phase("loading the model")
@@ -144,9 +144,9 @@ def compress(
         before, after = size_on_disk(paths), int(written.report.file_bits) // 8
     report, kept = written.report, written.kept
     if any_order:
-        console.print("bitsback: the images of each chunk come back in another order")
+        note("the images of each chunk come back in another order")
     for line in kept.lines(images.kept):
-        console.print(f"bitsback: travels as it is: {line}")
+        note(f"travels as it is: {line}")
     tell(
         Compressed(
             output=str(output),
@@ -192,16 +192,12 @@ def decompress(
 
     check_engine(engine, address)
     check_standard(output, as_json)
-    claim(output, [file], force=force)
+    claim(output, [file], force=force, may_be_folder=True)
     if payload is not None:
         if atomic_files.is_same(payload, output):
             raise InputError(f"{payload} is to hold the payload and the images: give two names")
         claim(payload, [file], force=force)
     damage: list[Damage] = []
-
-    def say(line: str) -> None:
-        console.print(f"bitsback: {line}")
-
     arithmetic = "auto" if engine == "ray" else engine
     began = time.perf_counter()
     with opened(file, Reading(model, device, arithmetic, micro_batch)) as reader:
@@ -220,13 +216,13 @@ def decompress(
             machine = reader.header.machine
             executor = executor_of(recipe, jobs, engine, address, machine) if len(reader) else None
             if salvage:
-                after = write_images(reader.salvaged(damage, progress), len(reader), output, say)
+                after = write_images(reader.salvaged(damage, progress), len(reader), output, note)
             else:
-                after = write_images(reader.restored(progress, executor), len(reader), output, say)
+                after = write_images(reader.restored(progress, executor), len(reader), output, note)
             if payload is not None:
                 atomic_files.atomic_write(payload, extra)
     for chunk in damage:
-        console.print(f"bitsback: lost {chunk}")
+        note(f"lost {chunk}")
     tell(
         Decompressed(
             output=str(output),

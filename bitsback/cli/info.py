@@ -11,7 +11,7 @@ from rich.table import Table
 
 from bitsback.errors import FormatError
 
-from .console import bar
+from .console import bar, plain, print_table
 from .files.opening import Lossy, Reading, opened
 from .options import Device, Engine, File, Json, MicroBatch, OwnModel, Quiet, Verbose
 
@@ -51,7 +51,7 @@ def verify(
         fields = {"file": str(file), "kind": "lossless", "images": len(reader), "chunks": chunks}
         print(json.dumps(fields))
     else:
-        print(f"{file}: OK, {len(reader)} images in {chunks} chunk{'s' * (chunks > 1)}")
+        print(f"{plain(str(file))}: OK, {len(reader)} images in {chunks} chunk{'s' * (chunks > 1)}")
 
 
 def _verify_lossy(
@@ -71,7 +71,7 @@ def _verify_lossy(
         print(json.dumps(fields))
     else:
         many = f"{header.count} image{'s' * (header.count != 1)}"
-        print(f"{file}: OK, a lossy file of {many}, {header.steps} steps of latents")
+        print(f"{plain(str(file))}: OK, a lossy file of {many}, {header.steps} steps of latents")
 
 
 def info(file: File, quiet: Quiet = False, verbose: Verbose = False, as_json: Json = False) -> None:
@@ -111,12 +111,12 @@ def _print(
     if as_json:
         print(json.dumps(fields | ({"chunks": chunks} if chunks else {}), default=bytes.hex))
         return
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False)
     width = max(map(len, fields))
     for name, value in fields.items():
         text = value.hex() if isinstance(value, bytes) else value
         if text not in ("", None):
-            console.print(f"{name.replace('_', ' '):>{width}}: {text}", soft_wrap=True)
+            console.print(f"{name.replace('_', ' '):>{width}}: {plain(str(text))}", soft_wrap=True)
     if not chunks:
         return
     heads = ("chunk", "images", "bytes", "tiles", "classical", "batch", "heads", "initial bytes")
@@ -129,7 +129,8 @@ def _print(
         initial = chunk["payload_bytes"] + chunk["classical_bytes"] + chunk["filler_bytes"]
         coded = number, chunk["images"], chunk["size"], ", ".join(tiles), classical
         table.add_row(*map(str, (*coded, chunk["batch"], chunk["heads"], initial)))
-    console.print(table)
+    print_table(table, console, folds="tiles")
     if len(chunks) > len(shown):
         console.print(f"and {len(chunks) - len(shown)} more chunks: -v shows them all")
-    console.print("classical: tiles in a classical code; initial bytes: payload, these, and filler")
+    legend = "classical: tiles in a classical code; initial bytes: payload, these, and filler"
+    console.print(legend, soft_wrap=True)

@@ -7,7 +7,7 @@ import typer
 
 from bitsback.errors import MISMATCH
 
-from .console import closing, console
+from .console import closing, console, note
 from .files.outputs import Force, claim
 from .options import (
     Device,
@@ -65,9 +65,7 @@ def encode(
     if not encoded.matches:
         raise typer.Exit(MISMATCH)
     if bits_per_dim is not None and encoded.bits_per_dim > bits_per_dim:
-        console.print(
-            f"bitsback: the least that can be stored is more than {bits_per_dim} bits/dim"
-        )
+        note(f"the least that can be stored is more than {bits_per_dim} bits/dim")
         raise typer.Exit(MISMATCH)
 
 
@@ -121,7 +119,7 @@ def decode(
     """Give back an image, with the latents that were not stored drawn from their priors."""
     from bitsback.sources import atomic_files
 
-    claim(output, [file], force=force)
+    claim(output, [file], force=force, may_be_folder=True)
     show_lossy(atomic_files.read_bytes(file), output, model, device, engine, variance, seed)
 
 

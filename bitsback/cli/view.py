@@ -14,8 +14,9 @@ import typer
 from PIL import Image
 
 from bitsback.errors import InputError
+from bitsback.progress import Progress
 
-from .console import closing
+from .console import bar, closing, plain
 from .files.opening import Reading, opened_lossless
 from .files.outputs import Force, claim
 from .options import Device, Engine, File, MicroBatch, OwnModel, Quiet, Verbose
@@ -58,13 +59,15 @@ def view(
     from bitsback.sources import atomic_files
 
     claim(output, [file], force=force)
-    with opened_lossless(file, Reading(model, device, engine, micro_batch)) as reader:
+    reading = Reading(model, device, engine, micro_batch)
+    with opened_lossless(file, reading) as reader, bar("view") as progress:
         if first and first >= len(reader):
             raise InputError(f"the file has {len(reader)} images: there is no number {first}")
-        figures = [_figure(name, image, size) for name, image in _images(reader, first, count)]
+        shown = _images(reader, first, count, progress)
+        figures = [_figure(name, image, size) for name, image in shown]
         told = f"{len(figures)} of {len(reader)} images, from number {first}"
     page = _PAGE.format(
-        title=html.escape(file.name), told=told, size=size, figures="\n".join(figures)
+        title=html.escape(plain(file.name)), told=told, size=size, figures="\n".join(figures)
     )
     atomic_files.atomic_write(output, page.encode())
     closing(f"{output}: {told}")
@@ -72,7 +75,9 @@ def view(
         webbrowser.open(output.resolve().as_uri())
 
 
-def _images(reader: "Reader", first: int, count: int) -> Iterator[tuple[str, Image.Image | None]]:
+def _images(
+    reader: "Reader", first: int, count: int, progress: Progress
+) -> Iterator[tuple[str, Image.Image | None]]:
     """Names and images from a number on, as far as they are asked for; None of what is no image."""
     from bitsback.images.manifest import FilesManifest
     from bitsback.sources import writers
@@ -80,7 +85,7 @@ def _images(reader: "Reader", first: int, count: int) -> Iterator[tuple[str, Ima
     firsts = reader.header.firsts
     shown = 0
     for number in range(max(0, bisect.bisect_right(firsts, first) - 1), len(firsts)):
-        images, skipped = reader.chunk(number).images, max(0, first - firsts[number])
+        images, skipped = reader.chunk(number, progress).images, max(0, first - firsts[number])
         if isinstance(images.manifest, FilesManifest):
             members = writers.members([images], images.manifest.kind, lambda line: None)
             every = ((name, _opened(content)) for name, content, _ in members if name)
@@ -116,7 +121,7 @@ def _picture(pixels: np.ndarray) -> Image.Image:
 
 
 def _figure(name: str, image: Image.Image | None, size: int) -> str:
-    title = html.escape(name)
+    title = html.escape(plain(name))
     if image is None:
         return f"<figure><figcaption>{title} (no image)</figcaption></figure>"
     width, height = image.size

@@ -7,6 +7,7 @@ of the first and of the last image of each result, by Freivalds's check (see `co
 """
 
 import functools
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +19,7 @@ from .reference import Int64
 
 Carrier = type[np.float32] | type[np.float64]
 _CARRIERS: tuple[tuple[Carrier, int], ...] = ((np.float32, 2**24), (np.float64, 2**53))
+_BAND = 1 << 18  # values of a matrix, which the cache should hold
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,34 +58,55 @@ def convolve(x: Int64, kernel: Kernel) -> Int64:
     Returns:
         (B, O, H, W).
     """
-    most = int(np.abs(x).max(initial=0)) * kernel.bound
+    largest = int(np.abs(x).max(initial=0))
     for carrier, limit in _CARRIERS:
-        if most <= limit:
+        if largest * kernel.bound <= limit:
             y = _product(x, kernel, carrier)
             if all(_proven(x[n], kernel, y[n]) for n in {0, len(x) - 1}):
-                return y
+                return y.astype(np.int64)
     return reference.convolve(x, kernel.weight)
 
 
-def _product(x: Int64, kernel: Kernel, carrier: Carrier) -> Int64:
+def _product(x: Int64, kernel: Kernel, carrier: Carrier) -> NDArray[np.floating]:
     images, channels, height, width = x.shape
-    side = kernel.weight.shape[-1] // 2
-    rows = kernel.rows[carrier]
-    padded = np.zeros((channels, height + 2 * side, width + 2 * side), rows.dtype)
-    y = np.empty((images, len(rows), height * width), rows.dtype)
+    rows, side = kernel.rows[carrier], kernel.weight.shape[-1] // 2
+    padded = np.zeros((channels, height + 2 * side, width + 2 * side), carrier)
+    y = np.empty((images, len(rows), height, width), carrier)
+    band = max(1, _BAND // (rows.shape[1] * width))  # rows of outputs
     for image, out in zip(x, y, strict=True):
         padded[:, side : side + height, side : side + width] = image
-        # (C, k, k, H, W): what each tap of each channel meets
-        windows = sliding_window_view(padded, (height, width), (1, 2))
-        np.matmul(rows, windows.reshape(-1, height * width), out)
-    return y.astype(np.int64).reshape(images, -1, height, width)
+        for first in range(0, height, band):
+            last = min(height, first + band)
+            # (C, k, k, rows, W): what each tap of each channel meets
+            shape = last - first, width
+            windows = sliding_window_view(padded[:, first : last + 2 * side], shape, (1, 2))
+            product = rows @ windows.reshape(rows.shape[1], -1)
+            out[:, first:last] = product.reshape(-1, *shape)
+    return y
 
 
-def _proven(x: Int64, kernel: Kernel, y: Int64) -> bool:
+def _proven(x: Int64, kernel: Kernel, y: NDArray[np.floating]) -> bool:
     """Whether an image's y, (O, H, W), is x, (C, H, W), convolved; sums are modulo 2**64."""
-    side, shape = kernel.weight.shape[-1] // 2, x.shape[1:]
-    at = factors.of_positions(shape[0] * shape[1])
-    found = factors.of_channels(len(y)) @ (y.reshape(len(y), -1) @ at)
-    padded = np.pad(x, ((0, 0), (side, side), (side, side)))
-    around = np.tensordot(sliding_window_view(padded, shape, (1, 2)), at.reshape(shape), 2)
-    return bool(found == (kernel.checksum * around).sum())
+    channels, height, width = x.shape
+    taps, factor = _taps(kernel.weight.shape[-1] // 2, height, width)
+    largest = max(int(np.abs(x).max(initial=0)), int(np.abs(y).max(initial=0)))
+    kind = np.float64 if largest * factors.FACTORS * height * width < 2**53 else np.int64
+    outputs, inputs = (each.reshape(len(each), -1).astype(kind) for each in (y, x))
+    found = factors.of_channels(len(y)) @ (outputs @ factor.astype(kind)).astype(np.int64)
+    around = (inputs @ taps.astype(kind).T).astype(np.int64)
+    return bool(found == (kernel.checksum.reshape(channels, -1) * around).sum())
+
+
+@functools.lru_cache(64)
+def _taps(side: int, height: int, width: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """What each input is multiplied by at each tap, ((2 * side + 1)**2, H * W), and each output.
+
+    An input's factor at a tap is that of the output that takes it there, if there is one.
+    """
+    factor = factors.of_positions(height * width).astype(np.float64)
+    padded = np.pad(factor.reshape(height, width), side)
+    taken = [
+        padded[2 * side - i : 2 * side - i + height, 2 * side - j : 2 * side - j + width]
+        for i, j in itertools.product(range(2 * side + 1), repeat=2)
+    ]
+    return np.stack(taken).reshape(len(taken), -1), factor

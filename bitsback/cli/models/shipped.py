@@ -12,7 +12,7 @@ from rich.table import Table
 
 from bitsback.api import DEFAULT_MODEL
 
-from ..console import bar, closing
+from ..console import bar, closing, print_table
 from ..files.outputs import Force, claim
 from ..options import Device, Engine, Json, Model, Quiet, Verbose, load
 
@@ -43,7 +43,7 @@ def models(quiet: Quiet = False, verbose: Verbose = False, as_json: Json = False
             told += [f"{row['parameters']:,}", row["sha256"][:16]]
         table.add_row(*map(str, told))
     console = Console(highlight=False)
-    console.print(table)
+    print_table(table, console, folds="for")
     console.print(
         "bits/dim of the file of CIFAR-10 held out, MNIST test or Omniglot, and images/s that one "
         "core decodes of it; compress, rate and bench choose among the lossless ones",

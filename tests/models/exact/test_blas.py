@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bitsback.models import store
-from bitsback.models.draw.blas import BlasOps
-from bitsback.models.draw.reference import ReferenceOps
+from bitsback.models.draw.reference import BlasOps, ReferenceOps
 from bitsback.models.exact import blas, reference
 from bitsback.models.known_answer import known_answer
 
