@@ -14,9 +14,8 @@ from .console import bar, closing, note
 from .files.opening import Lossy, Reading, opened
 from .files.outputs import Force, claim
 from .files.streams import (
-    STANDARD,
     archive_to,
-    check_standard_output,
+    check_standard,
     images_from,
     write_images,
 )
@@ -100,7 +99,8 @@ def compress(
     check_engine(engine, address)
     if not dry_run:
         check_standard(output, as_json)
-        claim(output, [*inputs, *([] if payload is None else [payload])], force=force)
+        read_too = [*inputs, *([] if payload is None else [payload])]
+        claim(output, read_too, force=force, may_be_standard=True)
     began = time.perf_counter()
     with images_from(inputs) as paths, bar("dry run" if dry_run else "compress") as progress:
         policy = way(keep, recode_lossy, not no_times)
@@ -192,7 +192,7 @@ def decompress(
 
     check_engine(engine, address)
     check_standard(output, as_json)
-    claim(output, [file], force=force, may_be_folder=True)
+    claim(output, [file], force=force, may_be_folder=True, may_be_standard=True)
     if payload is not None:
         if atomic_files.is_same(payload, output):
             raise InputError(f"{payload} is to hold the payload and the images: give two names")
@@ -206,7 +206,7 @@ def decompress(
                 raise InputError(
                     f"{file} is a lossy file: it takes neither --salvage nor --payload"
                 )
-            show_lossy(reader.data, output, model, device, arithmetic)
+            show_lossy(reader.data, output, model, device, arithmetic, as_json=as_json)
             return
         before = reader.file_bytes
         with bar("decompress") as progress:
@@ -239,15 +239,6 @@ def decompress(
     )
     if damage:
         raise typer.Exit(DAMAGED)
-
-
-def check_standard(output: Path, as_json: bool) -> None:
-    """Raise InputError if standard output cannot take the output, or would take JSON, too."""
-    if output != STANDARD:
-        return
-    if as_json:
-        raise InputError("standard output cannot hold the file and JSON: name an output")
-    check_standard_output()
 
 
 def check_engine(engine: str, address: str | None) -> None:

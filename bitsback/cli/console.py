@@ -1,6 +1,7 @@
 """Reports as tables in the terminal, and progress bars on standard error."""
 
 import contextlib
+import json
 import logging
 import time
 import warnings
@@ -36,9 +37,12 @@ def note(line: str) -> None:
     console.print(f"bitsback: {plain(line)}")
 
 
-def closing(line: str) -> None:
-    """Print a command's last line on standard error."""
-    remarks.print(plain(line))
+def closing(line: str, as_json: bool = False, **facts: object) -> None:
+    """Print a command's last line on standard error, or its facts as JSON on standard output."""
+    if as_json:
+        print(json.dumps(facts))
+    else:
+        remarks.print(plain(line))
 
 
 def print_table(table: Table, console: Console, folds: str = "") -> None:

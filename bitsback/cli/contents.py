@@ -17,7 +17,7 @@ from bitsback.errors import InputError
 from .console import bar, closing, note, plain, print_table
 from .files.opening import Reading, opened_lossless
 from .files.outputs import Force, claim
-from .files.streams import STANDARD, check_standard_output
+from .files.streams import STANDARD, check_standard, write_bytes
 from .options import Device, Engine, File, Json, MicroBatch, OwnModel, Quiet, Verbose
 
 if TYPE_CHECKING:
@@ -92,13 +92,13 @@ def get(
     force: Force = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
+    as_json: Json = False,
 ) -> None:
     """Give back some files of a compressed folder or tar, from the chunks that hold them."""
     from bitsback.archive import members
 
-    if output == STANDARD:
-        check_standard_output()
-    claim(output, [file], force=force, may_be_folder=True)
+    check_standard(output, as_json)
+    claim(output, [file], force=force, may_be_folder=True, may_be_standard=True)
     began = time.perf_counter()
     reading = Reading(model, device, engine, micro_batch)
     with opened_lossless(file, reading) as reader, bar("get") as progress:
@@ -109,7 +109,7 @@ def get(
             if len(found) > 1:
                 raise InputError(f"standard output takes one file, not {len(found)}: name a folder")
             count = len(found)
-            sys.stdout.buffer.write(found[0].content)
-            sys.stdout.buffer.flush()
+            write_bytes(found[0].content)
     seconds = time.perf_counter() - began
-    closing(f"{output}: {count:,} file{'s' * (count != 1)}, {seconds:.1f} s")
+    line = f"{output}: {count:,} file{'s' * (count != 1)}, {seconds:.1f} s"
+    closing(line, as_json, output=str(output), files=count, seconds=seconds)

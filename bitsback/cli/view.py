@@ -19,7 +19,7 @@ from bitsback.progress import Progress
 from .console import bar, closing, plain
 from .files.opening import Reading, opened_lossless
 from .files.outputs import Force, claim
-from .options import Device, Engine, File, MicroBatch, OwnModel, Quiet, Verbose
+from .options import Device, Engine, File, Json, MicroBatch, OwnModel, Quiet, Verbose
 
 if TYPE_CHECKING:
     from bitsback.archive.reader import Reader
@@ -54,6 +54,7 @@ def view(
     force: Force = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
+    as_json: Json = False,
 ) -> None:
     """Write a page of thumbnails; only the chunks that hold these images are decoded."""
     from bitsback.sources import atomic_files
@@ -65,12 +66,14 @@ def view(
             raise InputError(f"the file has {len(reader)} images: there is no number {first}")
         shown = _images(reader, first, count, progress)
         figures = [_figure(name, image, size) for name, image in shown]
-        told = f"{len(figures)} of {len(reader)} images, from number {first}"
+        images = len(reader)
+    told = f"{len(figures)} of {images} images, from number {first}"
     page = _PAGE.format(
         title=html.escape(plain(file.name)), told=told, size=size, figures="\n".join(figures)
     )
     atomic_files.atomic_write(output, page.encode())
-    closing(f"{output}: {told}")
+    facts = {"output": str(output), "shown": len(figures), "first": first, "images": images}
+    closing(f"{output}: {told}", as_json, **facts)
     if show:
         webbrowser.open(output.resolve().as_uri())
 

@@ -27,9 +27,9 @@ def commands(path, command):
         for path, one in commands((), typer.main.get_command(app))
     ],
 )
-def test_every_command_takes_both(command):
+def test_every_command_takes_these(command):
     names = {name for parameter in command.params for name in parameter.opts}
-    assert {"-q", "--quiet", "-v", "--verbose"} <= names
+    assert {"-q", "--quiet", "-v", "--verbose", "--json"} <= names
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ def claim(
     force: bool,
     makes_folder: bool = False,
     may_be_folder: bool = False,
+    may_be_standard: bool = False,
 ) -> None:
     """Refuse an output before any work is done for it.
 
@@ -34,6 +35,7 @@ def claim(
         force: whether to replace a file without a question.
         makes_folder: whether the command makes the folder that the output lies in.
         may_be_folder: whether the command may write a folder.
+        may_be_standard: whether the command may write to standard output.
 
     Raises:
         InputError: the output is an input or lies in one, or exists, or its folder does not.
@@ -41,6 +43,8 @@ def claim(
     from bitsback.sources import atomic_files
 
     if output == STANDARD:
+        if not may_be_standard:
+            raise InputError("this output does not go to standard output: name a file")
         return
     atomic_files.check_apart(output, [path for path in inputs if path != STANDARD])
     folder = Path(os.path.realpath(output)).parent

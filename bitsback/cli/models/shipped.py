@@ -61,6 +61,7 @@ def sample(
     force: Force = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
+    as_json: Json = False,
 ) -> None:
     """Draw images from a model, by decoding random bits, into one image."""
     from bitsback.coding import sampling
@@ -77,4 +78,5 @@ def sample(
     atomic_files.atomic_write(
         output, lambda file: image_file.write_image(file, sheet, mode, output.suffix)
     )
-    closing(f"{output}: {count} images of {loaded.name}")
+    line = f"{output}: {count} image{'s' * (count != 1)} of {loaded.name}"
+    closing(line, as_json, output=str(output), images=count, model=loaded.name, seed=seed)

@@ -1,5 +1,6 @@
 """`bitsback download` and `bitsback train`: data for a model, and the model from data."""
 
+import dataclasses
 from pathlib import Path
 from typing import Annotated
 
@@ -9,7 +10,7 @@ from bitsback.errors import InputError
 
 from ..console import closing, progress_bar, remarks
 from ..files.outputs import Force, claim
-from ..options import Device, Quiet, Verbose
+from ..options import Device, Json, Quiet, Verbose
 
 NEEDS_TORCH = "training needs torch: pip install 'bitsback[torch]'"
 
@@ -26,6 +27,7 @@ def train(
     force: Force = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
+    as_json: Json = False,
 ) -> None:
     """Train a model, or continue from the checkpoint in the output folder."""
     try:
@@ -45,7 +47,8 @@ def train(
             if not remarks.is_terminal:
                 remarks.print(f"update {report.update} of {report.updates}: {report.rate}")
     if report is not None:
-        closing(f"{output}: update {report.update} of {report.updates}, {report.rate}")
+        line = f"{output}: update {report.update} of {report.updates}, {report.rate}"
+        closing(line, as_json, output=str(output), **dataclasses.asdict(report))
 
 
 def download(
@@ -55,6 +58,7 @@ def download(
     force: Force = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
+    as_json: Json = False,
 ) -> None:
     """Fetch a public data set from its publisher, check it, and write it as an .npz."""
     from bitsback.sources import download as downloads
@@ -62,4 +66,5 @@ def download(
     claim(output, force=force)
     arrays = downloads.download(name, output, cache)
     held = ", ".join(f"{key} {array.dtype} {array.shape}" for key, array in arrays.items())
-    closing(f"{output}: {held}")
+    kinds = {key: {"dtype": str(a.dtype), "shape": a.shape} for key, a in arrays.items()}
+    closing(f"{output}: {held}", as_json, output=str(output), arrays=kinds)
