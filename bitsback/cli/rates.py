@@ -23,6 +23,7 @@ from .options import (
     Limit,
     Quiet,
     Seed,
+    Verbose,
     load_for,
     read_limited,
 )
@@ -37,7 +38,7 @@ def rate(
     any_order: AnyOrder = False,
     seed: Seed = 0,
     device: Device = "auto",
-    engine: Engine = "torch",
+    engine: Engine = "auto",
     expected: Annotated[
         Path | None,
         typer.Option(help="JSON of the bits per image that your own ELBO promises, to compare"),
@@ -48,6 +49,7 @@ def rate(
     ] = None,
     force: Force = False,
     quiet: Quiet = False,
+    verbose: Verbose = False,
     as_json: Json = False,
 ) -> None:
     """Compress in memory; show the rate reached beside the KL-based rate, and check them."""
@@ -98,6 +100,7 @@ def bench(
     batch: Batch = None,
     device: Device = "auto",
     quiet: Quiet = False,
+    verbose: Verbose = False,
     as_json: Json = False,
 ) -> None:
     """Sizes and speeds beside PNG, WebP, JPEG XL, zstd and xz, in one run."""
