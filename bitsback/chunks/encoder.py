@@ -30,19 +30,14 @@ from bitsback.images.manifest import ArrayManifest
 from bitsback.images.parts import carried_images
 from bitsback.progress import Progress, Rising, Stretch, enter
 
-from . import carrying, cost, order
+from . import carrying, cost, order, trials
 from .check import check_batch, comes_back, differs
-from .cost import CAUTION, Needs
+from .cost import CAUTION, Bits, Needs, net_of_tiles
 from .plan import Plan, Settings, payload_of, plan_chunk
 from .prefix import encode_prefix, is_new
+from .trials import Trial
 
-# A classical code of all tiles is tried unless a sample makes it so much larger than net; where it
-# is so much smaller than the model's code, the chain is not even tried.
-_HOPELESS, _PLAIN = 1.07, 0.5
 _UNITS = 1 << 20  # of a chunk's progress
-
-Bits = list[NDArray[np.float64]]
-"""Bits of each tile of each segment."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,6 +46,7 @@ class Chunk:
 
     Args:
         image_bits: that the pixels of each image took, (N,).
+        tile_bits: that each tile of each segment took; none of a chunk that is done.
         carried: numbers of images whose files travel in place of their pixels.
         without_model: whether the model has no part in it.
         is_new: whether only readers of version 5 of the format know its classical code.
@@ -60,6 +56,7 @@ class Chunk:
     data: bytes
     report: RateReport
     image_bits: NDArray[np.float64]
+    tile_bits: Bits = ()
     carried: frozenset[int] = frozenset()
     without_model: bool = False
     is_new: bool = False
@@ -109,7 +106,7 @@ def encode_chunk(
             )
         if not whole:
             raise differs(loaded)
-    return dataclasses.replace(chunk, image_files=len(carried_images(images)))
+    return dataclasses.replace(chunk, tile_bits=(), image_files=len(carried_images(images)))
 
 
 def in_canonical_order(images: ImageSet) -> ImageSet:
@@ -160,20 +157,17 @@ def _encode(
     """`encode_chunk`, its last batch checked if the settings say so."""
     enter(progress, "sampling")
     plan = plan_chunk(images, loaded, settings, number, payload)
-    expected, classical, trial = cost.chain_cost(plan, loaded), math.inf, 0.0
+    expected, trial = cost.chain_cost(plan, loaded), trials.HOPELESS
     if not settings.always_chain:
-        sampled = cost.classical_cost(plan, loaded.binary)
-        classical, trial = sampled.bits, sampled.seconds
-    if classical < _PLAIN * expected.net:
-        return encode_classically(plan, loaded.binary, progress)
+        trial = trials.sample(plan, loaded.binary)
+    if trials.is_plain(trial, plan, expected, loaded.binary):
+        return encode_classically(plan, loaded.binary, trial, progress)
     # What comes after the chain takes its share of the time, too.
-    if classical > _HOPELESS * expected.net:
-        trial = 0.0
-    after = trial + (expected.seconds if settings.check == "all" else 0.0)
-    seconds = max(expected.seconds + after, 1e-9)  # nobody's clock need be so fine
-    first, second = (
-        round(_UNITS * share / seconds) for share in (expected.seconds, expected.seconds + trial)
-    )
+    chain = expected.seconds * plan.count
+    trying_all = trial.seconds_of(plan) if trial.bits_of(plan) < expected.net * plan.count else 0.0
+    after = trying_all + (chain if settings.check == "all" else 0.0)
+    seconds = max(chain + after, 1e-9)  # nobody's clock need be so fine
+    first, second = (round(_UNITS * share / seconds) for share in (chain, chain + trying_all))
     enter(progress, "encoding")
     encoding = Stretch(progress, 0, first, _UNITS)
     trying = Stretch(progress, first, second, _UNITS)
@@ -186,12 +180,11 @@ def _encode(
         filled = encoder.encode(filled=True)
         if settings.always_chain:
             return filled
-        return _smallest(chained, filled, encode_classically(plan, loaded.binary, trying))
-    hopeless = _HOPELESS * chained.report.net_bits / chained.report.chained_images
+        return _smallest(chained, filled, encode_classically(plan, loaded.binary, trial, trying))
     is_small = len(chained.data) <= len(plan.payload) + plan.dims
-    if settings.always_chain or (is_small and classical > hopeless):
+    if settings.always_chain or (is_small and not trial.saves(chained.tile_bits)):
         return chained
-    return _smallest(chained, encode_classically(plan, loaded.binary, trying))
+    return _smallest(chained, encode_classically(plan, loaded.binary, trial, trying))
 
 
 def encode_files(images: ImageSet, settings: Settings, number: int, payload: bytes) -> Chunk:
@@ -207,10 +200,13 @@ def _smallest(*chunks: Chunk) -> Chunk:
     return min(chunks, key=lambda chunk: len(chunk.data))
 
 
-def encode_classically(plan: Plan, binary: bool, progress: Progress | None = None) -> Chunk:
-    """All tiles in a classical code."""
+def encode_classically(
+    plan: Plan, binary: bool, trial: Trial, progress: Progress | None = None
+) -> Chunk:
+    """All tiles in a classical code, the smallest of those that a sample does not rule out."""
     enter(progress, "trying classical codes")
-    prefix = encode_prefix([segment.some() for segment in plan.segments], binary, progress)
+    tiles = [segment.some() for segment in plan.segments]
+    prefix = encode_prefix(tiles, binary, progress, trial.methods or None)
     filler = max(0, plan.fewest_bytes - len(plan.payload) - len(prefix))
     initial = Initial(plan.payload, prefix, filler)
     message = initial.message(plan.seed, plan.number)
@@ -337,8 +333,7 @@ class ChainEncoder:
         model, x = self.loaded.model, self.plan.segments[step.segment].batch(where)
         before = message.copy() if last and self.check else None
         cost = bits_back.encode(message, model, batch, x, self.measure)
-        share = cost.net / max(1.0, cost.expected_likelihood)
-        of_tiles[step.segment][where] = cost.code_length * share
+        of_tiles[step.segment][where] = net_of_tiles(cost)
         if before is not None:
             check_batch(message.copy(), before, self.loaded, batch, x)
         return cost
@@ -397,4 +392,4 @@ def _pack(
         head_bits=32 * len(words) - payload_bits - beginning.bits - filler_bits - net + given.bits,
         order=given,
     )
-    return Chunk(data, report, plan.image_bits(of_tiles))
+    return Chunk(data, report, plan.image_bits(of_tiles), of_tiles)
