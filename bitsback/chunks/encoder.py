@@ -182,7 +182,8 @@ def _encode(
             return filled
         return _smallest(chained, filled, encode_classically(plan, loaded.binary, trial, trying))
     is_small = len(chained.data) <= len(plan.payload) + plan.dims
-    if settings.always_chain or (is_small and not trial.saves(chained.tile_bits)):
+    begun = plan.count - chained.report.chained_images
+    if settings.always_chain or (is_small and not trial.saves(chained.tile_bits, begun)):
         return chained
     return _smallest(chained, encode_classically(plan, loaded.binary, trial, trying))
 

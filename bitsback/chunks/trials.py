@@ -47,17 +47,26 @@ class Trial:
     seconds: float = 0.0
     is_hopeless: bool = False
 
-    def saves(self, of_tiles: Bits) -> bool:
+    def saves(self, of_tiles: Bits, begun: int) -> bool:
         """Whether the codes may be smaller than the chain; yes where nothing was sampled.
 
         Args:
             of_tiles: bits of each tile of each segment in the chain.
+            begun: so many first tiles are initial bits, and took more than others do.
         """
         if self.is_hopeless or not self.numbers:
             return not self.is_hopeless
+        usual = []
+        for bits, at in zip(of_tiles, self.numbers, strict=True):
+            skipped = min(begun, len(bits))
+            begun -= skipped
+            if at[0] < skipped:  # few tiles, or much that is initial bits
+                return True
+            usual.append(len(bits) * float(bits[skipped:].mean()))
         chain = [float(bits[at].sum()) for bits, at in zip(of_tiles, self.numbers, strict=True)]
         counts = [len(bits) for bits in of_tiles]
-        return self._scaled(self.bits, counts) < self._scaled(chain, counts)
+        ratio = self._scaled(self.bits, counts) / max(1.0, self._scaled(chain, counts))
+        return ratio * sum(usual) < sum(float(bits.sum()) for bits in of_tiles)
 
     def bits_of(self, plan: Plan) -> float:
         """What all tiles should take; infinite where nothing was sampled."""
@@ -123,17 +132,17 @@ def is_plain(trial: Trial, plan: Plan, expected: ChainCost, binary: bool) -> boo
 
 
 def spread(count: int, wanted: int) -> NDArray[np.int64]:
-    """Numbers of `wanted` of `count` tiles, at least one: from the beginning, middle and end.
+    """Numbers of `wanted` of `count` tiles, at least one: from the middles of equal parts.
 
-    Neighbours stay together, since a classical code may use what they have in common. One or two
-    lie where they part the tiles evenly.
+    Three parts at most, so that neighbours stay together: a classical code may use what they have
+    in common.
     """
-    wanted = max(1, wanted)
-    if wanted >= count:
-        return np.arange(count)
-    if wanted < 3:
-        return np.array([(2 * i + 1) * count // (2 * wanted) for i in range(wanted)])
-    sizes = [(wanted + 2 - part) // 3 for part in range(3)]
-    starts = 0, (count - sizes[1]) // 2, count - sizes[2]
-    blocks = [np.arange(at, at + size) for at, size in zip(starts, sizes, strict=True)]
+    wanted = min(max(1, wanted), count)
+    parts = min(3, wanted)
+    blocks = []
+    for part in range(parts):
+        size = (wanted + part) // parts
+        begin, end = part * count // parts, (part + 1) * count // parts
+        start = max(begin, min(end, (begin + end + size) // 2) - size)
+        blocks.append(np.arange(start, start + size))
     return np.unique(np.concatenate(blocks))

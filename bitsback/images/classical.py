@@ -26,7 +26,7 @@ from bitsback.tiles.mosaic import Shape
 from bitsback.tiles.padding import Extents
 
 _PRESET = 6 | lzma.PRESET_EXTREME
-_WORSE = 1.15  # methods that make a sample larger by this factor than the best one are left out
+_WORSE = 1.08  # methods that make a sample larger by this factor than the best one are left out
 MAX_SIDE = 16383  # WebP's limit
 MAX_AREA = 1 << 26  # below what Pillow takes for a decompression bomb
 

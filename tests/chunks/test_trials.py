@@ -33,35 +33,54 @@ def test_so_many_tiles_as_wanted_are_taken_from_all_parts(count, wanted):
     assert len(numbers) == min(count, max(1, wanted))
     assert (np.diff(numbers) > 0).all()
     assert 0 <= numbers[0] <= numbers[-1] < count
-    if wanted > 2:
-        assert (numbers[0], numbers[-1]) == (0, count - 1)
+    parts = min(3, len(numbers))
+    for part in range(parts):
+        begin, end = part * count // parts, (part + 1) * count // parts
+        assert ((begin <= numbers) & (numbers < end)).any()
+    if count > 12 * max(1, wanted):
+        assert numbers[0] > count // 9
 
 
 def test_the_chain_is_compared_on_the_tiles_of_the_sample():
     trial = Trial((np.array([0, 1]), np.array([3])), (100.0, 10.0), ((), ()))
     hard = [np.array([60.0, 60.0, 1.0, 1.0]), np.array([0.0, 0.0, 0.0, 9.0])]
     # 100 of 120 bits for half of the first segment, 10 of 9 for a quarter of the second one.
-    assert trial.saves(hard)
+    assert trial.saves(hard, 0)
     hard[1][3] = 0.0
-    assert not trial.saves(hard)
+    assert not trial.saves(hard, 0)
     hard[0][:] = 1000.0, 0.0, 0.0, 0.0
-    assert trial.saves(hard)
+    assert trial.saves(hard, 0)
     hard[0][:] = 0.0, 50.0, 9000.0, 9000.0
-    assert not trial.saves(hard)
+    assert not trial.saves(hard, 0)
+
+
+def test_the_beginning_of_a_chain_does_not_stand_for_the_rest():
+    trial = Trial((np.array([4, 5]),), (22.0,), ((),))
+    bits = np.array([500.0, *[10.0] * 9])
+    assert not trial.saves([bits], 0)  # as if the first tile were merely hard: 11 of 10 bits
+    assert trial.saves([bits], 1)  # 110 bits in all, where the chain took 590
+    bits[0] = 30.0
+    assert trial.saves([bits], 1)  # 110 of 120
+    bits[0] = 15.0
+    assert not trial.saves([bits], 1)  # 110 of 105
+    assert trial.saves([bits], 5)  # the sample is of the beginning
+    later = Trial((np.array([1]), np.array([4, 5])), (9.9, 22.0), ((), ()))
+    assert not later.saves([np.array([9.0, 9.0]), bits[1:]], 1)
+    assert later.saves([np.array([9.0, 9.0]), bits[1:]], 7)
 
 
 def test_segments_count_by_all_their_tiles():
     # A tile of the first segment stands for one, of the second for a hundred.
     trial = Trial((np.array([0]), np.array([0])), (10.0, 10.0), ((), ()))
-    assert trial.saves([np.array([1.0]), np.full(100, 11.0)])
-    assert not trial.saves([np.array([90.0]), np.full(100, 9.0)])
+    assert trial.saves([np.array([1.0]), np.full(100, 11.0)], 0)
+    assert not trial.saves([np.array([90.0]), np.full(100, 9.0)], 0)
 
 
 def test_few_values_are_not_sampled_and_all_codes_are_tried(plan_of):
     trial = sample(plan_of(noise(20)), binary=False)
     assert trial.methods == (METHODS,)
-    assert trial.saves([np.zeros(20)])
-    assert not HOPELESS.saves([np.full(20, 1e9)])
+    assert trial.saves([np.zeros(20)], 0)
+    assert not HOPELESS.saves([np.full(20, 1e9)], 0)
 
 
 def test_a_sample_is_a_small_part_of_a_set(plan_of):
@@ -90,11 +109,11 @@ def test_what_a_mix_takes_is_the_sum_over_its_segments(plan_of):
 def test_the_chain_is_left_out_only_where_both_samples_are_plain(
     plan_of, model_sees, sample_sees, plain
 ):
-    images, chosen = np.zeros((600, 8, 8, 3), np.uint8), np.arange(60, 92)
+    images, chosen = np.zeros((600, 8, 8, 3), np.uint8), np.arange(160, 192)
     if model_sees == "noise":
         images[chosen] = noise(len(chosen))
     if sample_sees == "noise":
-        images[:50], images[280:320] = noise(50), noise(40)
+        images[80:130], images[280:320] = np.split(noise(90), [50])
     plan = plan_of(images)
     trial = sample(plan, binary=False)
     assert not set(trial.numbers[0]) & set(chosen)

@@ -114,11 +114,11 @@ def test_methods_that_make_a_sample_larger_are_not_promising(binary):
     sizes = classical.quick_sizes(tiles[::10], binary, None)
     methods = classical.promising(sizes, tiles)
     assert {Method.RAW, Method.RAW_INSIDE} < set(methods) < set(METHODS)
-    assert all(sizes[m] <= 1.15 * min(sizes.values()) for m in methods if m.name[:3] != "RAW")
+    assert all(sizes[m] <= 1.08 * min(sizes.values()) for m in methods if m.name[:3] != "RAW")
     code = encode(tiles, binary, methods=methods)
     assert np.array_equal(decode(code, tiles.shape, binary), tiles)
     best = min(len(data) for m in METHODS if (data := classical._encode(m, tiles, binary)))
-    assert len(code) <= 1.15 * best
+    assert len(code) <= 1.08 * best
 
 
 def test_only_the_methods_that_are_given_are_tried():

@@ -17,10 +17,11 @@ from bitsback.archive.writer import Compressed
 from bitsback.chunks.plan import Settings
 from bitsback.coding.model import LoadedModel
 from bitsback.errors import BitsbackError
-from bitsback.images.image_set import ImageSet, check_plain
+from bitsback.images.image_set import ImageSet, check_plain, from_array
 from bitsback.progress import Progress
 
 T = TypeVar("T")
+_WARM_SIDE = 64  # pixels of what is coded beforehand
 Pixels = NDArray[np.uint8]
 """An image, (H, W, C)."""
 
@@ -66,6 +67,12 @@ def pixels_of(images: ImageSet, taker: str) -> ImageSet:
     return dataclasses.replace(
         images, pixels=list(images.pixels), sidecars=None, blocks=(), originals=None
     )
+
+
+def warm_up(images: ImageSet, loaded: LoadedModel) -> None:
+    """Code a piece of the first image, so that libraries are loaded and loops compiled."""
+    piece = np.ascontiguousarray(images.pixels[0][None, :_WARM_SIDE, :_WARM_SIDE])
+    writer.compress_set(from_array(piece), loaded)
 
 
 def encode(

@@ -13,26 +13,22 @@ import argparse
 import dataclasses
 import signal
 import time
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import TypeVar
 
-import numpy as np
-
 from bitsback.archive import writer
 from bitsback.coding.model import LoadedModel
 from bitsback.errors import InputError, refusals
-from bitsback.images.image_set import ImageSet, from_array
 from bitsback.keeping.rule import DEFAULT
 from bitsback.models import store
 
-from .standard import StandardSet, absence, parted
+from . import round_trip
+from .standard import StandardSet, parted
 
 T = TypeVar("T")
 _SECONDS = 1e-3  # of the clock between two looks at the stack
-_WARM_SIDE = 64  # pixels of what is coded beforehand
 NETWORK, AGAIN, PROOF = "network", "network: sample, check", "proof"
 TABLES, ANS, CLASSICAL = "tables", "ANS", "classical codes"
 READING, REST = "reading, recipes", "all else"
@@ -81,7 +77,7 @@ def measure(work: Callable[[], T]) -> tuple[T, dict[str, float]]:
     """
     if not hasattr(signal, "setitimer"):
         raise InputError("shares of time need the timers of a POSIX system")
-    spent: Counter[str] = Counter()
+    spent = dict.fromkeys(PARTS, 0.0)
     last = time.process_time()
 
     def look(_: int, frame: FrameType | None) -> None:
@@ -100,7 +96,7 @@ def measure(work: Callable[[], T]) -> tuple[T, dict[str, float]]:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
-    return found, {part: spent[part] for part in PARTS}
+    return found, spent
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,7 +141,7 @@ def shares(
         InputError: the set cannot be read or coded.
     """
     title, images = each.read(folder, limit, DEFAULT)
-    writer.compress_set(_some(images), loaded)
+    round_trip.warm_up(images, loaded)
 
     def compress() -> writer.Compressed:
         # Files are read again within the time.
@@ -154,11 +150,6 @@ def shares(
 
     packed, seconds = measure(compress)
     return Shares(title, loaded.name, len(images.pixels), packed.report.model_share, seconds)
-
-
-def _some(images: ImageSet) -> ImageSet:
-    """A piece of the first image, by which libraries are loaded and loops compiled."""
-    return from_array(np.ascontiguousarray(images.pixels[0][None, :_WARM_SIDE, :_WARM_SIDE]))
 
 
 def main() -> None:
@@ -177,8 +168,8 @@ def main() -> None:
                 print(
                     shares(each, given.data, store.load(name, "cpu"), given.limit).row, flush=True
                 )
-        for line in absence(given.data, lacking):
-            print(line)
+        for each in lacking:
+            print(f"{each.name}: absent, there is no {given.data / each.place}")
 
 
 if __name__ == "__main__":

@@ -71,8 +71,3 @@ def parted(folder: Path) -> tuple[Sequence[StandardSet], Sequence[StandardSet]]:
     """The sets that a folder has, and those that it lacks."""
     there = [each for each in SETS if each.is_in(folder)]
     return there, [each for each in SETS if not each.is_in(folder)]
-
-
-def absence(folder: Path, lacking: Sequence[StandardSet]) -> list[str]:
-    """A line for each set that a folder lacks."""
-    return [f"{each.name}: absent, there is no {folder / each.place}" for each in lacking]
