@@ -162,7 +162,9 @@ def standard(
         return Subject(each.name, read)
 
     there, lacking = parted(folder)
-    absent = [Without(each.name, "", f"there is no {folder / each.place}") for each in lacking]
+    absent = [
+        Without(each.name, "", f"absent: there is no {folder / each.place}") for each in lacking
+    ]
     return [subject(each) for each in there], absent
 
 
