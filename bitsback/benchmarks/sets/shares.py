@@ -6,7 +6,8 @@ DATA is a folder as `bitsback bench --ablation` takes it. Image files are read a
 them, within the time; an .npz is read before. A thousand times a second, what the process spent
 since the last time is booked to what its stack says it is doing, so that the shares add up to all
 of its time; run it with OMP_NUM_THREADS=1. "Network" is what the model computes for the chain; the
-same for samples and checks has a column of its own, and so have the tables of probabilities.
+same for samples and checks has a column of its own. "Tables" are those of probabilities, "rates"
+what the report of a file's bits is measured with.
 """
 
 import argparse
@@ -30,9 +31,9 @@ from .standard import StandardSet, parted
 T = TypeVar("T")
 _SECONDS = 1e-3  # of the clock between two looks at the stack
 NETWORK, AGAIN, PROOF = "network", "network: sample, check", "proof"
-TABLES, ANS, CLASSICAL = "tables", "ANS", "classical codes"
-READING, REST = "reading, recipes", "all else"
-PARTS = (NETWORK, AGAIN, PROOF, TABLES, ANS, CLASSICAL, READING, REST)
+TABLES, ANS, RATES = "tables", "ANS", "rates"
+CLASSICAL, READING, REST = "classical codes", "reading, recipes", "all else"
+PARTS = (NETWORK, AGAIN, PROOF, TABLES, ANS, RATES, CLASSICAL, READING, REST)
 
 _PREFIX = "bitsback."
 # Where any frame of the stack is of such a module or function, the time is of this part.
@@ -40,6 +41,7 @@ _WITHIN = (
     (CLASSICAL, frozenset({"images.classical", "chunks.prefix", "chunks.trials"})),
     (CLASSICAL, frozenset({"chunks.encoder:encode_classically"})),
     (PROOF, frozenset({"models.exact.convolution:proven"})),
+    (RATES, frozenset({"coding.reports"})),
     (READING, frozenset({"sources", "keeping", "images.image_file", "images.png"})),
 )
 _TWICE = frozenset({"chunks.cost:chain_cost", "chunks.check"})
@@ -55,9 +57,7 @@ def part_of(stack: list[tuple[str, str]]) -> str:
     """
     own = [(module[len(_PREFIX) :], name) for module, name in stack if module.startswith(_PREFIX)]
     names = {
-        name
-        for module, function in own
-        for name in (module.partition(".")[0], module, f"{module}:{function}")
+        name for module, function in own for name in (*_folders(module), f"{module}:{function}")
     }
     for part, tellers in _WITHIN:
         if not names.isdisjoint(tellers):
@@ -67,6 +67,12 @@ def part_of(stack: list[tuple[str, str]]) -> str:
         if part != REST:
             return AGAIN if part == NETWORK and not names.isdisjoint(_TWICE) else part
     return REST
+
+
+def _folders(module: str) -> list[str]:
+    """A module's name, and those of the folders that it lies in."""
+    parts = module.split(".")
+    return [".".join(parts[:end]) for end in range(1, len(parts) + 1)]
 
 
 def measure(work: Callable[[], T]) -> tuple[T, dict[str, float]]:
