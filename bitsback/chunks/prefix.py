@@ -21,17 +21,17 @@ def encode_prefix(
     segments: Sequence[SomeTiles],
     binary: bool,
     progress: Progress | None = None,
-    methods: Sequence[Sequence[Method]] | None = None,
+    candidates: Sequence[Sequence[Method]] | None = None,
 ) -> bytes:
     """Classical code of the tiles of every segment, as far as there are any.
 
     Args:
         progress: called with (tiles done, tiles in all), a tile being done by so many parts as
             there are codes to try.
-        methods: to try on each segment; None for all.
+        candidates: methods to try on each segment; None for all.
     """
     parts, done, total = [], 0, sum(len(some.tiles) for some in segments)
-    for some, tried in zip(segments, methods or [METHODS] * len(segments), strict=True):
+    for some, tried in zip(segments, candidates or [METHODS] * len(segments), strict=True):
         if count := len(some.tiles):
             within = Stretch(progress, done, done + count, total)
             done += count
@@ -43,6 +43,11 @@ def encode_prefix(
 def is_new(prefix: bytes) -> bool:
     """Whether only readers of version 5 of the format know a method of what was encoded."""
     return any(code[0] in classical.INSIDE for code in _codes(prefix))
+
+
+def methods(prefix: bytes) -> list[str]:
+    """The methods of what was encoded, in words."""
+    return [classical.Method(code[0]).name.lower().replace("_", " ") for code in _codes(prefix)]
 
 
 def _codes(prefix: bytes) -> Iterator[bytes]:

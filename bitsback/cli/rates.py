@@ -31,6 +31,7 @@ from .options import (
     Limit,
     Quiet,
     Seed,
+    Verbose,
     load,
     load_for,
     read_limited,
@@ -50,7 +51,7 @@ def rate(
     any_order: AnyOrder = False,
     seed: Seed = 0,
     device: Device = "auto",
-    engine: Engine = "torch",
+    engine: Engine = "auto",
     expected: Annotated[
         Path | None,
         typer.Option(help="JSON of the bits per image that your own ELBO promises, to compare"),
@@ -61,6 +62,7 @@ def rate(
     ] = None,
     force: Force = False,
     quiet: Quiet = False,
+    verbose: Verbose = False,
     as_json: Json = False,
 ) -> None:
     """Compress in memory; show the rate reached beside the KL-based rate, and check them."""
@@ -119,6 +121,7 @@ def bench(
     ] = False,
     device: Device = "auto",
     quiet: Quiet = False,
+    verbose: Verbose = False,
     as_json: Json = False,
 ) -> None:
     """Sizes and speeds beside PNG, WebP, JPEG XL, zstd and xz, in one run."""

@@ -6,6 +6,7 @@ from pathlib import Path
 import nbformat
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
 from nbconvert import MarkdownExporter
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
@@ -31,15 +32,24 @@ _TEMPLATE = """{% extends 'markdown/index.md.j2' %}
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add a page for each notebook, and its figures."""
     for path in sorted(NOTEBOOKS.glob("*.ipynb")):
-        text, figures = page(path)
-        name = path.stem.replace("_", "-")
-        files.append(File.generated(config, f"notebooks/{name}.md", content=text))
+        text, figures = converted(path)
+        files.append(File.generated(config, uri(path.stem), content=text))
         for figure, data in figures.items():
             files.append(File.generated(config, f"notebooks/{figure}", content=data))
     return files
 
 
-def page(path: Path) -> tuple[str, dict[str, bytes]]:
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Lead links to notebooks, as the repository has them, to their pages."""
+    return re.sub(r"\(\.\./notebooks/(\w+)\.ipynb\)", lambda m: f"({uri(m[1])})", markdown)
+
+
+def uri(stem: str) -> str:
+    """The page of a notebook."""
+    return f"notebooks/{stem.replace('_', '-')}.md"
+
+
+def converted(path: Path) -> tuple[str, dict[str, bytes]]:
     """A notebook as Markdown, and its figures by their names in it."""
     notebook = nbformat.read(path, as_version=4)
     notebook.metadata.language_info = {"name": "python"}

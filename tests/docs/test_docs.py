@@ -79,7 +79,10 @@ def test_the_site_builds_without_a_warning(site):
         place = "" if page.stem == "index" else page.stem
         text = (site / place / "index.html").read_text()
         assert len(text) > 5000
-    assert 'id="bitsback.compress"' in (site / "api" / "index.html").read_text()
+    api = (site / "api" / "index.html").read_text()
+    assert 'id="bitsback.compress"' in api
+    # What a function returns is one sentence, however many lines its docstring has for it.
+    assert len(re.findall(r">CompressedBytes</span></code>\s*</td>", api)) == 1
     assert "A GPU for 30 minutes" in (site / "training" / "index.html").read_text()
 
 
