@@ -146,6 +146,8 @@ def _move_up(file: BinaryIO, source: int, target: int) -> None:
 
 
 def _version(images: ImageSet, loaded: LoadedModel, settings: Settings) -> int:
+    if settings.side and loaded.tiles and not loaded.binary:
+        return container.CORRECTED
     if settings.any_order:
         return container.ANY_ORDER
     if images.is_new or images.originals is not None:

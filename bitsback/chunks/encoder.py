@@ -29,6 +29,7 @@ from bitsback.images.image_set import ImageSet
 from bitsback.images.manifest import ArrayManifest
 from bitsback.images.parts import carried_images
 from bitsback.progress import Progress, Rising, Stretch, enter
+from bitsback.side.wanted import BOTH, Wanted
 
 from . import carrying, cost, order
 from .check import check_batch, comes_back, differs
@@ -160,7 +161,7 @@ def _encode(
     """`encode_chunk`, its last batch checked if the settings say so."""
     enter(progress, "sampling")
     plan = plan_chunk(images, loaded, settings, number, payload)
-    expected, classical, trial = cost.chain_cost(plan, loaded), math.inf, 0.0
+    expected, classical, trial = cost.chain_cost(plan, loaded, settings.side), math.inf, 0.0
     if not settings.always_chain:
         sampled = cost.classical_cost(plan, loaded.binary)
         classical, trial = sampled.bits, sampled.seconds
@@ -180,7 +181,7 @@ def _encode(
     plan = cost.shaped(plan, expected, settings.heads)
     needs = Needs(expected.popped, plan.heads)
     check = settings.check != "none"
-    encoder = ChainEncoder(plan, loaded, needs, encoding, check, settings.measure)
+    encoder = ChainEncoder(plan, loaded, needs, encoding, check, settings.measure, settings.side)
     chained = encoder.encode(filled=False)
     if not chained.report.batches:
         filled = encoder.encode(filled=True)
@@ -248,7 +249,7 @@ class ChainEncoder:
     Args:
         progress: called with (tiles done, tiles in all).
         check: whether the chain's last batch is decoded again.
-        measure: as of `Settings`.
+        measure, side: as of `Settings`.
     """
 
     plan: Plan
@@ -257,6 +258,7 @@ class ChainEncoder:
     progress: Progress
     check: bool = True
     measure: bool = False
+    side: Wanted = BOTH
 
     def encode(self, filled: bool) -> Chunk:
         """The chunk.
@@ -336,7 +338,7 @@ class ChainEncoder:
         """Code a batch of these tiles, and decode it again if it is the chain's last one."""
         model, x = self.loaded.model, self.plan.segments[step.segment].batch(where)
         before = message.copy() if last and self.check else None
-        cost = bits_back.encode(message, model, batch, x, self.measure)
+        cost = bits_back.encode(message, model, batch, x, self.measure, self.side)
         share = cost.net / max(1.0, cost.expected_likelihood)
         of_tiles[step.segment][where] = cost.code_length * share
         if before is not None:

@@ -21,6 +21,7 @@ from bitsback.format.chunk_head import (
 )
 from bitsback.format.payload import pack_payload
 from bitsback.images.image_set import ImageSet
+from bitsback.side.wanted import BOTH, Wanted
 from bitsback.tiles import channels, segments, tiles
 from bitsback.tiles.segments import Segment, SegmentTiles
 
@@ -47,6 +48,7 @@ class Settings:
             nothing (see `chunks.order`); they are of one size, each no larger than a tile.
         measure: whether the report has the bits of every image, the rounding of the pixels'
             pushes simulated, and what lies beyond the tables; pixels are coded more slowly.
+        side: which side information may be sent, where it saves more than it takes.
 
     Raises:
         InputError: the batch or the seed is out of range, or no integer, or no such check is known.
@@ -59,6 +61,7 @@ class Settings:
     check: Check = "last"
     measure: bool = False
     any_order: bool = False
+    side: Wanted = BOTH
 
     def __post_init__(self) -> None:
         if self.check not in get_args(Check):
@@ -129,6 +132,11 @@ class Plan:
         described = self.described()
         return Chain(described, self.batch, self.seed, self.number, self.ramp, tuple(partial))
 
+    def corrected(self, corrected: bool) -> "Plan":
+        """The plan with or without side information."""
+        parts = tuple(dataclasses.replace(s, corrected=corrected) for s in self.segments)
+        return dataclasses.replace(self, segments=parts)
+
     def dims_after(self, count: int) -> int:
         """Values of the images in all tiles but the first `count`, the padding left out."""
         dims = 0
@@ -189,6 +197,8 @@ def plan_chunk(
         raise InputError("the images changed while they were read")
     if settings.any_order:
         plan = dataclasses.replace(plan, segments=_in_any_order(plan))
+    if settings.side and not loaded.binary:
+        plan = plan.corrected(True)
     most = _largest_batch(plan)
     if plan.batch > most:
         if settings.batch is not None:

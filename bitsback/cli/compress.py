@@ -36,6 +36,7 @@ from .options import (
     Json,
     Keep,
     MicroBatch,
+    NoSideInformation,
     NoTimes,
     OwnModel,
     Quiet,
@@ -77,6 +78,7 @@ def compress(
         bool, typer.Option("--always-chain", help="through the model even where that is larger")
     ] = False,
     any_order: AnyOrder = False,
+    no_side_information: NoSideInformation = False,
     jobs: Jobs = None,
     address: Address = None,
     dry_run: Annotated[
@@ -93,10 +95,18 @@ def compress(
     from bitsback.chunks.plan import Settings
     from bitsback.coding.model import NO_MODEL
     from bitsback.keeping.rule import way
+    from bitsback.side.wanted import BOTH, NOTHING
     from bitsback.sources import atomic_files, read
 
     checked = "none" if no_check else cast("Check", check)
-    settings = Settings(batch, seed, always_chain=always_chain, check=checked, any_order=any_order)
+    settings = Settings(
+        batch,
+        seed,
+        always_chain=always_chain,
+        check=checked,
+        any_order=any_order,
+        side=NOTHING if no_side_information else BOTH,
+    )
     check_engine(engine, address)
     if not dry_run:
         check_standard(output, as_json)

@@ -1,4 +1,4 @@
-"""The bitsback file, versions 4 to 8, field by field. All integers are little-endian and unsigned.
+"""The bitsback file, versions 4 to 9, field by field. All integers are little-endian and unsigned.
 
     offset    size  field
     0         8     magic: 89 42 42 4B 0D 0A 1A 0A ("\\x89BBK\\r\\n\\x1a\\n")
@@ -12,17 +12,18 @@ The header is also the index: a chunk begins where the sizes of those before it 
     2       format version: 4; 5 where a chunk has no images, a sidecar has a recipe or a classical
             code leaves out what lies beyond the images' edges; 6 where the model computes in
             floats that round, so that the file decodes on one machine only; 7 where images come in
-            any order; 8 of sets of files of which some may travel as they are
+            any order; 8 of sets of files of which some may travel as they are; 9 where chunks have
+        side information
     8       first bytes of the SHA-256 of the model's weights
     4       first bytes of the SHA-256 of the frequency tables
     LEB128  seed of the dither
     1       length of the model's name in bytes, then the name in UTF-8
-    1       from version 6 on: length of what the machine says of itself, then that in UTF-8; in
-            versions 7 and 8 it may be empty
+    1       from version 6 on: length of what the machine says of itself, then that in UTF-8; from
+            version 7 on it may be empty
     then for each chunk:
     LEB128  images in it
     5       its size in bytes
-    4       in version 8: image files in it that travel as they are
+    4       from version 8 on: image files in it that travel as they are
 
 A decoder needs nothing but the header and a chunk's own bytes. So it reads any range of images
 from the chunks that hold it, and damage to one chunk leaves the others whole.
@@ -44,7 +45,8 @@ VERSION = 4  # 3 differs in the chunks alone (see bitsback.format.chunk)
 RECIPES = 5  # a chunk may have no images, and sidecars hold recipes and bare files
 MACHINES = 6  # the header names the machine that the file decodes on
 ANY_ORDER = 7  # chunks may have their images in any order; the machine may be empty
-NEWEST = COUNTS = 8  # the index counts image files that travel as they are
+COUNTS = 8  # the index counts image files that travel as they are
+NEWEST = CORRECTED = 9  # chunks may have side information
 
 _LENGTH = struct.Struct("<I")
 _VERSION = struct.Struct("<H")
