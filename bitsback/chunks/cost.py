@@ -12,7 +12,7 @@ from bitsback.coding import bits_back
 from bitsback.coding.batch import Batch
 from bitsback.coding.model import LoadedModel
 from bitsback.errors import EmptyMessageError
-from bitsback.side.wanted import Wanted
+from bitsback.side.wanted import BOTH, Wanted
 
 from .plan import Plan
 from .prefix import encode_prefix
@@ -93,7 +93,7 @@ class Needs:
         return max((coded for coded in more if self.groups(coded) <= bits), default=least)
 
 
-def chain_cost(plan: Plan, loaded: LoadedModel, wanted: Wanted) -> ChainCost:
+def chain_cost(plan: Plan, loaded: LoadedModel, wanted: Wanted = BOTH) -> ChainCost:
     """What tiles cost in a chain, from a batch of them spread over the longest segment.
 
     Args:

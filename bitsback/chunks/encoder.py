@@ -56,6 +56,7 @@ class Chunk:
         without_model: whether the model has no part in it.
         is_new: whether only readers of version 5 of the format know its classical code.
         image_files: that travel as they are in it.
+        is_corrected: whether its batches have side information.
     """
 
     data: bytes
@@ -65,6 +66,7 @@ class Chunk:
     without_model: bool = False
     is_new: bool = False
     image_files: int = 0
+    is_corrected: bool = False
 
 
 def encode_chunk(
@@ -210,6 +212,7 @@ def _smallest(*chunks: Chunk) -> Chunk:
 
 def encode_classically(plan: Plan, binary: bool, progress: Progress | None = None) -> Chunk:
     """All tiles in a classical code."""
+    plan = plan.corrected(False)
     enter(progress, "trying classical codes")
     prefix = encode_prefix([segment.some() for segment in plan.segments], binary, progress)
     filler = max(0, plan.fewest_bytes - len(plan.payload) - len(prefix))
@@ -399,4 +402,5 @@ def _pack(
         head_bits=32 * len(words) - payload_bits - beginning.bits - filler_bits - net + given.bits,
         order=given,
     )
-    return Chunk(data, report, plan.image_bits(of_tiles))
+    corrected = any(segment.corrected for segment in plan.segments)
+    return Chunk(data, report, plan.image_bits(of_tiles), is_corrected=corrected)

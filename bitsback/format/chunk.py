@@ -46,7 +46,6 @@ from .chunk_head import ChunkHead, check_limits
 CHECKSUM = 8
 BARE_CHUNKS = 5  # the first version of which a chunk may be without tiles
 ANY_ORDER = 7  # the first version of which tiles may come in any order (see bitsback.chunks.order)
-CORRECTED = 9  # the first version of which batches may have side information
 _DIGEST = 8
 _WHOSE = "its head"
 
@@ -142,8 +141,6 @@ def _unpack_head(body: bytes, version: int) -> tuple[ChunkHead, int]:
         images, position = ([], position) if version == 3 else _images(body, position)
         if any_order and version < ANY_ORDER:
             raise FormatError("it has tiles in any order, which its version does not know")
-        if corrected and version < CORRECTED:
-            raise FormatError("it has side information, which its version does not know")
         sizes = tiles, height, width, channels
         segments.append(Segment(*sizes, gray, first, tuple(images), any_order, corrected))
     head = ChunkHead(

@@ -1,4 +1,4 @@
-"""The bitsback file, versions 4 to 9, field by field. All integers are little-endian and unsigned.
+"""The bitsback file, versions 4 to 8, field by field. All integers are little-endian and unsigned.
 
     offset    size  field
     0         8     magic: 89 42 42 4B 0D 0A 1A 0A ("\\x89BBK\\r\\n\\x1a\\n")
@@ -9,11 +9,12 @@
 
 The header is also the index: a chunk begins where the sizes of those before it end.
 
-    2       format version: 4; 5 where a chunk has no images, a sidecar has a recipe or a classical
+    1       format version: 4; 5 where a chunk has no images, a sidecar has a recipe or a classical
             code leaves out what lies beyond the images' edges; 6 where the model computes in
             floats that round, so that the file decodes on one machine only; 7 where images come in
-            any order; 8 of sets of files of which some may travel as they are; 9 where chunks have
-        side information
+            any order; 8 of sets of files of which some may travel as they are
+    1       1 where chunks have side information (see bitsback.side), which earlier programs take
+        for an unknown version; otherwise 0
     8       first bytes of the SHA-256 of the model's weights
     4       first bytes of the SHA-256 of the frequency tables
     LEB128  seed of the dither
@@ -45,11 +46,10 @@ VERSION = 4  # 3 differs in the chunks alone (see bitsback.format.chunk)
 RECIPES = 5  # a chunk may have no images, and sidecars hold recipes and bare files
 MACHINES = 6  # the header names the machine that the file decodes on
 ANY_ORDER = 7  # chunks may have their images in any order; the machine may be empty
-COUNTS = 8  # the index counts image files that travel as they are
-NEWEST = CORRECTED = 9  # chunks may have side information
+NEWEST = COUNTS = 8  # the index counts image files that travel as they are
 
 _LENGTH = struct.Struct("<I")
-_VERSION = struct.Struct("<H")
+_VERSION = struct.Struct("<BB")
 MODEL_BYTES, TABLES_BYTES = 8, 4
 _SIZE, _FILES = 5, 4
 _WHOSE = "the file's header"
@@ -80,6 +80,7 @@ class Header:
         tables_sha256: the first 4 bytes, or 8.
         seed: of the dither.
         machine: that the file decodes on, as its model says (see `LoadedModel`); empty for all.
+        side_information: whether chunks have it.
     """
 
     model: str
@@ -89,6 +90,7 @@ class Header:
     chunks: tuple[ChunkEntry, ...]
     format_version: int = VERSION
     machine: str = ""
+    side_information: bool = False
 
     @functools.cached_property
     def size(self) -> int:
@@ -135,7 +137,11 @@ def pack_header(header: Header) -> bytes:
             "a header field does not fit the format: the model's name, the machine's, or a "
             "chunk's size"
         )
-    body = _VERSION.pack(header.format_version) + header.model_sha256 + header.tables_sha256
+    body = (
+        _VERSION.pack(header.format_version, header.side_information)
+        + header.model_sha256
+        + header.tables_sha256
+    )
     body += varint.pack(header.seed) + bytes([len(name)]) + name
     if header.format_version >= MACHINES:
         body += bytes([len(machine)]) + machine
@@ -196,20 +202,22 @@ def _cut() -> FormatError:
 def _read_body(body: bytes) -> Header:
     if len(body) < _VERSION.size:
         raise FormatError("the file's header is too short")
-    (version,) = _VERSION.unpack_from(body)
+    version, features = _VERSION.unpack_from(body)
+    if features > 1 or (features and version < VERSION):
+        raise FormatError("the file has features that this bitsback does not know")
     if version == version2.VERSION:
         name, model_sha, tables_sha, seed, entries = version2.unpack_header(body)
         chunks = tuple(itertools.starmap(ChunkEntry, entries))
         return Header(name, model_sha, tables_sha, seed, chunks, version)
     if version in range(3, NEWEST + 1):
-        return _unpack_header(body, version)
+        return _unpack_header(body, version, features == 1)
     raise FormatError(
         f"the file has format version {version}, this bitsback reads versions "
         f"{version2.VERSION} to {NEWEST}"
     )
 
 
-def _unpack_header(body: bytes, version: int) -> Header:
+def _unpack_header(body: bytes, version: int, side_information: bool) -> Header:
     rest = memoryview(body)[_VERSION.size :]  # parts of it are no copies
     model_sha, rest = _split(rest, MODEL_BYTES)
     tables_sha, rest = _split(rest, TABLES_BYTES)
@@ -224,7 +232,7 @@ def _unpack_header(body: bytes, version: int) -> Header:
         numbers = (int.from_bytes(field, "little") for field in (size, files))
         entries.append(ChunkEntry(images, *numbers))
     digests = bytes(model_sha), bytes(tables_sha)
-    return Header(name, *digests, seed, tuple(entries), version, machine)
+    return Header(name, *digests, seed, tuple(entries), version, machine, side_information)
 
 
 def _unpack_text(rest: memoryview) -> tuple[str, memoryview]:
