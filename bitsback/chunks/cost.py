@@ -26,8 +26,8 @@ _BITS_OF_HEAD = 52  # that unfolding takes, on average
 # bits are worth less than they cost by a third or so: at 16,000 bits of chain a head, 0.1 %.
 _FEWEST_HEADS, _MOST_HEADS, _CHAIN_BITS_PER_HEAD = 8, 512, 16000
 # Batches grow as the message does, with a little to spare for tiles that add less than others.
-# A sample that saves less may not speak for all.
-_LEAST_SAVED = 1e-4
+# A sample that saves a smaller share may not speak for all, nor repay the time.
+_LEAST_SAVED = 1e-3
 _RAMP_MARGIN, _MOST_RAMP = 1.25, 65535
 
 

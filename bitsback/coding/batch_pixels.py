@@ -29,13 +29,13 @@ class Coded:
     Args:
         parts: the codecs of the passes, each with its pixels.
         sent: what they are corrected by; None if the batch has no side information.
-        known: neighbours of a pixel in each pass.
+        shape: of the corrections.
         saved: bits that the corrections should save, less those that they take.
     """
 
     parts: Parts
     sent: Corrections | None = None
-    known: tuple[int, ...] = ()
+    shape: codec.Shape | None = None
     saved: float = 0.0
 
 
@@ -62,10 +62,13 @@ def likelihoods(
         wanted: which side information may be sent, if the batch has any.
     """
     parts: Parts = []
-    sent, known, saved = [], [], 0.0
+    sent, saved = [], 0.0
+    shape = None
     for number, where in enumerate(model.passes):
         part = x[:, :, *where]
         likelihood = model.likelihood(state, batch.gray)
+        if batch.corrected and not number:
+            shape = _shape(model, batch, likelihood)
         if number + 1 < len(model.passes):
             state = model.reveal(state, part)
         near = neighbours.neighbours(x, model.passes, number) if batch.corrected else None
@@ -77,10 +80,9 @@ def likelihoods(
             found = fit(likelihood, part, near, wanted)
             likelihood = apply.corrected(likelihood, near, found.corrections)
             sent.append(found.corrections)
-            known.append(near.shape[1])
             saved += found.saved
         parts.append((likelihood, part))
-    return Coded(parts, tuple(sent) if batch.corrected else None, tuple(known), saved)
+    return Coded(parts, tuple(sent) if batch.corrected else None, shape, saved)
 
 
 def push(message: Message, coded: Coded) -> tuple[NDArray[np.float64], SideCost]:
@@ -92,9 +94,9 @@ def push(message: Message, coded: Coded) -> tuple[NDArray[np.float64], SideCost]
     lengths = np.sum(
         [likelihood.push(message, part) for likelihood, part in coded.parts[::-1]], axis=0
     )
-    if coded.sent is None:
+    if coded.sent is None or coded.shape is None:
         return lengths, NO_SIDE
-    bits, symbols = codec.push(message, coded.sent, coded.known)
+    bits, symbols = codec.push(message, coded.sent, coded.shape)
     return lengths + bits / len(lengths), SideCost(bits, symbols, coded.saved)
 
 
@@ -103,8 +105,7 @@ def pop(message: Message, model: Model[S, M], batch: Batch, state: S) -> NDArray
     likelihood = model.likelihood(state, batch.gray)
     sent: Corrections = ()
     if batch.corrected:
-        known = neighbours.counts(model.passes, batch.height, batch.width)
-        sent = codec.pop(message, known, apply.channels(likelihood))
+        sent = codec.pop(message, _shape(model, batch, likelihood))
     x = np.empty((batch.size, 0, batch.height, batch.width), np.uint8)
     for number, where in enumerate(model.passes):
         if number:
@@ -118,6 +119,11 @@ def pop(message: Message, model: Model[S, M], batch: Batch, state: S) -> NDArray
         if number + 1 < len(model.passes):
             state = model.reveal(state, part)
     return x
+
+
+def _shape(model: Model[S, M], batch: Batch, likelihood: Likelihood) -> codec.Shape:
+    known = neighbours.counts(model.passes, batch.height, batch.width)
+    return codec.Shape(known, apply.channels(likelihood))
 
 
 def _pop_pass(

@@ -3,16 +3,18 @@
 What a batch's pixels are corrected by is pushed after them, so that a decoder has it before. The
 symbols, in the order of popping, are arrays of:
 
-    whether anything is sent, one symbol of 1 bit, and then of each pass and channel
+    whether anything is sent, one symbol of 1 bit, and then of each pass and channel its form:
     the number of neighbours, as a place in `COUNTS`, and whether shifts follow, 3 bits
-    of those with neighbours, the width of their weights, 3 bits
-    the weights, in the order of `Correction`, under a two-sided geometric distribution
+    of those with neighbours, the widths of their weights and of their sums, 3 bits each
+    the weights, and in place of the last channel's the sums over channels, which are small where
+        differences of channels count, under two-sided geometric distributions of those widths
     the shifts, under another
 """
 
 import functools
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,14 +31,31 @@ Corrections = tuple[tuple[Correction, ...], ...]
 COUNTS = (0, 4, 8, 16)
 _FORM_BITS, _WIDTH_BITS = 3, 3
 _PRECISION = 24
-_SHIFT_WIDTH = 1.5  # mean of a shift's size
+_SUM_LIMIT = 3 * WEIGHT_LIMIT
+_WIDTHS = tuple(2.0**width for width in range(-1, 7))  # mean sizes of weights
+_SHIFT_WIDTH = 1.5
 
 
-def push(message: Message, sent: Corrections, known: Sequence[int]) -> tuple[float, int]:
-    """Push corrections.
+@dataclass(frozen=True)
+class Shape:
+    """What both sides know of the corrections.
 
     Args:
         known: neighbours of a pixel in each pass.
+        channels: that are corrected.
+    """
+
+    known: tuple[int, ...]
+    channels: int
+
+    @property
+    def none(self) -> Corrections:
+        """No corrections."""
+        return ((Correction(),) * self.channels,) * len(self.known)
+
+
+def push(message: Message, sent: Corrections, shape: Shape) -> tuple[float, int]:
+    """Push corrections.
 
     Returns:
         Their code length, bits, and the number of symbols.
@@ -45,64 +64,79 @@ def push(message: Message, sent: Corrections, known: Sequence[int]) -> tuple[flo
         codecs.uniform(1, 1).push(message, np.array([0]))
         return 1.0, 1
     flat = [(c, one) for channels in sent for c, one in enumerate(channels)]
-    near = [k for channels, k in zip(sent, known, strict=True) for _ in channels]
-    shifts = [one.shifts for _, one in flat if one.shifts]
-    weights = [one.weights for _, one in flat if one.weights]
-    widths = [_width(w) for w in weights]
+    near = [known for known in shape.known for _ in range(shape.channels)]
     forms = [
-        2 * _place(len(one.weights) // (c + 1), k) + bool(one.shifts)
-        for (c, one), k in zip(flat, near, strict=True)
+        2 * _place(len(one.weights) // (c + 1), known) + bool(one.shifts)
+        for (c, one), known in zip(flat, near, strict=True)
     ]
-    _shifts(len(shifts)).push(message, np.array(shifts, np.int64).reshape(-1) + SHIFT_LIMIT)
-    values = np.array([w for ws in weights for w in ws], np.int64)
-    _weights(widths, list(map(len, weights))).push(message, values + WEIGHT_LIMIT)
-    codecs.uniform(len(widths), _WIDTH_BITS).push(message, np.array(widths, np.int64))
-    codecs.uniform(len(forms), _FORM_BITS).push(message, np.array(forms, np.int64))
+    shifts = [shift for _, one in flat for shift in one.shifts]
+    runs = [run for c, one in flat if one.weights for run in _runs(one.weights, c)]
+    widths = [_width(run) for run in runs]
+    values = np.concatenate([*runs, np.empty(0, np.int64)])
+    _shifts(len(shifts)).push(message, _plain(shifts) + SHIFT_LIMIT)
+    _weights(widths, list(map(len, runs))).push(message, values + _SUM_LIMIT)
+    codecs.uniform(len(widths), _WIDTH_BITS).push(message, _plain(widths))
+    codecs.uniform(len(forms), _FORM_BITS).push(message, _plain(forms))
     codecs.uniform(1, 1).push(message, np.array([1]))
-    bits = (
-        1 + _FORM_BITS * len(forms) + sum(map(weight_bits, weights)) + sum(map(shift_bits, shifts))
-    )
-    return bits, 1 + len(forms) + len(widths) + len(values) + len(NODES) * len(shifts)
+    bits = 1 + _FORM_BITS * len(forms) + sum(bits_of(one, c) for c, one in flat)
+    return bits, 1 + len(forms) + len(widths) + len(values) + len(shifts)
 
 
-def pop(message: Message, known: Sequence[int], channels: int) -> Corrections:
-    """Inverse of `push`: corrections of so many channels of each pass.
+def pop(message: Message, shape: Shape) -> Corrections:
+    """Inverse of `push`.
 
     Raises:
         EmptyMessageError: the message is too short.
     """
     if not codecs.uniform(1, 1).pop(message)[1][0]:
-        return ((Correction(),) * channels,) * len(known)
-    forms = codecs.uniform(len(known) * channels, _FORM_BITS).pop(message)[1].tolist()
-    owners = [(c, k) for k in known for c in range(channels)]
+        return shape.none
+    owners = [(c, known) for known in shape.known for c in range(shape.channels)]
+    forms = codecs.uniform(len(owners), _FORM_BITS).pop(message)[1].tolist()
+    pairs = list(zip(forms, owners, strict=True))
+    counts = [min(COUNTS[form >> 1], known) for form, (_, known) in pairs]
     lengths = [
-        (c + 1) * min(COUNTS[form >> 1], k) for form, (c, k) in zip(forms, owners, strict=True)
+        length
+        for count, (_, (c, _)) in zip(counts, pairs, strict=True)
+        if count
+        for length in _lengths(count, c)
     ]
-    some = [length for length in lengths if length]
-    widths = codecs.uniform(len(some), _WIDTH_BITS).pop(message)[1].tolist()
-    values = iter((_weights(widths, some).pop(message)[1] - WEIGHT_LIMIT).tolist())
-    of_nodes = _shifts(sum(form & 1 for form in forms)).pop(message)[1] - SHIFT_LIMIT
-    shifts = iter(of_nodes.reshape(-1, len(NODES)).tolist())
-    flat = [
-        Correction(
-            tuple(next(values) for _ in range(length)), tuple(next(shifts)) if form & 1 else ()
-        )
-        for form, length in zip(forms, lengths, strict=True)
-    ]
-    return tuple(tuple(flat[first : first + channels]) for first in range(0, len(flat), channels))
+    widths = codecs.uniform(len(lengths), _WIDTH_BITS).pop(message)[1].tolist()
+    values = _weights(widths, lengths).pop(message)[1] - _SUM_LIMIT
+    runs = iter(np.split(values, np.cumsum(lengths)[:-1]))
+    moved = sum(form & 1 for form in forms) * len(NODES)
+    shifts = _shifts(moved).pop(message)[1] - SHIFT_LIMIT
+    of_nodes = iter(shifts.reshape(-1, len(NODES)).tolist())
+    flat = []
+    for count, (form, (c, _)) in zip(counts, pairs, strict=True):
+        weights = _joined([next(runs) for _ in _lengths(count, c)], c) if count else ()
+        flat.append(Correction(weights, tuple(next(of_nodes)) if form & 1 else ()))
+    size = shape.channels
+    return tuple(tuple(flat[first : first + size]) for first in range(0, len(flat), size))
 
 
-def weight_bits(weights: Sequence[int]) -> float:
-    """What weights take on the message, bits."""
-    row = _table(_beta(_width(weights)), WEIGHT_LIMIT)
-    freqs = np.diff(row.astype(np.int64))[np.array(weights) + WEIGHT_LIMIT]
-    return _WIDTH_BITS + float((_PRECISION - np.log2(freqs)).sum())
+def bits_of(correction: Correction, channel: int) -> float:
+    """What a correction takes on the message beside its form, bits."""
+    runs = _runs(correction.weights, channel) if correction.weights else []
+    bits = sum(_WIDTH_BITS + _bits(run, _WIDTHS[_width(run)], _SUM_LIMIT) for run in runs)
+    return bits + _bits(_plain(correction.shifts), _SHIFT_WIDTH, SHIFT_LIMIT)
 
 
-def shift_bits(shifts: Sequence[int]) -> float:
-    """What shifts take on the message, bits."""
-    freqs = np.diff(_table(_SHIFT_WIDTH, SHIFT_LIMIT).astype(np.int64))
-    return float((_PRECISION - np.log2(freqs[np.array(shifts) + SHIFT_LIMIT])).sum())
+def _runs(weights: Sequence[int], channel: int) -> list[Int64]:
+    """What is coded of weights: all but the last channel's, and the sums over the channels."""
+    rows = _plain(weights).reshape(channel + 1, -1)
+    return [rows[:-1].ravel(), rows.sum(0)] if channel else [rows[0]]
+
+
+def _lengths(count: int, channel: int) -> list[int]:
+    return [channel * count, count] if channel else [count]
+
+
+def _joined(runs: list[Int64], channel: int) -> tuple[int, ...]:
+    """Inverse of `_runs`."""
+    if not channel:
+        return tuple(runs[0].tolist())
+    first = runs[0].reshape(channel, -1)
+    return (*runs[0].tolist(), *(runs[1] - first.sum(0)).tolist())
 
 
 def _place(count: int, known: int) -> int:
@@ -110,25 +144,29 @@ def _place(count: int, known: int) -> int:
     return [min(most, known) for most in COUNTS].index(count)
 
 
-def _width(weights: Sequence[int]) -> int:
-    """The width whose mean size is nearest to that of the weights."""
-    mean = sum(map(abs, weights)) / max(1, len(weights))
-    return min(max(0, round(math.log2(max(mean, 0.5)))), (1 << _WIDTH_BITS) - 1)
+def _plain(values: Sequence[int]) -> Int64:
+    return np.array(values, np.int64)
 
 
-def _beta(width: int) -> float:
-    return float(1 << width)
+def _width(values: Int64) -> int:
+    """The number of the width that suits the mean size of the values."""
+    mean = max(float(np.abs(values).mean()), 0.5)
+    return min(max(0, round(math.log2(mean)) + 1), len(_WIDTHS) - 1)
+
+
+def _bits(values: Int64, mean: float, limit: int) -> float:
+    freqs = np.diff(_table(mean, limit).astype(np.int64))[values + limit]
+    return float((_PRECISION - np.log2(freqs)).sum())
 
 
 def _weights(widths: Sequence[int], lengths: Sequence[int]) -> codecs.Codec[Int64]:
-    rows = np.repeat(np.array(widths, np.int64), lengths)
-    table = np.stack([_table(_beta(w), WEIGHT_LIMIT) for w in range(1 << _WIDTH_BITS)])
-    return codecs.categorical(table, rows, _PRECISION)
+    table = np.stack([_table(mean, _SUM_LIMIT) for mean in _WIDTHS])
+    return codecs.categorical(table, np.repeat(_plain(widths), lengths), _PRECISION)
 
 
 def _shifts(count: int) -> codecs.Codec[Int64]:
     table = _table(_SHIFT_WIDTH, SHIFT_LIMIT)[None]
-    return codecs.categorical(table, np.zeros(count * len(NODES), np.int64), _PRECISION)
+    return codecs.categorical(table, np.zeros(count, np.int64), _PRECISION)
 
 
 @functools.cache

@@ -5,6 +5,7 @@ square of its scale, and less the farther its level lies from the mean, as under
 number, and the shifts of scales, are those that give the shortest code of the pixels themselves.
 """
 
+import dataclasses
 import functools
 from dataclasses import dataclass
 
@@ -128,23 +129,24 @@ def _chosen(count: int) -> Int64:
 
 def _channel(
     whole: _Channel, x: NDArray[np.uint8], c: int, near: NDArray[np.uint8], wanted: Wanted
-) -> tuple[Correction, float, Int64 | int]:
-    """The correction of a channel, the bits that it saves, and the moves of the means."""
-    move: Int64 | int = 0
-    sent: tuple[int, ...] = ()
-    gain = 0.0
+) -> tuple[Correction, float, Int64]:
+    """The correction of a channel, the bits that it saves, and the moves of the means, (n,)."""
+    move = np.zeros(len(whole.levels), np.int64)
+    found, gain = NONE, 0.0
     if wanted.predictor and near.shape[1]:
         mean = corrections.mean_of(whole.weights, whole.means)
         features = corrections.features(near, x, c, mean, near.shape[1])
-        sent, gain = _predictor(whole, features, mean, c)
+        sent = _predictor(whole, features, mean, c)
         if sent:
             chosen = _rows(c, len(sent) // (c + 1), near.shape[1])
             move = corrections.moved(np.array(sent) @ features[chosen])
-    shifts: tuple[int, ...] = ()
+            found = Correction(sent)
     if wanted.recalibration:
-        shifts, more = _recalibration(whole, move)
-        gain += more
-    return Correction(sent, shifts), gain, move
+        found = dataclasses.replace(found, shifts=_shifts(whole, move))
+    if found:
+        shift = found.by_scale[whole.scales - PIXEL_SCALES[0]]
+        gain = whole.total(whole.length() - whole.length(move, shift)) - codec.bits_of(found, c)
+    return (found, gain, move) if gain > 0 else (NONE, 0.0, np.zeros_like(move))
 
 
 def _rows(c: int, count: int, known: int) -> Int64:
@@ -152,7 +154,7 @@ def _rows(c: int, count: int, known: int) -> Int64:
     return (known * np.arange(c + 1)[:, None] + np.arange(count)).ravel()
 
 
-def _predictor(whole: _Channel, a: Int64, mean: Int64, c: int) -> tuple[tuple[int, ...], float]:
+def _predictor(whole: _Channel, a: Int64, mean: Int64, c: int) -> tuple[int, ...]:
     solved = a.astype(np.float64)
     error = PIXEL_FRACTIONS * whole.levels - mean
     precise = (whole.weights * _inverse_squares()[whole.scales - PIXEL_SCALES[0]]).sum(0) / 256.0
@@ -169,26 +171,27 @@ def _predictor(whole: _Channel, a: Int64, mean: Int64, c: int) -> tuple[tuple[in
             left = error - corrections.moved(found @ a)
     tried = whole.tried
     some = whole.some(tried)
-    before = some.total(some.length())
     best: tuple[int, ...] = ()
-    most = 0.0
+    least = some.total(some.length())
     for count in sorted({min(count, known) for count in COUNTS if count}):
         rows = _rows(c, count, known)
         found = _solution(matrix[np.ix_(rows, rows)], right[rows])
-        length = some.total(some.length(corrections.moved(found @ a[rows][:, tried])))
-        gain = before - length - codec.weight_bits(found.tolist())
-        if gain > most:
-            best, most = tuple(found.tolist()), gain
-    return best, most
+        sent = Correction(tuple(found.tolist()))
+        move = corrections.moved(found @ a[rows][:, tried])
+        bits = some.total(some.length(move)) + codec.bits_of(sent, c)
+        if bits < least:
+            best, least = sent.weights, bits
+    return best
 
 
 def _solution(matrix: F64, right: F64) -> Int64:
     return least_squares.rounded_solution(matrix, right, float(1 << WEIGHT_BITS), WEIGHT_LIMIT)
 
 
-def _recalibration(whole: _Channel, move: Int64 | int) -> tuple[tuple[int, ...], float]:
+def _shifts(whole: _Channel, move: Int64) -> tuple[int, ...]:
+    """Shifts of log-scales at the nodes, none where all are 0."""
     some = whole.some(whole.tried)
-    own = move if isinstance(move, int) else move[whole.tried]
+    own = move[whole.tried]
     scale = (some.weights * some.scales).sum(0) // 256
     node, rest = corrections.between(scale)
     step = NODES[1] - NODES[0]
@@ -199,11 +202,7 @@ def _recalibration(whole: _Channel, move: Int64 | int) -> tuple[tuple[int, ...],
         by_node.append(low + np.bincount(node + 1, length * rest, len(NODES)))
     bits = np.stack(by_node, 1) * (some.times / (step * (1 << _BITS)))
     shifts = tuple(_least(row) for row in bits)
-    if not any(shifts):
-        return (), 0.0
-    moved = corrections.by_scale(shifts)[some.scales - PIXEL_SCALES[0]]
-    gain = some.total(some.length(own) - some.length(own, moved)) - codec.shift_bits(shifts)
-    return (shifts, gain) if gain > 0 else ((), 0.0)
+    return shifts if any(shifts) else ()
 
 
 def _least(bits: F64) -> int:

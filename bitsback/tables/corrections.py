@@ -104,5 +104,5 @@ def features(
 
 
 def moved(total: Ints) -> NDArray[np.int64]:
-    """Means' moves in 1/16 level from sums of weights times features."""
+    """Moves of means in 1/16 level, from sums of weights times features."""
     return (total.astype(np.int64) + (1 << WEIGHT_BITS - 1)) >> WEIGHT_BITS

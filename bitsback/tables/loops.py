@@ -245,6 +245,7 @@ def corrected_places(
     batch, components, _, size = means.shape
     first = channel * (channel - 1) // 2
     count = sent.shape[1]
+    half = int64(1) << WEIGHT_BITS - 1
     own = int64(0)
     for k in range(count):
         own += sent[0, k]
@@ -279,7 +280,7 @@ def corrected_places(
                 middle += weights[m, b * size + p] * inside
             middle = (middle + _SUM // 2) // _SUM
             move = PIXEL_FRACTIONS * total[p] - own * middle
-            move = (move + (1 << WEIGHT_BITS - 1)) >> WEIGHT_BITS
+            move = (move + half) >> WEIGHT_BITS
             for m in range(components):
                 value = _clip(mean[m] + move, 0, (_LEVELS - 1) * PIXEL_FRACTIONS)
                 scale = _clip(log_scales[b, m, channel, p], _LEAST_SCALE, _GREATEST_SCALE)

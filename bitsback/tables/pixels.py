@@ -239,7 +239,7 @@ class Mixture:
             mean = corrections.mean_of(weights, means)
             sent = correction.by_channel(c)
             found = corrections.features(self.neighbours, x, c, mean, sent.shape[1])
-            means = means + corrections.moved((sent.reshape(-1, 1) * found).sum(0))
+            means = means + corrections.moved(sent.ravel() @ found)
         at = np.clip(scales, *PIXEL_SCALES) - PIXEL_SCALES[0]
         return means, scales + correction.by_scale[at]
 
