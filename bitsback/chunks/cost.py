@@ -27,7 +27,7 @@ _BITS_OF_HEAD = 52  # that unfolding takes, on average
 _FEWEST_HEADS, _MOST_HEADS, _CHAIN_BITS_PER_HEAD = 8, 512, 16000
 # Batches grow as the message does, with a little to spare for tiles that add less than others.
 # A sample that saves a smaller share may not speak for all, nor repay the time.
-_LEAST_SAVED = 1e-3
+_LEAST_SAVED = 3e-3
 _RAMP_MARGIN, _MOST_RAMP = 1.25, 65535
 
 
