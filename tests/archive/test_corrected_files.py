@@ -22,7 +22,7 @@ fixtures = settings(suppress_health_check=[HealthCheck.function_scoped_fixture],
 @pytest.fixture
 def colour(build_model):
     return build_model(
-        channels=3, likelihood="logistic", mixtures=2, passes=4, blocks=1, pass_maps=4
+        channels=3, likelihood="logistic", mixtures=2, passes=4, blocks=1, pass_maps=4, batch=24
     )
 
 
