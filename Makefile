@@ -5,7 +5,7 @@ CONSTRAINTS ?= constraints.txt
 # Two tests at a time, those of a file in one process, since they share what they set up.
 PYTEST ?= -n 2 --dist loadfile
 
-.PHONY: setup demo test lint docs
+.PHONY: setup demo test lint docs notebooks
 
 setup: .venv/installed
 
@@ -28,6 +28,9 @@ test: setup
 
 docs: setup
 	$(BIN)/mkdocs build --strict --site-dir build/site
+
+notebooks: setup
+	$(BIN)/python notebooks/execute.py
 
 lint: setup
 	$(BIN)/ruff check .

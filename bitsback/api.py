@@ -214,6 +214,7 @@ def open(path: str | Path, model: "str | Path | LoadedModel | None" = None) -> "
     """A file as a sequence of images, of which only the chunks that are asked for are decoded.
 
     Args:
+        path: of the compressed file.
         model: the model that wrote it, if it is not found by its name.
 
     Returns:

@@ -1,17 +1,23 @@
 """The documentation's examples run, and its site builds."""
 
+import html
 import importlib.util
+import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
+import nbformat
 import pytest
 from conftest import ROOT
 
 from bitsback.models import store
 
 PAGES = sorted((ROOT / "docs").glob("*.md"))
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 
 def examples(page: Path) -> list[str]:
@@ -51,31 +57,145 @@ def test_a_port_takes_fifteen_lines(page, number):
     assert len(own) <= 15, own
 
 
-def test_the_site_builds_without_a_warning(tmp_path):
-    pytest.importorskip("mkdocs")
-    pytest.importorskip("mkdocstrings")
+@pytest.fixture(scope="module")
+def site(tmp_path_factory) -> Path:
+    """The site, built as `make docs` builds it."""
+    for needed in ("mkdocs", "mkdocstrings", "nbconvert", "latex2mathml"):
+        pytest.importorskip(needed)
+    folder = tmp_path_factory.mktemp("site")
     done = subprocess.run(
-        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", tmp_path],
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", folder],
         cwd=ROOT,
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr
+    return folder
+
+
+def test_the_site_builds_without_a_warning(site):
     for page in PAGES:
         place = "" if page.stem == "index" else page.stem
-        text = (tmp_path / place / "index.html").read_text()
+        text = (site / place / "index.html").read_text()
         assert len(text) > 5000
-    assert 'id="bitsback.compress"' in (tmp_path / "api" / "index.html").read_text()
-    assert "A GPU for 30 minutes" in (tmp_path / "training" / "index.html").read_text()
+    api = (site / "api" / "index.html").read_text()
+    assert 'id="bitsback.compress"' in api
+    # What a function returns is one sentence, however many lines its docstring has for it.
+    assert len(re.findall(r">CompressedBytes</span></code>\s*</td>", api)) == 1
+    assert "A GPU for 30 minutes" in (site / "training" / "index.html").read_text()
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_is_a_page_with_its_outputs(site, path):
+    page = site / "notebooks" / path.stem.replace("_", "-") / "index.html"
+    text = html.unescape(re.sub("<[^>]*>", "", page.read_text()))
+    outputs = [
+        output
+        for cell in nbformat.read(path, as_version=4).cells
+        for output in cell.get("outputs", [])
+    ]
+    printed = [output.text for output in outputs if output.output_type == "stream"]
+    assert printed
+    assert all(line in text for output in printed for line in output.splitlines())
+    figures = [output for output in outputs if "image/png" in output.get("data", {})]
+    shown = re.findall('<img alt="([^"]+)" src="([^"]+)"', page.read_text())
+    assert len(shown) == len(figures)
+    assert all((page.parent / source).resolve().is_file() for _, source in shown)
+
+
+def test_every_formula_is_set(site):
+    """Without a script: what no browser shows by itself is in no page."""
+    for page in site.rglob("index.html"):
+        text = page.read_text()
+        assert "arithmatex" not in text
+        assert "\\(" not in text
+    text = (site / "how-it-works" / "index.html").read_text()
+    source = re.sub("`[^`]*`", "", (ROOT / "docs" / "how-it-works.md").read_text())
+    blocks = source.count("$$") // 2
+    assert text.count('<math xmlns="http://www.w3.org/1998/Math/MathML" display="block"') == blocks
+    assert text.count("<math ") == blocks + source.replace("$$", "").count("$") // 2 > 50
+
+
+@pytest.mark.parametrize(
+    ("words", "section"),
+    [
+        ("--json", "command-line/#json"),
+        ("--json", "commands/#bitsback-compress"),
+        ("salvage", "command-line/#salvage-of-damaged-files"),
+        ("exit code", "command-line/#exit-codes"),
+        ("Gaussian KL", "glossary/#gaussian-kl"),
+    ],
+)
+def test_what_a_user_looks_for_is_a_section_of_the_search(site, words, section):
+    index = json.loads((site / "search" / "search_index.json").read_text())
+    found = {entry["location"]: entry for entry in index["docs"]}
+    entry = found[section]
+    assert words.lower() in (entry["title"] + entry["text"]).lower()
+    # A page that is wanted less often must not come first.
+    assert entry["boost"] > max(
+        found[page].get("boost", 1) for page in ("api/", "release-notes/", "benchmarks/")
+    )
+    if section.startswith("command-line"):
+        assert words.strip("-").lower() in entry["title"].lower()
+
+
+def test_a_search_for_an_option_is_one_for_its_word(site):
+    """The theme's search would exclude what follows a dash."""
+    assert 'src="assets/search.js"' in (site / "index.html").read_text().replace("./", "")
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("node is not installed")
+    script = """
+        globalThis.Worker = class { postMessage(message) { console.log(message.data); } };
+        require(process.argv[1]);
+        for (const data of process.argv.slice(2)) new Worker().postMessage({ type: 2, data });
+        new Worker().postMessage({ type: 0, data: "--kept" });
+    """
+    typed = ["--json", "exit -q now", "bits-back", "model --check all", "-chunk"]
+    done = subprocess.run(
+        [node, "-e", script, site / "assets" / "search.js", *typed],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    sent = ["json", "exit q now", "bits-back", "model check all", "-chunk", "--kept"]
+    assert done.stdout.split("\n")[:-1] == sent
+
+
+def test_a_formula_that_cannot_be_set_is_an_error():
+    pytest.importorskip("latex2mathml")
+    mathematics = hook("mathematics")
+    assert "<mfrac>" in mathematics.formula(r"\frac{1}{2}")
+    with pytest.raises(ValueError, match=r"cannot be set: .unknown"):
+        mathematics.formula(r"\unknown{x}")
+    with pytest.raises(ValueError, match="cannot be set"):
+        mathematics.formula(r"a & b")
+
+
+def test_the_site_asks_nothing_of_a_network(site):
+    """Pages load scripts, styles, fonts and pictures from the site alone."""
+    for page in site.rglob("*.html"):
+        loaded = re.findall(
+            r"<(?:script|img|iframe|source)[^>]* src=.?([^ \">]+)", page.read_text()
+        ) + re.findall(
+            r"<link[^>]* rel=.?(?:stylesheet|preconnect|preload).?[^>]*href=.?([^ \">]+)",
+            page.read_text(),
+        )
+        assert loaded
+        assert not [place for place in loaded if "//" in place]
+
+
+def hook(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, ROOT / "docs" / "hooks" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def test_the_reference_has_every_command_with_its_options():
     pytest.importorskip("mkdocs")
-    spec = importlib.util.spec_from_file_location("hooks", ROOT / "docs" / "hooks.py")
-    hooks = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(hooks)
-    page = hooks.commands()
+    page = hook("commands").commands()
     for name in ("compress", "get", "lossy encode", "train"):
         assert f"## bitsback {name}\n" in page
     assert "| `-o`, `--output` | the file to write; -: standard output | required |" in page

@@ -23,15 +23,16 @@ odd_kinds = pytest.importorskip("odd_kinds")
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "odd-files.md"
 HEAD = """# Odd files
 
-What comes back of {count} kinds of file by default, as `tests/sources/test_odd_table.py` finds it:
-the test makes every file, compresses a folder of them all, decompresses it and compares. It fails
-where a byte differs that this table does not tell of, and where this page is not its output. Run it
-as a program to write the page anew.
+The table shows what comes back of {count} kinds of file by default, as
+`tests/sources/test_odd_table.py` finds it. The test makes every file, compresses a folder of them
+all, decompresses it and compares.
+It fails if a byte differs and the table does not say so, or if this page is not its output.
 
-*Coded*: the file's pixels go through the model, and a recipe makes the file of them. *As it is*:
-the file's bytes travel in the payload, in xz where that is smaller. A file whose pixels took more
-than it travels as it is, too, so that a set is never larger than its files, their names and a few
-bytes for each (pipelines.md has the rule). The test turns that off: its model knows no images.
+*Coded*: the file's pixels go through the model, and a recipe makes the file from them. *As it is*:
+the file's bytes travel in the payload, packed with xz where that is smaller. A file whose pixels
+would take more than the file itself travels as it is, too, so a set is never larger than its files,
+their names and a few bytes for each ([Pipelines](pipelines.md#what-comes-back-of-a-file) has the
+rule). The test turns this last step off, since its model knows no images.
 
 | file | comes back | how |
 |---|---|---|

@@ -47,7 +47,8 @@ def _file(axes: "Axes", report: RateReport) -> None:
     axes.bar_label(axes.barh(list(parts), list(parts.values())), fmt="{:,.0f}", padding=3)
     axes.invert_yaxis()
     axes.margins(x=0.4)
-    axes.set(title=file_title(report).replace(", ", "\n", 1), xlabel="bits")
+    axes.set(title=file_title(report).replace(", ", "\n", 1))
+    _bits(axes)
 
 
 def _chain(axes: "Axes", report: RateReport) -> None:
@@ -56,7 +57,8 @@ def _chain(axes: "Axes", report: RateReport) -> None:
     left_out = len(steps) - _MOST_ROWS
     rows = [*steps[:_MOST_ROWS], pixels]
     places, height = np.arange(len(rows)), 0.4
-    axes.barh(places - height / 2, [row.net_bits for row in rows], height, label="net")
+    net = axes.barh(places - height / 2, [row.net_bits for row in rows], height, label="net")
+    axes.bar_label(net, fmt="{:,.0f}", padding=3)
     axes.barh(places + height / 2, [row.kl_bits for row in rows], height, label="KL")
     expected = [row.expected_bits for row in rows]
     if any(bits is not None for bits in expected):
@@ -65,10 +67,19 @@ def _chain(axes: "Axes", report: RateReport) -> None:
     axes.set_yticks(places, [row.part for row in rows])
     axes.invert_yaxis()
     axes.legend()
+    axes.margins(x=0.4)
     title = f"the chain's {report.chained_images} tiles"
     if left_out > 0:
         title += f"\n(steps beyond the first {_MOST_ROWS} left out: {left_out})"
-    axes.set(title=title, xlabel="bits")
+    axes.set(title=title)
+    _bits(axes)
+
+
+def _bits(axes: "Axes") -> None:
+    """Label the axis of bits with few and whole numbers, so that they do not run together."""
+    axes.set_xlabel("bits")
+    axes.locator_params(axis="x", nbins=4)
+    axes.xaxis.set_major_formatter("{x:,.0f}")
 
 
 def _walk(axes: "Axes", report: RateReport) -> None:

@@ -26,7 +26,7 @@ def commands() -> str:
     for path, command in _walk("bitsback", root):
         lines += [f"## {path}\n", f"{(command.help or '').strip()}\n"]
         rows = [_row(parameter) for parameter in command.params]
-        lines += ["| option | | default |", "|---|---|---|", *rows, ""]
+        lines += ["| argument or option | | default |", "|---|---|---|", *rows, ""]
     return "\n".join(lines)
 
 
