@@ -147,7 +147,6 @@ def compress(
     from bitsback.chunks.plan import Settings
     from bitsback.coding.model import NO_MODEL
     from bitsback.keeping.rule import way
-    from bitsback.side.wanted import BOTH, NOTHING
     from bitsback.sources.read import read
 
     found = read(images, way(keep, recode_lossy, times))
@@ -160,7 +159,8 @@ def compress(
             always_chain=always_chain,
             check=check,
             any_order=any_order,
-            side=BOTH if side_information else NOTHING,
+            predictor=side_information,
+            recalibration=side_information,
         ),
         payload=payload,
         chunk=chunk,
@@ -289,7 +289,6 @@ def rate(
     from bitsback.archive import rates
     from bitsback.chunks.plan import Settings
     from bitsback.keeping.rule import PIXELS
-    from bitsback.side.wanted import BOTH, NOTHING
     from bitsback.sources.read import read
 
     return rates.measure(
@@ -301,7 +300,8 @@ def rate(
             always_chain=True,
             measure=True,
             any_order=any_order,
-            side=BOTH if side_information else NOTHING,
+            predictor=side_information,
+            recalibration=side_information,
         ),
         chunk=chunk,
         expected=expected,

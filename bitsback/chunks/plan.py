@@ -21,7 +21,7 @@ from bitsback.format.chunk_head import (
 )
 from bitsback.format.payload import pack_payload
 from bitsback.images.image_set import ImageSet
-from bitsback.side.wanted import BOTH, Wanted
+from bitsback.side.wanted import Wanted
 from bitsback.tiles import channels, segments, tiles
 from bitsback.tiles.segments import Segment, SegmentTiles
 
@@ -48,7 +48,8 @@ class Settings:
             nothing (see `chunks.order`); they are of one size, each no larger than a tile.
         measure: whether the report has the bits of every image, the rounding of the pixels'
             pushes simulated, and what lies beyond the tables; pixels are coded more slowly.
-        side: which side information may be sent, where it saves more than it takes.
+        predictor, recalibration: whether these kinds of side information are sent where they save
+            more than they take (see `bitsback.side`).
 
     Raises:
         InputError: the batch or the seed is out of range, or no integer, or no such check is known.
@@ -61,7 +62,8 @@ class Settings:
     check: Check = "last"
     measure: bool = False
     any_order: bool = False
-    side: Wanted = BOTH
+    predictor: bool = True
+    recalibration: bool = True
 
     def __post_init__(self) -> None:
         if self.check not in get_args(Check):
@@ -74,6 +76,11 @@ class Settings:
             raise InputError("the batch must lie between 1 and 65535")
         if not 0 <= self.seed < 2**64:
             raise InputError("the seed must lie between 0 and 2**64 - 1")
+
+    @property
+    def side(self) -> Wanted:
+        """Which side information may be sent."""
+        return Wanted(self.predictor, self.recalibration)
 
 
 DEFAULT = Settings()

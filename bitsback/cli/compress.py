@@ -95,7 +95,6 @@ def compress(
     from bitsback.chunks.plan import Settings
     from bitsback.coding.model import NO_MODEL
     from bitsback.keeping.rule import way
-    from bitsback.side.wanted import BOTH, NOTHING
     from bitsback.sources import atomic_files, read
 
     checked = "none" if no_check else cast("Check", check)
@@ -105,7 +104,8 @@ def compress(
         always_chain=always_chain,
         check=checked,
         any_order=any_order,
-        side=NOTHING if no_side_information else BOTH,
+        predictor=not no_side_information,
+        recalibration=not no_side_information,
     )
     check_engine(engine, address)
     if not dry_run:

@@ -31,6 +31,7 @@ Corrections = tuple[tuple[Correction, ...], ...]
 COUNTS = (0, 4, 8, 16)
 _FORM_BITS, _WIDTH_BITS = 3, 3
 _PRECISION = 24
+_FINE = 1 << 16
 _SUM_LIMIT = 3 * WEIGHT_LIMIT
 _WIDTHS = tuple(2.0**width for width in range(-1, 7))  # mean sizes of weights
 _SHIFT_WIDTH = 1.5
@@ -156,7 +157,8 @@ def _width(values: Int64) -> int:
 
 def _bits(values: Int64, mean: float, limit: int) -> float:
     freqs = np.diff(_table(mean, limit).astype(np.int64))[values + limit]
-    return float((_PRECISION - np.log2(freqs)).sum())
+    # Rounded, so that choices do not hang on the last digit of a library's logarithm.
+    return float(np.rint((_PRECISION - np.log2(freqs)) * _FINE).sum()) / _FINE
 
 
 def _weights(widths: Sequence[int], lengths: Sequence[int]) -> codecs.Codec[Int64]:
