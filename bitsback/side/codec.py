@@ -31,7 +31,6 @@ Corrections = tuple[tuple[Correction, ...], ...]
 COUNTS = (0, 4, 8, 16)
 _FORM_BITS, _WIDTH_BITS = 3, 3
 _PRECISION = 24
-_FINE = 1 << 16
 _SUM_LIMIT = 3 * WEIGHT_LIMIT
 _WIDTHS = tuple(2.0**width for width in range(-1, 7))  # mean sizes of weights
 _SHIFT_WIDTH = 1.5
@@ -122,6 +121,11 @@ def bits_of(correction: Correction, channel: int) -> float:
     return bits + _bits(_plain(correction.shifts), _SHIFT_WIDTH, SHIFT_LIMIT)
 
 
+def cost_of(correction: Correction, channel: int) -> float:
+    """`bits_of`, rounded so that no choice hangs on the last digit of a library's logarithm."""
+    return round(256 * bits_of(correction, channel)) / 256
+
+
 def _runs(weights: Sequence[int], channel: int) -> list[Int64]:
     """What is coded of weights: all but the last channel's, and the sums over the channels."""
     rows = _plain(weights).reshape(channel + 1, -1)
@@ -157,8 +161,7 @@ def _width(values: Int64) -> int:
 
 def _bits(values: Int64, mean: float, limit: int) -> float:
     freqs = np.diff(_table(mean, limit).astype(np.int64))[values + limit]
-    # Rounded, so that choices do not hang on the last digit of a library's logarithm.
-    return float(np.rint((_PRECISION - np.log2(freqs)) * _FINE).sum()) / _FINE
+    return float((_PRECISION - np.log2(freqs)).sum())
 
 
 def _weights(widths: Sequence[int], lengths: Sequence[int]) -> codecs.Codec[Int64]:

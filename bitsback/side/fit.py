@@ -84,5 +84,5 @@ def _channel(
     if not found:
         return NONE, 0.0, none
     shift = found.by_scale[pixels.scales - PIXEL_SCALES[0]]
-    saved = pixels.total(pixels.length() - pixels.length(move, shift)) - codec.bits_of(found, c)
+    saved = pixels.total(pixels.length() - pixels.length(move, shift)) - codec.cost_of(found, c)
     return (found, saved, move) if saved > 0 else (NONE, 0.0, none)

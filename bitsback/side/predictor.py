@@ -50,7 +50,7 @@ def predictor(
         found = _solution(matrix[np.ix_(rows, rows)], right[rows])
         sent = Correction(tuple(found.tolist()))
         move = corrections.moved(found @ features[rows])
-        bits = some.total(some.length(move[tried])) + codec.bits_of(sent, c)
+        bits = some.total(some.length(move[tried])) + codec.cost_of(sent, c)
         if bits < least:
             best, best_move, least = sent, move, bits
     return best, best_move
