@@ -25,7 +25,7 @@ DEFAULT_MODEL = "photo"
 def load_model(
     name_or_folder: str | Path,
     device: str = "auto",
-    engine: str = "torch",
+    engine: str = "auto",
     micro_batch: int | None = None,
     sha256: bytes = b"",
 ) -> "LoadedModel":
@@ -34,7 +34,8 @@ def load_model(
     Args:
         name_or_folder: the name of a model that ships, such as "photo", or a model folder.
         device: "auto", "cpu" or "cuda".
-        engine: "torch", or "numpy": needs no torch, gives the same bits, and is slow.
+        engine: "torch"; "numpy", which needs no torch and gives the same bits, more slowly; or
+            "auto": torch if it is installed.
         micro_batch: the most images that the network takes at once, however many a batch of the
             chain holds: less memory, the same bits. None for all of them.
         sha256: the first bytes of the digest of weights that once shipped under the name; today's
@@ -60,7 +61,7 @@ def load_named(
     name: str,
     sha256: bytes = b"",
     device: str = "auto",
-    engine: str = "torch",
+    engine: str = "auto",
     micro_batch: int | None = None,
 ) -> "LoadedModel":
     """A shipped model by the name that a file gives; other arguments as of `load_model`.
@@ -382,5 +383,5 @@ def lossy_decode(
     from bitsback.lossy import coder, files
 
     data = plain_bytes(data, "data")
-    loaded = files.model_of(data, None, "auto", "torch") if model is None else as_model(model)
+    loaded = files.model_of(data, None, "auto", "auto") if model is None else as_model(model)
     return coder.decode(data, loaded, variance, seed)

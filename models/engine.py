@@ -1,5 +1,7 @@
 """Which device and which floats carry the integer network in torch."""
 
+import logging
+
 import torch
 
 from bitsback.errors import ModelError
@@ -8,6 +10,8 @@ from bitsback.models.draw.exactness import Tensors
 from bitsback.models.draw.integers import IntegerOps
 
 from .known_answer import known_answer
+
+_log = logging.getLogger(__name__)
 
 
 def device_of(name: str) -> torch.device:
@@ -36,6 +40,13 @@ def integer_ops(
     for carrier in (torch.float32, torch.float64):
         ops = IntegerOps(config, tensors, device, carrier)
         if known_answer(config, ops) == answer:
+            _log.info(
+                "torch %s on %s carries the integers in %s, %d threads: the known answer is right",
+                torch.__version__,
+                device,
+                str(carrier).removeprefix("torch."),
+                torch.get_num_threads(),
+            )
             return ops
     raise ModelError(
         f"this device ({device}) does not compute the model exactly: its known answer differs"

@@ -6,7 +6,10 @@ Loading executes nothing from the folder: JSON and safetensors only.
 import contextlib
 import dataclasses
 import hashlib
+import importlib.util
 import json
+import logging
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,19 +20,22 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 from safetensors.numpy import save as serialise
 
+from bitsback.ans import compiled
 from bitsback.coding.micro_batches import MicroBatches
 from bitsback.coding.model import LoadedModel, Model
 from bitsback.errors import ModelError
 from bitsback.models.draw.config import DrawConfig
 from bitsback.models.draw.exactness import Tensors, check
 from bitsback.models.draw.model import DrawModel
-from bitsback.models.draw.reference import ReferenceOps
+from bitsback.models.draw.reference import BlasOps, ReferenceOps
 from bitsback.sources.atomic_files import atomic_write
 from bitsback.tables import latent_grid
 from bitsback.tables.tables import Ints
 
 from .draw import equations
 from .known_answer import known_answer
+
+_log = logging.getLogger(__name__)
 
 WEIGHTS = Path(__file__).parent / "weights"
 EARLIER = WEIGHTS / "earlier"  # NAME-DIGITS: earlier weights of NAME, for its older files
@@ -222,7 +228,7 @@ def _named(path: Path) -> Iterator[None]:
 def load(
     name_or_folder: str,
     device: str = "auto",
-    engine: str = "torch",
+    engine: str = "auto",
     micro_batch: int | None = None,
     sha256: bytes = b"",
 ) -> LoadedModel:
@@ -231,20 +237,31 @@ def load(
     Args:
         name_or_folder, sha256: as of `folder_of`.
         device: "auto", "cpu" or "cuda", for torch.
-        engine: "torch", or "numpy": the int64 reference, slow, for machines without torch.
+        engine: "torch"; "numpy", the same bits without torch; "auto": torch where it is installed.
         micro_batch: the largest number of images in one evaluation of the network; None for as
             many as the file's batches hold.
 
     Raises:
         ModelError: unknown, damaged, altered, or not exact on this device.
     """
+    began = time.perf_counter()
     folder = folder_of(name_or_folder, sha256)
     manifest, tensors = read(folder)
     config = manifest.config
     sha256 = digest(config, tensors, manifest.log_widths)
     if manifest.sha256 != sha256.hex():
         raise ModelError(f"{folder}/config.json: field 'sha256' is not that of the weights")
+    engine = engine_of(engine)
     model = _draw_model(manifest, tensors, device, engine)
+    _log.info(
+        "model %s: %s, SHA-256 %s..., %s parameters, loops %s; loaded in %.2f s",
+        folder.name,
+        f"engine {engine}",
+        sha256.hex()[:16],
+        f"{sum(value.size for value in tensors.values()):,}",
+        "of NumPy" if compiled.loops("ans") is None else "compiled by numba",
+        time.perf_counter() - began,
+    )
     return LoadedModel(
         name=name_or_folder if folder.parent == EARLIER else folder.name,
         sha256=sha256,
@@ -258,16 +275,35 @@ def load(
     )
 
 
+def engine_of(name: str) -> str:
+    """The engine that "auto", "torch" or "numpy" is here.
+
+    Raises:
+        ModelError: there is no such engine.
+    """
+    if name == "auto":
+        return "numpy" if importlib.util.find_spec("torch") is None else "torch"
+    if name not in ("torch", "numpy"):
+        raise ModelError(f"unknown engine {name!r}: auto, torch or numpy")
+    return name
+
+
 def _draw_model(manifest: Manifest, tensors: Tensors, device: str, engine: str) -> Model[Any, Any]:
     config, log_widths = manifest.config, manifest.log_widths
     if engine == "numpy":
-        return DrawModel(config, ReferenceOps(config, tensors), log_widths)
-    if engine != "torch":
-        raise ModelError(f"unknown engine {engine!r}: torch or numpy")
+        if device not in ("auto", "cpu"):
+            raise ModelError(f"the engine numpy computes on the CPU, not on {device!r}")
+        numpy_ops = BlasOps(config, tensors)
+        if known_answer(config, numpy_ops) != manifest.known_answer:
+            raise ModelError("NumPy does not compute the model exactly: its known answer differs")
+        return DrawModel(config, numpy_ops, log_widths)
     try:
         from . import engine as engines
     except ImportError as error:
-        raise ModelError("torch is not installed: use the engine numpy, which is slow") from error
+        raise ModelError(
+            "torch is not installed: pip install 'bitsback[torch]', or take the engine numpy, "
+            "which gives the same bits"
+        ) from error
     where = engines.device_of(device)
     ops = engines.integer_ops(config, tensors, manifest.known_answer, where)
     return DrawModel(config, ops, log_widths)

@@ -73,6 +73,15 @@ def build_model(tmp_path: Path):
     return build
 
 
+@pytest.fixture(scope="module")
+def colour(tmp_path_factory):
+    """An untrained model, to which pixels are worth far more than they are."""
+    config = dataclasses.replace(SMALL, channels=3, likelihood="logistic", mixtures=2)
+    folder = tmp_path_factory.mktemp("colour") / "model"
+    store.save(folder, config, *random_model(config))
+    return store.load(str(folder), "cpu")
+
+
 @pytest.fixture(scope="module", params=["loops", "numpy"])
 def either_way(request):
     """A module's tests, with the compiled loops and with NumPy alone."""

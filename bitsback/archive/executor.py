@@ -9,8 +9,9 @@ import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol, TypeVar
 
+from bitsback.chunks.chain_encoder import Chunk
 from bitsback.chunks.decoder import Restored, decode_chunk
-from bitsback.chunks.encoder import Chunk, encode_chunk
+from bitsback.chunks.encoder import encode_chunk
 from bitsback.chunks.plan import Settings
 from bitsback.coding.model import LoadedModel
 from bitsback.images.image_set import ImageSet

@@ -73,12 +73,18 @@ class Found:
     header: bytes | None
 
 
-def find(reader: Reader, names: Sequence[str], tell: Callable[[str], object]) -> Iterator[Found]:
+def find(
+    reader: Reader,
+    names: Sequence[str],
+    tell: Callable[[str], object],
+    progress: Progress | None = None,
+) -> Iterator[Found]:
     """Files of these names, and all files below folders of these names.
 
     Args:
         names: as `listed` tells them.
         tell: called where a file comes back in other bytes than were promised.
+        progress: called with (bytes done, bytes in all) of the compressed file.
 
     Raises:
         InputError: there is no such file, or the set is of arrays.
@@ -89,7 +95,7 @@ def find(reader: Reader, names: Sequence[str], tell: Callable[[str], object]) ->
 
     def names_of(number: int) -> list[str]:
         if number not in known:
-            known[number] = [file.name for file in _of_chunk(reader, number)]
+            known[number] = [file.name for file in _of_chunk(reader, number, progress)]
         return known[number]
 
     chunks = len(reader.header.chunks)
@@ -102,7 +108,7 @@ def find(reader: Reader, names: Sequence[str], tell: Callable[[str], object]) ->
         hits = [_hit(name, wanted) for name in names_of(number)]
         if not any(hits):
             continue
-        images = reader.chunk(number).images
+        images = reader.chunk(number, progress).images
         files = (each for each in writers.members([images], _kind(images), tell) if each[0])
         for position, (hit, (name, content, header)) in enumerate(zip(hits, files, strict=True)):
             if hit is not None:
@@ -162,7 +168,11 @@ def _kind(images: ImageSet) -> str:
 
 
 def extract(
-    reader: Reader, names: Sequence[str], folder: Path, tell: Callable[[str], object]
+    reader: Reader,
+    names: Sequence[str],
+    folder: Path,
+    tell: Callable[[str], object],
+    progress: Progress | None = None,
 ) -> int:
     """Write files of these names, and those below folders of these names, with modes and times.
 
@@ -170,6 +180,7 @@ def extract(
         names: as `listed` tells them.
         folder: to make; it must not exist, or be empty.
         tell: called with a sentence about what does not come back as it was.
+        progress: as of `find`.
 
     Returns:
         How many files were written.
@@ -181,7 +192,7 @@ def extract(
     beside = writers.tree_of(reader.chunk(0).images)
     count = bare = 0
     with atomic_folder(folder) as place:
-        for file in find(reader, names, tell):
+        for file in find(reader, names, tell, progress):
             count += 1
             path = writers.write_below(place, file.name, file.content)
             if file.header is not None:

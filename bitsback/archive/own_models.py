@@ -24,7 +24,7 @@ def is_object(name: str) -> bool:
 def load(
     name: str,
     device: str = "auto",
-    engine: str = "torch",
+    engine: str = "auto",
     micro_batch: int | None = None,
     sha256: bytes = b"",
 ) -> LoadedModel:
@@ -47,7 +47,7 @@ def load(
         from bitsback.models import store
 
         return store.load(name, device, engine, micro_batch, sha256)
-    if device != "auto" or engine != "torch":
+    if device != "auto" or engine != "auto":
         raise InputError(f"{name} brings its own device and engine: leave these options out")
     loaded = _found(name)
     if micro_batch is None:

@@ -3,8 +3,10 @@
 import bisect
 import dataclasses
 import io
+import logging
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
@@ -25,6 +27,8 @@ from bitsback.progress import Progress, Stretch, enter
 from bitsback.tables import tables
 
 from .executor import DecodeTask, Executor, SerialExecutor, run_chunks
+
+_log = logging.getLogger(__name__)
 
 # Values of images that were lost: so many, for each chunk that is whole, and for each byte.
 _MOST_LOST, _MOST_SHRINKAGE = 1 << 28, 1 << 9
@@ -65,6 +69,14 @@ class Reader:
         self._size = file.seek(0, io.SEEK_END)
         file.seek(0)
         self.header = container.read_header(file, self._size)
+        _log.info(
+            "format version %d; chunks: %d; coded images: %d; model %s, SHA-256 %s...",
+            self.header.format_version,
+            len(self.header.chunks),
+            self.header.images,
+            self.header.model or "none",
+            self.header.model_sha256.hex()[:16],
+        )
         self._load_model = load_model
         self._loaded: LoadedModel | None = None
         self._last: tuple[int, Restored] | None = None
@@ -85,6 +97,15 @@ class Reader:
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+    @property
+    def file_bytes(self) -> int:
+        """Size of the file."""
+        return self._size
+
+    def check_size(self) -> None:
+        """Raise FormatError unless the file ends where its last chunk does."""
+        container.check_size(self.header, self._size)
 
     def __len__(self) -> int:
         return self.header.images
@@ -140,7 +161,7 @@ class Reader:
         Raises:
             FormatError: a chunk is damaged, or the file is longer or shorter than it should be.
         """
-        container.check_size(self.header, self._size)
+        self.check_size()
         sizes = [entry.size for entry in self.header.chunks]
         loaded = self._model()  # the right one, before a task is given out
         # The first chunk may have been decoded for its payload.
@@ -155,6 +176,7 @@ class Reader:
                     self._last = kept = number, next(results)
             except FormatError as error:
                 raise self._damaged(number, error) from error
+            self._tell(number)
             yield kept[1].images
 
     def _task(self, number: int) -> DecodeTask:
@@ -233,11 +255,21 @@ class Reader:
         if kept is not None and kept[0] == number:
             return kept[1]
         loaded, task, begin = self._model(), self._task(number), self.header.offsets[number]
+        began = time.perf_counter()
         enter(progress, "decoding")
         end = begin + len(task.data)
         restored = task.run(loaded, Stretch(progress, begin, end, self.header.file_size))
         self._last = number, restored
+        self._tell(number, time.perf_counter() - began)
         return restored
+
+    def _tell(self, number: int, seconds: float | None = None) -> None:
+        """Log that a chunk is decoded."""
+        entry = self.header.chunks[number]
+        taken = "" if seconds is None else f" in {seconds:.2f} s"
+        _log.info(
+            "chunk %d decoded%s; bytes: %d; images: %d", number, taken, entry.size, entry.images
+        )
 
     def _bytes(self, number: int) -> bytes:
         begin, size = self.header.offsets[number], self.header.chunks[number].size

@@ -32,7 +32,7 @@ class Recipe:
     model: str
     sha256: bytes
     device: str = "auto"
-    engine: str = "torch"
+    engine: str = "auto"
     micro_batch: int | None = None
 
 
@@ -46,9 +46,11 @@ def worker_model(recipe: Recipe, threads: int) -> LoadedModel:
     Raises:
         ModelError: it cannot be loaded, or is not the recipe's.
     """
+    from bitsback.models import store
+
     from . import own_models
 
-    if recipe.engine == "torch":
+    if store.engine_of(recipe.engine) == "torch":
         import torch
 
         torch.set_num_threads(threads)

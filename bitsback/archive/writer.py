@@ -6,6 +6,7 @@ The writer holds one chunk of images at a time, beside those that an executor's 
 import dataclasses
 import io
 import itertools
+import logging
 from collections.abc import Callable, Collection
 from functools import partial
 from typing import BinaryIO
@@ -13,6 +14,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from bitsback.chunks.chain_encoder import Chunk
 from bitsback.chunks.plan import DEFAULT, Settings
 from bitsback.coding.model import NO_MODEL, LoadedModel
 from bitsback.coding.rates import RateReport
@@ -28,6 +30,8 @@ from bitsback.tables import tables
 
 from . import any_order
 from .executor import EncodeTask, Executor, SerialExecutor, run_chunks
+
+_log = logging.getLogger(__name__)
 
 # A chunk is the unit of access and of damage, and pays for its own initial bits (docs/design.md).
 # Binary values are worth far fewer bits.
@@ -108,8 +112,9 @@ def compress_to(
     enter(progress, "encoding")
     counted = [each.size for each in parts]
     coded = run_chunks(executor or SerialExecutor(loaded), tasks, counted, progress)
-    for chunk_of, (begin, end) in zip(coded, bounds, strict=True):
+    for place, (chunk_of, (begin, end)) in enumerate(zip(coded, bounds, strict=True)):
         file.write(chunk_of.data)
+        _log.info("chunk %d of %d: %s", place, len(bounds), _told(chunk_of, begin, end))
         left = end - begin - len(chunk_of.carried)
         files = chunk_of.image_files if header.format_version >= container.COUNTS else 0
         entries.append(ChunkEntry(left, len(chunk_of.data), files))
@@ -135,6 +140,17 @@ def compress_to(
     file.write(pack_header(final))
     file.seek(0, io.SEEK_END)
     return Written(tally.join(reports, 8 * final.size), images.kept.with_larger(larger))
+
+
+def _told(chunk: Chunk, begin: int, end: int) -> str:
+    """How a chunk of images begin..end - 1 was coded, in words."""
+    what = f"images {begin} to {end - 1}" if begin < end else "files"
+    size, dims = len(chunk.data), chunk.report.dims
+    told = [what, f"{size:,} bytes", *([f"{8 * size / dims:.4f} bits/dim"] if dims else [])]
+    told.append(f"{chunk.how}{f' ({chunk.why})' if chunk.why else ''}")
+    if chunk.carried:
+        told.append(f"{len(chunk.carried)} of them as files, which take less")
+    return ", ".join(told)
 
 
 def _name(images: ImageSet, number: int) -> str:

@@ -8,6 +8,7 @@ for them, eight pixels of a row in a byte, which makes xz's code a sixth smaller
 
 import dataclasses
 import io
+import logging
 import lzma
 import resource
 import sys
@@ -28,6 +29,8 @@ from bitsback.images import classical
 from bitsback.images.image_set import ImageSet, check_plain
 from bitsback.progress import Progress
 from bitsback.tiles import mosaic
+
+_log = logging.getLogger(__name__)
 
 Pixels = NDArray[np.uint8]
 """An image, (H, W, C), or as a codec takes or gives it."""
@@ -156,7 +159,10 @@ def run(
     rows = [Row("bitsback", len(packed.data), encoded, decoded)]
     memory = peak_memory()
     check = packed.report.check()
-    rows += [measure(peer.name, peer.images, peer.encode, peer.decode) for peer in peers]
+    for peer in peers:
+        _tell(rows[-1])
+        rows.append(measure(peer.name, peer.images, peer.encode, peer.decode))
+    _tell(rows[-1])
     return Bench(
         images=len(images.pixels),
         dims=sum(p.size for p in images.pixels),
@@ -168,6 +174,11 @@ def run(
         kl_bits=packed.report.kl_bits,
         match=check.passed if check.measured else None,
     )
+
+
+def _tell(row: Row) -> None:
+    told = "%s: %d bytes, encoded in %.2f s, decoded in %.2f s"
+    _log.info(told, row.name, row.size, row.encode_seconds, row.decode_seconds)
 
 
 def peak_memory() -> int:

@@ -40,6 +40,11 @@ def is_new(prefix: bytes) -> bool:
     return any(code[0] in classical.INSIDE for code in _codes(prefix))
 
 
+def methods(prefix: bytes) -> list[str]:
+    """The methods of what was encoded, in words."""
+    return [classical.Method(code[0]).name.lower().replace("_", " ") for code in _codes(prefix)]
+
+
 def _codes(prefix: bytes) -> Iterator[bytes]:
     position = 0
     while position < len(prefix):

@@ -3,6 +3,7 @@
 import atexit
 import functools
 import gc
+import io
 import sys
 from typing import Annotated
 
@@ -82,6 +83,8 @@ def _prepare_the_end() -> None:
 def main() -> None:
     """Run the command line; what bitsback refuses is one sentence and exit code 2 or 3."""
     _prepare_the_end()
+    if isinstance(sys.stdout, io.TextIOWrapper):  # as standard error does it
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         with refusals():
             app()

@@ -10,14 +10,12 @@ import typer
 
 from bitsback.errors import DAMAGED, InputError
 
-from .console import bar, closing, console
-from .files.kinds import lossy_file
+from .console import bar, closing, note
+from .files.opening import Lossy, Reading, opened
 from .files.outputs import Force, claim
 from .files.streams import (
-    STANDARD,
-    archive_from,
     archive_to,
-    check_standard_output,
+    check_standard,
     images_from,
     write_images,
 )
@@ -43,8 +41,8 @@ from .options import (
     RecodeLossy,
     Seed,
     Spread,
+    Verbose,
     load_for,
-    open_reader,
 )
 
 if TYPE_CHECKING:
@@ -61,7 +59,7 @@ def compress(
     ],
     model: ChosenModel = None,
     device: Device = "auto",
-    engine: Spread = "torch",
+    engine: Spread = "auto",
     batch: Batch = None,
     micro_batch: MicroBatch = None,
     chunk: ImagesPerChunk = None,
@@ -86,6 +84,7 @@ def compress(
     ] = False,
     force: Force = False,
     quiet: Quiet = False,
+    verbose: Verbose = False,
     as_json: Json = False,
 ) -> None:
     """Compress images losslessly into one file."""
@@ -110,15 +109,16 @@ def compress(
     check_engine(engine, address)
     if not dry_run:
         check_standard(output, as_json)
-        claim(output, [*inputs, *([] if payload is None else [payload])], force=force)
+        read_too = [*inputs, *([] if payload is None else [payload])]
+        claim(output, read_too, force=force, may_be_standard=True)
     began = time.perf_counter()
     with images_from(inputs) as paths, bar("dry run" if dry_run else "compress") as progress:
         policy = way(keep, recode_lossy, not no_times)
         images = read.read_images(paths, policy, progress)
         for line in images.kept.lines():
-            console.print(f"bitsback: travels as it is: {line}")
+            note(f"travels as it is: {line}")
         extra = b"" if payload is None else atomic_files.read_bytes(payload)
-        arithmetic = "torch" if engine == "ray" else engine
+        arithmetic = "auto" if engine == "ray" else engine
         progress.phase("loading the model")
         is_coded = len(images.pixels) > 0
         loaded = NO_MODEL
@@ -154,9 +154,9 @@ def compress(
         before, after = size_on_disk(paths), int(written.report.file_bits) // 8
     report, kept = written.report, written.kept
     if any_order:
-        console.print("bitsback: the images of each chunk come back in another order")
+        note("the images of each chunk come back in another order")
     for line in kept.lines(images.kept):
-        console.print(f"bitsback: travels as it is: {line}")
+        note(f"travels as it is: {line}")
     tell(
         Compressed(
             output=str(output),
@@ -183,7 +183,7 @@ def decompress(
     ],
     model: OwnModel = None,
     device: Device = "auto",
-    engine: Spread = "torch",
+    engine: Spread = "auto",
     micro_batch: MicroBatch = None,
     payload: Annotated[Path | None, typer.Option(help="write the payload here")] = None,
     salvage: Annotated[
@@ -193,6 +193,7 @@ def decompress(
     address: Address = None,
     force: Force = False,
     quiet: Quiet = False,
+    verbose: Verbose = False,
     as_json: Json = False,
 ) -> None:
     """Give back the very images that were compressed."""
@@ -201,43 +202,37 @@ def decompress(
 
     check_engine(engine, address)
     check_standard(output, as_json)
-    claim(output, [file], force=force)
+    claim(output, [file], force=force, may_be_folder=True, may_be_standard=True)
     if payload is not None:
         if atomic_files.is_same(payload, output):
             raise InputError(f"{payload} is to hold the payload and the images: give two names")
         claim(payload, [file], force=force)
     damage: list[Damage] = []
-
-    def say(line: str) -> None:
-        console.print(f"bitsback: {line}")
-
-    arithmetic = "torch" if engine == "ray" else engine
+    arithmetic = "auto" if engine == "ray" else engine
     began = time.perf_counter()
-    with archive_from(file) as path:
-        before = size_on_disk([path]) if path.exists() else 0
-        lossy = lossy_file(path) if before else None
-        if lossy is not None:
+    with opened(file, Reading(model, device, arithmetic, micro_batch)) as reader:
+        if isinstance(reader, Lossy):
             if salvage or payload is not None:
                 raise InputError(
                     f"{file} is a lossy file: it takes neither --salvage nor --payload"
                 )
-            show_lossy(lossy[1], output, model, device, arithmetic)
+            show_lossy(reader.data, output, model, device, arithmetic, as_json=as_json)
             return
-        opened = open_reader(path, model, device, arithmetic, micro_batch)
-        with opened as reader, bar("decompress") as progress:
+        before = reader.file_bytes
+        with bar("decompress") as progress:
             extra = b"" if payload is None else reader.payload
             name, sha256 = model or reader.header.model, reader.header.model_sha256
             recipe = Recipe(name, sha256, device, arithmetic, micro_batch)
             machine = reader.header.machine
             executor = executor_of(recipe, jobs, engine, address, machine) if len(reader) else None
             if salvage:
-                after = write_images(reader.salvaged(damage, progress), len(reader), output, say)
+                after = write_images(reader.salvaged(damage, progress), len(reader), output, note)
             else:
-                after = write_images(reader.restored(progress, executor), len(reader), output, say)
+                after = write_images(reader.restored(progress, executor), len(reader), output, note)
             if payload is not None:
                 atomic_files.atomic_write(payload, extra)
     for chunk in damage:
-        console.print(f"bitsback: lost {chunk}")
+        note(f"lost {chunk}")
     tell(
         Decompressed(
             output=str(output),
@@ -256,19 +251,10 @@ def decompress(
         raise typer.Exit(DAMAGED)
 
 
-def check_standard(output: Path, as_json: bool) -> None:
-    """Raise InputError if standard output cannot take the output, or would take JSON, too."""
-    if output != STANDARD:
-        return
-    if as_json:
-        raise InputError("standard output cannot hold the file and JSON: name an output")
-    check_standard_output()
-
-
 def check_engine(engine: str, address: str | None) -> None:
     """Raise InputError if there is no such engine, or an address that it does not take."""
-    if engine not in ("torch", "numpy", "ray"):
-        raise InputError(f"unknown engine {engine!r}: torch, numpy or ray")
+    if engine not in ("auto", "torch", "numpy", "ray"):
+        raise InputError(f"unknown engine {engine!r}: auto, torch, numpy or ray")
     if address is not None and engine != "ray":
         raise InputError("--address is that of a cluster: it needs --engine ray")
 

@@ -1,11 +1,15 @@
 """Reports as tables in the terminal, and progress bars on standard error."""
 
 import contextlib
+import json
+import logging
+import time
 import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.measure import Measurement
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -13,15 +17,70 @@ if TYPE_CHECKING:
     from bitsback.benchmarks.files import Bench
     from bitsback.coding.rates import RateReport
 
+_UNLIMITED = 1 << 20  # columns
+
 #: for what a user must not miss
 console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 #: for progress and closing lines, which --quiet leaves out
 remarks = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 
 
-def closing(line: str) -> None:
-    """Print a command's last line on standard error."""
-    remarks.print(line)
+def plain(text: str) -> str:
+    """Text on one line, for a terminal: what it would not print is escaped as Python does."""
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
+    )
+
+
+def note(line: str) -> None:
+    """Print on standard error what a user must not miss."""
+    console.print(f"bitsback: {plain(line)}")
+
+
+def closing(line: str, as_json: bool = False, **facts: object) -> None:
+    """Print a command's last line on standard error, or its facts as JSON on standard output."""
+    if as_json:
+        print(json.dumps(facts))
+    else:
+        remarks.print(plain(line))
+
+
+def print_table(table: Table, console: Console, folds: str = "") -> None:
+    """Print a table, no cell of it cut: where a terminal is too narrow, its lines go on below.
+
+    Args:
+        folds: the heading of the column that may take several lines, in a terminal alone.
+    """
+    for column in table.columns:
+        column.no_wrap = column.header != folds
+    unlimited = console.options.update(max_width=_UNLIMITED)
+    wanted = Measurement.get(console, unlimited, table)
+    before = console.width
+    console.width = max(before, wanted.minimum) if console.is_terminal else wanted.maximum
+    console.print(table, crop=False)
+    console.width = before
+
+
+class Told(logging.Handler):
+    """Prints what the library logs, each line with the seconds since the command began."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.INFO)
+        self._began = time.perf_counter()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print a line."""
+        remarks.print(f"{time.perf_counter() - self._began:8.2f} s  {plain(record.getMessage())}")
+
+
+def be_verbose(value: bool) -> None:
+    """Begin to print what the library logs, or no longer."""
+    logger = logging.getLogger("bitsback")
+    for handler in [each for each in logger.handlers if isinstance(each, Told)]:
+        logger.removeHandler(handler)
+    logger.setLevel(logging.INFO if value else logging.NOTSET)
+    if value:
+        logger.addHandler(Told())
 
 
 class Bar:
@@ -83,7 +142,7 @@ def print_report(report: "RateReport", console: Console) -> None:
             cells += [_whole(row.expected_bits), _signed(row.z_expected)]
         table.add_row(*cells, f"{row.bits_per_dim:.5f}", f"{row.nats_per_image:.3f}")
     console.print(rows.chain_title(report), soft_wrap=True)
-    console.print(table)
+    print_table(table, console)
     for name, meaning in rows.shown_legend(report).items():
         console.print(f"{name:>11}: {meaning}", soft_wrap=True)
     console.print(rows.file_title(report), soft_wrap=True)
@@ -114,7 +173,7 @@ def told_warnings() -> Iterator[None]:
     finally:
         for each in caught:
             if issubclass(each.category, CoverageWarning):
-                console.print(f"bitsback: warning: {each.message}")
+                note(f"warning: {each.message}")
             else:
                 warnings.warn_explicit(each.message, each.category, each.filename, each.lineno)
 
@@ -134,7 +193,7 @@ def print_bench(bench: "Bench", console: Console) -> None:
             f"{row.size} B, {row.size / first.size:.3f}x",
             *(f"{own:.2f} s, {own / ours:.4f}x" for own, ours in seconds),
         )
-    console.print(table)
+    print_table(table, console)
     console.print(
         f"{bench.images} images, {bench.dims} dims; all rows decoded and equal; "
         "x: ratio to bitsback"

@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from bitsback.errors import InputError
 
-from .console import bar, closing, console
+from .console import bar, closing, note, plain, print_table
+from .files.opening import Reading, opened_lossless
 from .files.outputs import Force, claim
-from .files.streams import STANDARD, archive_from, check_standard_output
-from .options import Device, Engine, File, Json, MicroBatch, OwnModel, Quiet, open_reader
+from .files.streams import STANDARD, check_standard, write_bytes
+from .options import Device, Engine, File, Json, MicroBatch, OwnModel, Quiet, Verbose
 
 if TYPE_CHECKING:
     from bitsback.archive.members import Listed
@@ -27,29 +29,41 @@ def ls(
     long: Annotated[
         bool, typer.Option("-l", "--long", help="sizes, modes and chunks, too")
     ] = False,
+    null: Annotated[
+        bool, typer.Option("-0", "--null", help="a NUL after each name, for xargs -0")
+    ] = False,
     model: OwnModel = None,
     device: Device = "auto",
-    engine: Engine = "torch",
+    engine: Engine = "auto",
     micro_batch: MicroBatch = None,
     quiet: Quiet = False,
+    verbose: Verbose = False,
     as_json: Json = False,
 ) -> None:
     """List the files in a compressed folder, tar or list; this decodes it."""
     from bitsback.archive import members
 
-    with (
-        archive_from(file) as path,
-        open_reader(path, model, device, engine, micro_batch) as reader,
-        bar("ls") as progress,
-    ):
+    if null and (long or as_json):
+        raise InputError("-0 is for names alone: leave -l and --json out")
+    reading = Reading(model, device, engine, micro_batch)
+    with opened_lossless(file, reading) as reader, bar("ls") as progress:
         files = list(members.listed(reader, progress))
     if as_json:
         print(json.dumps([dataclasses.asdict(each) for each in files]))
     elif long:
-        Console().print(_table(files))
+        print_table(_table(files), Console())
     else:
-        for each in files:
-            print(each.name)
+        _print_names([each.name for each in files], "\0" if null else "\n")
+
+
+def _print_names(names: list[str], end: str) -> None:
+    """Print names byte for byte; in a terminal, those with odd characters escaped."""
+    if sys.stdout.isatty() and end == "\n":
+        print(*map(plain, names), sep=end, end=end)
+        return
+    sys.stdout.flush()
+    sys.stdout.buffer.writelines(f"{name}{end}".encode(errors="surrogateescape") for name in names)
+    sys.stdout.buffer.flush()
 
 
 def _table(files: "list[Listed]") -> Table:
@@ -57,7 +71,9 @@ def _table(files: "list[Listed]") -> Table:
     for each in files:
         image = f"{each.mode} {each.width} x {each.height}"
         table.add_row(
-            each.name, image if each.size is None else f"{each.size:,} bytes", str(each.chunk)
+            Text(plain(each.name)),
+            image if each.size is None else f"{each.size:,} bytes",
+            str(each.chunk),
         )
     return table
 
@@ -71,33 +87,29 @@ def get(
     ],
     model: OwnModel = None,
     device: Device = "auto",
-    engine: Engine = "torch",
+    engine: Engine = "auto",
     micro_batch: MicroBatch = None,
     force: Force = False,
     quiet: Quiet = False,
+    verbose: Verbose = False,
+    as_json: Json = False,
 ) -> None:
     """Give back some files of a compressed folder or tar, from the chunks that hold them."""
     from bitsback.archive import members
 
-    def say(line: str) -> None:
-        console.print(f"bitsback: {line}")
-
-    if output == STANDARD:
-        check_standard_output()
-    claim(output, [file], force=force)
+    check_standard(output, as_json)
+    claim(output, [file], force=force, may_be_folder=True, may_be_standard=True)
     began = time.perf_counter()
-    with (
-        archive_from(file) as path,
-        open_reader(path, model, device, engine, micro_batch) as reader,
-    ):
+    reading = Reading(model, device, engine, micro_batch)
+    with opened_lossless(file, reading) as reader, bar("get") as progress:
         if output != STANDARD:
-            count = members.extract(reader, names, output, say)
+            count = members.extract(reader, names, output, note, progress)
         else:
-            found = list(members.find(reader, names, say))
+            found = list(members.find(reader, names, note, progress))
             if len(found) > 1:
                 raise InputError(f"standard output takes one file, not {len(found)}: name a folder")
             count = len(found)
-            sys.stdout.buffer.write(found[0].content)
-            sys.stdout.buffer.flush()
+            write_bytes(found[0].content)
     seconds = time.perf_counter() - began
-    closing(f"{output}: {count:,} file{'s' * (count != 1)}, {seconds:.1f} s")
+    line = f"{output}: {count:,} file{'s' * (count != 1)}, {seconds:.1f} s"
+    closing(line, as_json, output=str(output), files=count, seconds=seconds)

@@ -7,9 +7,21 @@ import typer
 
 from bitsback.errors import MISMATCH
 
-from .console import closing, console
+from .console import closing, note
 from .files.outputs import Force, claim
-from .options import Device, Engine, Inputs, Json, Limit, OwnModel, Quiet, load, read_limited
+from .files.streams import STANDARD, archive_from, check_standard, write_array, write_bytes
+from .options import (
+    Device,
+    Engine,
+    Inputs,
+    Json,
+    Limit,
+    OwnModel,
+    Quiet,
+    Verbose,
+    load,
+    read_limited,
+)
 
 RATES = (0.05, 0.1, 0.15, 0.2, 0.4, 0.8)
 
@@ -31,31 +43,51 @@ def encode(
     ] = 1,
     bare: Annotated[bool, typer.Option("--bare", help="a set under one header")] = False,
     device: Device = "auto",
-    engine: Engine = "torch",
+    engine: Engine = "auto",
     force: Force = False,
     quiet: Quiet = False,
+    verbose: Verbose = False,
+    as_json: Json = False,
 ) -> None:
     """Write a small file that holds what an image is about; decoding generates the rest."""
     from bitsback.lossy import files as lossy
     from bitsback.lossy import regions
     from bitsback.sources import atomic_files
 
-    claim(output, inputs, force=force)
+    check_standard(output, as_json)
+    claim(output, inputs, force=force, may_be_standard=True)
     images = lossy.stacked(read_limited(inputs, None), bare)
     loaded = load(model or lossy.default_model(bits_per_dim, images.shape[3]), device, engine)
     encoded = lossy.encode(images, loaded, steps, bits_per_dim, layers == 2, bare)
-    atomic_files.atomic_write(output, encoded.data)
-    console.print(
+    if output == STANDARD:
+        write_bytes(encoded.data)
+    else:
+        atomic_files.atomic_write(output, encoded.data)
+    most = regions.steps_of(loaded)
+    facts = {
+        "output": str(output),
+        "output_bytes": len(encoded.data),
+        "bits_per_dim": encoded.bits_per_dim,
+        "steps": encoded.steps,
+        "steps_of_model": most,
+        "model": loaded.name,
+        "kl_bytes": encoded.promised_bits / 8,
+        "match": encoded.matches,
+    }
+    line = (
         f"{len(encoded.data)} bytes, {encoded.bits_per_dim:.4f} bits/dim: {encoded.steps} of "
-        f"{regions.steps_of(loaded)} steps of {loaded.name}, whose KL is "
-        f"{encoded.promised_bits / 8:.1f} bytes: {'match' if encoded.matches else 'DO NOT MATCH'}"
+        f"{most} steps of {loaded.name}, whose KL is {encoded.promised_bits / 8:.1f} bytes"
     )
+    closing(f"{line}: {'match' if encoded.matches else 'DO NOT MATCH'}", as_json, **facts)
     if not encoded.matches:
+        note("the file's bytes and the KL of its latents do not match")
         raise typer.Exit(MISMATCH)
-    if bits_per_dim is not None and encoded.bits_per_dim > bits_per_dim:
-        console.print(
-            f"bitsback: the least that can be stored is more than {bits_per_dim} bits/dim"
-        )
+    if bits_per_dim is None:
+        return
+    if encoded.steps == most and encoded.bits_per_dim <= bits_per_dim:
+        note(f"all steps of {loaded.name} together take less than {bits_per_dim} bits/dim")
+    if encoded.bits_per_dim > bits_per_dim:
+        note(f"the least that can be stored is more than {bits_per_dim} bits/dim")
         raise typer.Exit(MISMATCH)
 
 
@@ -70,6 +102,7 @@ def bench(
     model: Annotated[str | None, typer.Option(help="else the table's choice at each rate")] = None,
     device: Device = "auto",
     quiet: Quiet = False,
+    verbose: Verbose = False,
     as_json: Json = False,
 ) -> None:
     """Quality beside JPEG, JPEG 2000, WebP and JPEG XL at equal bytes."""
@@ -100,15 +133,20 @@ def decode(
     seed: Annotated[int, typer.Option(min=0, help="of the generated latents")] = 0,
     model: OwnModel = None,
     device: Device = "auto",
-    engine: Engine = "torch",
+    engine: Engine = "auto",
     force: Force = False,
     quiet: Quiet = False,
+    verbose: Verbose = False,
+    as_json: Json = False,
 ) -> None:
     """Give back an image, with the latents that were not stored drawn from their priors."""
     from bitsback.sources import atomic_files
 
-    claim(output, [file], force=force)
-    show_lossy(atomic_files.read_bytes(file), output, model, device, engine, variance, seed)
+    check_standard(output, as_json)
+    claim(output, [file], force=force, may_be_folder=True, may_be_standard=True)
+    with archive_from(file) as path:
+        data = atomic_files.read_bytes(path)
+    show_lossy(data, output, model, device, engine, variance, seed, as_json)
 
 
 def show_lossy(
@@ -119,16 +157,25 @@ def show_lossy(
     engine: str,
     variance: float = 1.0,
     seed: int = 0,
+    as_json: bool = False,
 ) -> None:
-    """Decode a lossy file into an image, a .npy or a folder; arguments as of `decode`."""
+    """Decode a lossy file into an image, a .npy or a folder; "-" takes a .npy."""
     from bitsback.lossy import coder, container
     from bitsback.lossy import files as lossy
 
     loaded = lossy.model_of(data, model, device, engine)
     images = coder.decode(data, loaded, variance, seed)
-    lossy.write(images, output)
+    if output == STANDARD:
+        write_array(images)
+    else:
+        lossy.write(images, output)
     header, _ = container.unpack(data)
     closing(
         f"{output}: {header.count} image{'s' * (header.count != 1)} of a lossy file, "
-        f"{header.steps} steps of latents of {loaded.name}; the rest was generated"
+        f"{header.steps} steps of latents of {loaded.name}; the rest was generated",
+        as_json,
+        output=str(output),
+        images=header.count,
+        steps=header.steps,
+        model=loaded.name,
     )

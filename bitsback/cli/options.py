@@ -7,10 +7,9 @@ import typer
 
 from bitsback.errors import InputError
 
-from .console import remarks
+from .console import be_verbose, remarks
 
 if TYPE_CHECKING:
-    from bitsback.archive.reader import Reader
     from bitsback.coding.model import LoadedModel
     from bitsback.images.image_set import ImageSet
 
@@ -25,9 +24,11 @@ ChosenModel = Annotated[
     str | None,
     typer.Option("--model", help=f"{_NAMED}; else chosen by the images", show_default=False),
 ]
-Engine = Annotated[str, typer.Option(help="torch; or numpy: the same bits, slowly, no torch")]
+Engine = Annotated[
+    str, typer.Option(help="torch; numpy: the same bits, slower; auto: torch if installed")
+]
 Spread = Annotated[
-    str, typer.Option("--engine", help="torch; numpy: slowly, no torch; ray: torch on a cluster")
+    str, typer.Option("--engine", help="auto, torch, numpy: as elsewhere; ray: on a cluster")
 ]
 Address = Annotated[str | None, typer.Option(help="of a Ray cluster, for --engine ray")]
 MicroBatch = Annotated[
@@ -73,15 +74,34 @@ OwnModel = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="print JSON")]
 
 
-def _be_quiet(value: bool) -> None:
+def _be_quiet(context: typer.Context, value: bool) -> bool:
+    if value and context.params.get("verbose"):
+        raise typer.BadParameter(_ONE)
     remarks.quiet = value
+    return value
+
+
+def _be_verbose(context: typer.Context, value: bool) -> bool:
+    if value and context.params.get("quiet"):
+        raise typer.BadParameter(_ONE)
+    be_verbose(value)
+    return value
+
+
+_ONE = "give --quiet or --verbose, not both"
 
 
 Quiet = Annotated[
     bool,
     typer.Option("-q", "--quiet", callback=_be_quiet, help="no progress and no closing line"),
 ]
-"""Takes effect when it is parsed."""
+Verbose = Annotated[
+    bool,
+    typer.Option(
+        "-v", "--verbose", callback=_be_verbose, help="a line for each file, model and chunk, timed"
+    ),
+]
+"""These two take effect when they are parsed."""
 
 
 def read_limited(paths: list[Path], limit: int | None) -> "ImageSet":
@@ -99,7 +119,7 @@ def read_limited(paths: list[Path], limit: int | None) -> "ImageSet":
 def load(
     model: str,
     device: str = "auto",
-    engine: str = "torch",
+    engine: str = "auto",
     micro_batch: int | None = None,
     sha256: bytes = b"",
 ) -> "LoadedModel":
@@ -113,7 +133,7 @@ def load_for(
     images: "ImageSet",
     model: str | None,
     device: str,
-    engine: str = "torch",
+    engine: str = "auto",
     micro_batch: int | None = None,
 ) -> "LoadedModel":
     """The model that the user names for images, or the one that suits them, which a line tells."""
@@ -124,18 +144,3 @@ def load_for(
     chosen = choice.choose(images, lambda name: load(name, device, engine, micro_batch))
     remarks.print(f"bitsback: {chosen}")
     return chosen.loaded
-
-
-def open_reader(
-    path: Path, model: str | None, device: str, engine: str, micro_batch: int | None
-) -> "Reader":
-    """A reader of a file whose model is found by name or in a folder."""
-    from bitsback.api import load_named
-    from bitsback.archive.reader import open_path
-
-    def find(name: str, sha256: bytes) -> "LoadedModel":
-        if model is None:
-            return load_named(name, sha256, device, engine, micro_batch)
-        return load(model, device, engine, micro_batch, sha256)
-
-    return open_path(path, find)

@@ -23,6 +23,7 @@ from .options import (
     Limit,
     Quiet,
     Seed,
+    Verbose,
     load_for,
     read_limited,
 )
@@ -40,7 +41,7 @@ def rate(
     ] = False,
     seed: Seed = 0,
     device: Device = "auto",
-    engine: Engine = "torch",
+    engine: Engine = "auto",
     expected: Annotated[
         Path | None,
         typer.Option(help="JSON of the bits per image that your own ELBO promises, to compare"),
@@ -51,6 +52,7 @@ def rate(
     ] = None,
     force: Force = False,
     quiet: Quiet = False,
+    verbose: Verbose = False,
     as_json: Json = False,
 ) -> None:
     """Compress in memory; show the rate reached beside the KL-based rate, and check them."""
@@ -102,6 +104,7 @@ def bench(
     batch: Batch = None,
     device: Device = "auto",
     quiet: Quiet = False,
+    verbose: Verbose = False,
     as_json: Json = False,
 ) -> None:
     """Sizes and speeds beside PNG, WebP, JPEG XL, zstd and xz, in one run."""

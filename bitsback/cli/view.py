@@ -14,11 +14,12 @@ import typer
 from PIL import Image
 
 from bitsback.errors import InputError
+from bitsback.progress import Progress
 
-from .console import closing
+from .console import bar, closing, plain
+from .files.opening import Reading, opened_lossless
 from .files.outputs import Force, claim
-from .files.streams import archive_from
-from .options import Device, Engine, File, MicroBatch, OwnModel, Quiet, open_reader
+from .options import Device, Engine, File, Json, MicroBatch, OwnModel, Quiet, Verbose
 
 if TYPE_CHECKING:
     from bitsback.archive.reader import Reader
@@ -48,33 +49,38 @@ def view(
     show: Annotated[bool, typer.Option("--open", help="open the page in a browser")] = False,
     model: OwnModel = None,
     device: Device = "auto",
-    engine: Engine = "torch",
+    engine: Engine = "auto",
     micro_batch: MicroBatch = None,
     force: Force = False,
     quiet: Quiet = False,
+    verbose: Verbose = False,
+    as_json: Json = False,
 ) -> None:
     """Write a page of thumbnails; only the chunks that hold these images are decoded."""
     from bitsback.sources import atomic_files
 
     claim(output, [file], force=force)
-    with (
-        archive_from(file) as path,
-        open_reader(path, model, device, engine, micro_batch) as reader,
-    ):
+    reading = Reading(model, device, engine, micro_batch)
+    with opened_lossless(file, reading) as reader, bar("view") as progress:
         if first and first >= len(reader):
             raise InputError(f"the file has {len(reader)} images: there is no number {first}")
-        figures = [_figure(name, image, size) for name, image in _images(reader, first, count)]
-        told = f"{len(figures)} of {len(reader)} images, from number {first}"
+        shown = _images(reader, first, count, progress)
+        figures = [_figure(name, image, size) for name, image in shown]
+        images = len(reader)
+    told = f"{len(figures)} of {images} images, from number {first}"
     page = _PAGE.format(
-        title=html.escape(file.name), told=told, size=size, figures="\n".join(figures)
+        title=html.escape(plain(file.name)), told=told, size=size, figures="\n".join(figures)
     )
     atomic_files.atomic_write(output, page.encode())
-    closing(f"{output}: {told}")
+    facts = {"output": str(output), "shown": len(figures), "first": first, "images": images}
+    closing(f"{output}: {told}", as_json, **facts)
     if show:
         webbrowser.open(output.resolve().as_uri())
 
 
-def _images(reader: "Reader", first: int, count: int) -> Iterator[tuple[str, Image.Image | None]]:
+def _images(
+    reader: "Reader", first: int, count: int, progress: Progress
+) -> Iterator[tuple[str, Image.Image | None]]:
     """Names and images from a number on, as far as they are asked for; None of what is no image."""
     from bitsback.images.manifest import FilesManifest
     from bitsback.sources import writers
@@ -82,7 +88,7 @@ def _images(reader: "Reader", first: int, count: int) -> Iterator[tuple[str, Ima
     firsts = reader.header.firsts
     shown = 0
     for number in range(max(0, bisect.bisect_right(firsts, first) - 1), len(firsts)):
-        images, skipped = reader.chunk(number).images, max(0, first - firsts[number])
+        images, skipped = reader.chunk(number, progress).images, max(0, first - firsts[number])
         if isinstance(images.manifest, FilesManifest):
             members = writers.members([images], images.manifest.kind, lambda line: None)
             every = ((name, _opened(content)) for name, content, _ in members if name)
@@ -118,7 +124,7 @@ def _picture(pixels: np.ndarray) -> Image.Image:
 
 
 def _figure(name: str, image: Image.Image | None, size: int) -> str:
-    title = html.escape(name)
+    title = html.escape(plain(name))
     if image is None:
         return f"<figure><figcaption>{title} (no image)</figcaption></figure>"
     width, height = image.size

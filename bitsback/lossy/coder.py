@@ -11,6 +11,7 @@ Source: section 3 (the first scheme) and 4.3 of Gregor et al., arXiv:1604.08772.
 """
 
 import dataclasses
+import logging
 from collections.abc import Sequence
 from numbers import Real
 from operator import attrgetter
@@ -33,6 +34,8 @@ from .container import (
     sealed,
     unpack,
 )
+
+_log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -179,6 +182,7 @@ def write(
     code = stack.to_bytes(message)
     head = pack(header.with_filler_for(len(code)))
     data = sealed(head + code)
+    _log.info("%d of %d steps: %d bytes, KL %.1f bytes", steps, most, len(data), promised / 8)
     return Encoded(data, steps, promised, len(coded), dims, len(head) + CHECKSUM)
 
 

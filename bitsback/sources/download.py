@@ -22,6 +22,8 @@ from bitsback.errors import BitsbackError, InputError
 
 from .atomic_files import atomic_write
 
+_log = logging.getLogger(__name__)
+
 Arrays = dict[str, NDArray[np.uint8]]
 _CIFAR_RECORD = 1 + 3 * 32 * 32
 _SECONDS, _PIECE = 30, 1 << 16  # without an answer; bytes at once
@@ -196,7 +198,7 @@ def _fetched(
     problems = []
     for url in urls:
         try:
-            return Path(
+            path = Path(
                 retrieve(
                     url + name,
                     f"sha256:{file.sha256}",
@@ -205,6 +207,10 @@ def _fetched(
                     downloader=Limited(file.size),
                 )
             )
+            _log.info(
+                "%s: %d bytes, SHA-256 right, of %s, kept in %s", name, file.size, url, folder
+            )
+            return path
         except (BitsbackError, OSError, ValueError) as error:  # requests raises OSError
             problems.append(f"{urlsplit(url).hostname} {_reason(error)}")
     raise InputError(f"{name} cannot be fetched: {'; '.join(problems)}")

@@ -5,6 +5,7 @@ read(array), read(zarr.open("cifar10.zarr"))
 read(torchvision.datasets.MNIST(...)), read(datasets.load_dataset("mnist")["test"])
 """
 
+import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ import numpy as np
 
 from bitsback.errors import InputError
 from bitsback.images.image_set import ImageSet, from_array
+from bitsback.images.manifest import FilesManifest
 from bitsback.keeping import rule
 from bitsback.keeping.rule import Policy
 from bitsback.progress import Progress
@@ -21,6 +23,8 @@ from bitsback.progress import Progress
 from . import folders, npy, tar, zarr_arrays
 from .datasets import images_of
 from .zarr_arrays import ChunkedArray
+
+_log = logging.getLogger(__name__)
 
 _ALONE = (".npy", ".npz", ".tar", ".zarr")
 _COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
@@ -66,6 +70,18 @@ def read_images(
     Raises:
         InputError: missing, not images, of a kind that cannot be kept exactly, or empty.
     """
+    images = _read_paths(paths, policy, progress)
+    _log.info("%d images to code, %s", len(images.pixels), images.manifest.kind)
+    if isinstance(images.manifest, FilesManifest):
+        for name, outcome in zip(images.manifest.names, images.kept.coded, strict=False):
+            _log.info("%s: %s", name, outcome.value)
+        for file in images.kept.carried:
+            _log.info("%s: travels as it is%s", file.name, file.reason and f", {file.reason}")
+    return images
+
+
+def _read_paths(paths: Sequence[Path], policy: Policy, progress: Progress | None) -> ImageSet:
+    """`read_images`, without a word."""
     if not paths:
         raise InputError("there is nothing to compress: name a file or a folder")
     for path in paths:

@@ -1,5 +1,10 @@
 """PyTorch: files as data sets, and models of one's own that compute in floats."""
 
+from importlib.util import find_spec
+
+if find_spec("torch") is None:
+    raise ImportError("bitsback.torch needs torch: pip install 'bitsback[torch]'")
+
 from .adapter import adapt
 from .cost import QuantisedCost, quantised_cost
 from .datasets import ChunkBatchSampler, ImageDataset, Transform

@@ -1,8 +1,11 @@
-"""The integer network in NumPy's int64, slow and plain: what the fast one must equal."""
+"""The integer network in NumPy's int64, slow and plain: what the fast ones must equal."""
+
+import functools
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bitsback.models.exact import blas
 from bitsback.models.exact.reference import Int64, convolve
 from bitsback.tables.tables import Ints
 
@@ -114,3 +117,15 @@ class ReferenceOps:
 
     def join(self, channels: list[Int64]) -> Int64:
         return np.concatenate(channels, 1)
+
+
+class BlasOps(ReferenceOps):
+    """`ReferenceOps`, its convolutions by matrix products in floats: ten times as fast."""
+
+    @functools.cached_property
+    def _kernels(self) -> dict[str, blas.Kernel]:
+        return {name: blas.Kernel(value) for name, value in self.tensors.items() if value.ndim == 4}
+
+    def partial(self, layer: str, part: str, sources: list[Int64]) -> Int64:
+        """A layer's convolution of these inputs, before its bias."""
+        return blas.convolve(np.concatenate(sources, 1), self._kernels[f"{layer}/{part}"])

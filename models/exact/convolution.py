@@ -33,11 +33,11 @@ from torch.nn import functional
 
 from bitsback.errors import ModelError
 
-from . import reference
+from . import factors, reference
 from .settings import exact_settings
 
-# Sums over a band stay below 2**24 * 2**12 * 2**13, and so are exact in float64.
-_FACTORS, _BAND = 2**12, 2**13
+# Sums over a band stay below 2**24 * factors.FACTORS * 2**13, and so are exact in float64.
+_BAND = factors.BAND
 _FINE = 2.0**12  # parts of a unit that sums over channels tell
 
 Floats = NDArray[np.float64]
@@ -68,13 +68,13 @@ class Kernel:
     def checksum(self) -> "Checksum":
         """What the proof takes of the kernel."""
         rows = _array(self.weight).transpose(0, 2, 3, 1)  # as they lie in memory
-        factors = _of_channels(len(rows))
+        channels = factors.of_channels(len(rows)).astype(np.float64)
         unit = _FINE * np.asarray(_array(self.unit), np.float64)
-        bias = 0 if self.bias is None else int(factors * unit @ _array(self.bias))
-        weight = (factors * unit) @ rows.reshape(len(rows), -1)
+        bias = 0 if self.bias is None else int(channels * unit @ _array(self.bias))
+        weight = (channels * unit) @ rows.reshape(len(rows), -1)
         return Checksum(
             np.concatenate([unit, np.ones(len(weight))]),
-            np.concatenate([factors, -weight]).astype(np.int64),
+            np.concatenate([channels, -weight]).astype(np.int64),
             bias,
             self.weight.shape[-1] // 2,
         )
@@ -262,30 +262,16 @@ def _factors(side: int, images: int, rows: int, width: int) -> tuple[Floats, Flo
         Of each tap and input ((2 * side + 1)**2, images * (rows + 2 * side) * W); of each output
         (images * rows * W,); and the sum of these.
     """
-    factors = _random(0, images * rows * width).reshape(images, rows, width).astype(np.float64)
+    of_outputs = factors.of_positions(images * rows * width).astype(np.float64)
+    of_outputs = of_outputs.reshape(images, rows, width)
     # The factor of an input at a tap is that of the output that takes it there, if there is one.
     padded = np.zeros((images, rows + 4 * side, width + 2 * side))
-    padded[:, 2 * side : 2 * side + rows, side : side + width] = factors
+    padded[:, 2 * side : 2 * side + rows, side : side + width] = of_outputs
     taken = [
         padded[:, i : i + rows + 2 * side, j : j + width]
         for i, j in itertools.product(range(2 * side + 1)[::-1], repeat=2)
     ]
-    return np.stack(taken).reshape(len(taken), -1), factors.ravel(), int(factors.sum())
-
-
-def _of_channels(count: int) -> Floats:
-    """What output channels are multiplied by: odd, so that no sum of one becomes 0 modulo 2**64."""
-    return (_random(1, count) | 1).astype(np.float64)
-
-
-def _random(key: int, count: int) -> Ints:
-    """The first integers of a random sequence, 1 to 2**12."""
-    return _sequence(key, max(_BAND, count))[:count]
-
-
-@functools.lru_cache(4)
-def _sequence(key: int, count: int) -> Ints:
-    return np.random.Generator(np.random.Philox(key=key)).integers(1, _FACTORS + 1, count)
+    return np.stack(taken).reshape(len(taken), -1), of_outputs.ravel(), int(of_outputs.sum())
 
 
 def _ends(values: Tensor) -> NDArray[np.floating]:

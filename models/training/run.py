@@ -1,6 +1,7 @@
 """A whole training run in a folder: resumed if it was cut, a model folder when it ends."""
 
 import json
+import logging
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from .calibrate import calibrate
 from .trainer import Trainer, TrainingProgress
 
 SAVE_SECONDS = 30.0
+_log = logging.getLogger(__name__)
 
 
 def run(
@@ -61,6 +63,16 @@ def run(
         elif start is not None:
             manifest, tensors = store.read(start)
             trainer.begin(export.restore(manifest.config, tensors))
+        _log.info(
+            "%s parameters on %s, %d images and %d held out; from update %d of %d, batches of %d",
+            f"{sum(each.numel() for each in trainer.params):,}",
+            trainer.device,
+            sum(map(len, images.arrays)),
+            0 if held_out is None else sum(map(len, held_out.arrays)),
+            trainer.update,
+            schedule.updates,
+            trainer.batch,
+        )
         return trainer
 
     with distributed.joined() as part:

@@ -1,6 +1,5 @@
 """Files take the place of pixels that took more: a set is never larger than its files."""
 
-import dataclasses
 import io
 import itertools
 import math
@@ -10,7 +9,6 @@ from unittest import mock
 
 import numpy as np
 import pytest
-from conftest import SMALL, random_model
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -21,7 +19,6 @@ from bitsback.chunks.plan import Settings
 from bitsback.coding.model import NO_MODEL
 from bitsback.images.outcomes import LARGER
 from bitsback.keeping.rule import Policy
-from bitsback.models import store
 from bitsback.sources.read import read_images
 from bitsback.sources.writers import write_images
 
@@ -29,15 +26,6 @@ odd_kinds = pytest.importorskip("odd_kinds")
 
 A_FILE, A_CHUNK, A_SET = 24, 90, 90  # bytes, beside content and name; docs/odd-files.md has them
 SIDES = [(1, 1), (3, 5), (16, 16), (33, 20)]
-
-
-@pytest.fixture(scope="module")
-def colour(tmp_path_factory):
-    """An untrained model, to which pixels are worth far more than they are."""
-    config = dataclasses.replace(SMALL, channels=3, likelihood="logistic", mixtures=2)
-    folder = tmp_path_factory.mktemp("model")
-    store.save(folder, config, *random_model(config))
-    return store.load(str(folder), "cpu")
 
 
 def drawn(kind: str, side: tuple[int, int], number: int) -> tuple[str, bytes]:

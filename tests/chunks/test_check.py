@@ -6,7 +6,7 @@ import pytest
 from bitsback import compress, decompress
 from bitsback.ans.message import Message
 from bitsback.archive.writer import compress_set
-from bitsback.chunks import encoder, prefix
+from bitsback.chunks import chain_encoder, encoder, prefix
 from bitsback.errors import BitsbackError, InputError, ModelError
 from bitsback.images.image_set import from_array
 from bitsback.models.draw.model import DrawModel
@@ -52,14 +52,14 @@ def test_every_check_gives_the_same_bytes(payload, build_model):
 
 
 def test_all_also_finds_what_the_last_batch_does_not_show(build_model, monkeypatch):
-    model, flatten = build_model(), encoder.flatten
+    model, flatten = build_model(), chain_encoder.flatten
 
     def altered(message: Message):
         words = flatten(message)
         words[-1] ^= 1  # at the stack's bottom
         return words
 
-    monkeypatch.setattr(encoder, "flatten", altered)
+    monkeypatch.setattr(chain_encoder, "flatten", altered)
     compress(IMAGES, model, PAYLOAD)
     with pytest.raises(ModelError, match="nothing is written"):
         compress(IMAGES, model, PAYLOAD, check="all")
@@ -93,8 +93,8 @@ def test_a_chunk_of_files_alone_is_decoded_again(build_model, monkeypatch, tmp_p
     (tmp_path / "a.txt").write_bytes(b"no image")
     model = build_model()
     assert compress(tmp_path, model)
-    flatten = encoder.flatten
-    monkeypatch.setattr(encoder, "flatten", lambda message: flatten(message) ^ np.uint32(1))
+    flatten = chain_encoder.flatten
+    monkeypatch.setattr(chain_encoder, "flatten", lambda message: flatten(message) ^ np.uint32(1))
     with pytest.raises(BitsbackError, match="without a model does not decode"):
         compress(tmp_path, model)
     assert compress(tmp_path, model, check="none")

@@ -1,13 +1,11 @@
 """No array takes more than its values, whatever it holds, and whatever the model thinks of it."""
 
-import dataclasses
 import io
 import math
 from unittest import mock
 
 import numpy as np
 import pytest
-from conftest import SMALL, random_model
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -17,7 +15,6 @@ from bitsback.chunks import cost
 from bitsback.chunks.plan import Settings
 from bitsback.format import header as container
 from bitsback.images.parts import join
-from bitsback.models import store
 from bitsback.sources.read import read, read_images
 
 # Bytes; docs/pipelines.md has them.
@@ -34,15 +31,6 @@ SHAPES = [
     (2, 2, 8, 20, 20, 3),
     (2, 40, 40, 7),
 ]
-
-
-@pytest.fixture(scope="module")
-def colour(tmp_path_factory):
-    """An untrained model, to which pixels are worth far more than they are."""
-    config = dataclasses.replace(SMALL, channels=3, likelihood="logistic", mixtures=2)
-    folder = tmp_path_factory.mktemp("model")
-    store.save(folder, config, *random_model(config))
-    return store.load(str(folder), "cpu")
 
 
 def noise(dtype, shape, number):

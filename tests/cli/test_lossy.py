@@ -1,7 +1,9 @@
 """`bitsback lossy` as a user runs it, its choice of models, its peers and measures."""
 
 import dataclasses
+import io
 import json
+import subprocess
 import sys
 
 import numpy as np
@@ -240,3 +242,37 @@ def test_the_shipped_table_is_of_shipped_weights():
     }
     for point in choice.points():
         assert shipped[point.model].hex() == point.sha256
+
+
+def test_pipes_and_json(folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    image = random_images(1, 13, 22, 3)[0]
+    Image.fromarray(image).save("in.png")
+
+    def called(*words, data=b""):
+        start = [sys.executable, "-m", "bitsback.cli"]
+        words = (*start, *words, "--model", "model", "--engine", "numpy")
+        return subprocess.run(words, input=data, capture_output=True, check=True)
+
+    packed = called("lossy", "encode", "in.png", "-o", "-", "--steps", "2").stdout
+    told = json.loads(
+        called("lossy", "encode", "in.png", "-o", "x.bb", "--steps", "2", "--json").stdout
+    )
+    assert (tmp_path / "x.bb").read_bytes() == packed
+    assert (told["output_bytes"], told["steps"], told["steps_of_model"]) == (len(packed), 2, 3)
+    assert told["match"] is True
+    shown = np.load(io.BytesIO(called("lossy", "decode", "-", "-o", "-", data=packed).stdout))
+    wanted = coder.decode(packed, store.load(str(folder)))
+    assert np.array_equal(shown, wanted)
+    again = np.load(io.BytesIO(called("decompress", "-", "-o", "-", data=packed).stdout))
+    assert np.array_equal(again, wanted)
+    told = json.loads(called("decompress", "x.bb", "-o", "out.png", "--json").stdout)
+    assert told == {"output": "out.png", "images": 1, "steps": 2, "model": "model"}
+
+
+def test_a_rate_beyond_all_steps_is_told(folder, tmp_path, monkeypatch, capsys):
+    Image.fromarray(random_images(1, 13, 22, 3)[0]).save(tmp_path / "in.png")
+    words = ("encode", tmp_path / "in.png", "-o", tmp_path / "x.bb", "--model", folder)
+    code, _, told = run(monkeypatch, capsys, *words, "--bits-per-dim", 8)
+    assert code == 0
+    assert "all steps of model together take less than 8.0 bits/dim" in told

@@ -87,20 +87,44 @@ def test_a_file_written_with_torch_decodes_without_it_and_the_other_way_round(im
     assert np.array_equal(np.load(back), images)
 
 
-def test_without_torch_the_remedy_is_named(images, tmp_path):
-    words = (
-        "compress",
-        tmp_path / "in.npy",
-        "-o",
-        tmp_path / "x.bb",
-        "--model",
-        "omniglot",
-    )
-    done = bitsback(*words, torch=False)
+def test_without_torch_the_engine_is_numpy(images, tmp_path):
+    words = ("compress", tmp_path / "in.npy", "--model", "omniglot")
+    done = bitsback(*words, "-o", tmp_path / "x.bb", "-v", torch=False)
+    assert done.returncode == 0, done.stderr
+    assert "engine numpy" in done.stderr
+    done = bitsback(*words, "-o", tmp_path / "y.bb", "-v")
+    assert "engine torch" in done.stderr
+    assert (tmp_path / "x.bb").read_bytes() == (tmp_path / "y.bb").read_bytes()
+    for command in ("verify", "info"):
+        assert bitsback(command, tmp_path / "x.bb", torch=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (
+            "compress in.npy -o x.bb --model omniglot --engine torch",
+            "pip install 'bitsback[torch]'",
+        ),
+        ("compress in.npy -o x.bb --model omniglot --engine abacus", "unknown engine 'abacus'"),
+        ("compress in.npy -o x.bb --model omniglot --device cuda", "computes on the CPU"),
+        ("train note.toml --data in.npy -o run", "pip install 'bitsback[torch]'"),
+    ],
+)
+def test_without_torch_the_remedy_is_named(words, sentence, images, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = bitsback(*words.split(), torch=False)
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
-    assert "numpy" in done.stderr
-    assert bitsback(*words, "--engine", "abacus").returncode == 2
+    assert sentence in done.stderr
+    assert not (tmp_path / "x.bb").exists()
+
+
+def test_without_torch_its_adapter_names_the_remedy():
+    code = "import sys; sys.modules['torch'] = None; import bitsback.torch"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "pip install 'bitsback[torch]'" in done.stderr.splitlines()[-1]
 
 
 RATES = """

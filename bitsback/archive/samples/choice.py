@@ -1,5 +1,6 @@
 """The model for a set of images that the user names none for: by their kind, then by a sample."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -13,6 +14,8 @@ from bitsback.images.image_set import ImageSet, from_array
 from bitsback.models import shipped
 
 from .. import writer
+
+_log = logging.getLogger(__name__)
 
 _SMALL = 64  # pixels of a side: larger gray images are photographs
 _SAMPLE = 16  # images
@@ -49,6 +52,7 @@ def choose(images: ImageSet, load: Callable[[str], LoadedModel]) -> Choice:
         load: gives a shipped model by its name.
     """
     kind, names = _candidates(images)
+    _log.info("%s: the candidates are %s", kind, ", ".join(names))
     if len(names) == 1:
         return Choice(load(names[0]), {}, kind)
     sample = from_array(_sample(images))

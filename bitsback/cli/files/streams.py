@@ -1,6 +1,7 @@
 """`-`: standard input, which is kept in a temporary file since it is read twice, and output."""
 
 import contextlib
+import io
 import shutil
 import sys
 import tempfile
@@ -13,6 +14,8 @@ from bitsback.errors import BitsbackError, InputError
 from .summary import size_on_disk
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from bitsback.images.parts import Part
 
 STANDARD = Path("-")
@@ -136,10 +139,32 @@ def write_images(
         return path.stat().st_size
 
 
+def check_standard(output: Path, as_json: bool) -> None:
+    """Raise InputError if standard output cannot take the output, or would take JSON, too."""
+    if output != STANDARD:
+        return
+    if as_json:
+        raise InputError("standard output cannot hold the file and JSON: name an output")
+    check_standard_output()
+
+
 def check_standard_output() -> None:
     """Raise InputError if standard output is a terminal, which shows no bytes."""
     if sys.stdout.isatty():
         raise InputError("standard output is a terminal: send it to a file or a program")
+
+
+def write_array(array: "np.ndarray") -> None:
+    """Write an array to standard output as a .npy."""
+    import numpy as np
+
+    np.save(sys.stdout.buffer, array, allow_pickle=False)
+    sys.stdout.buffer.flush()
+
+
+def write_bytes(data: bytes) -> None:
+    """Write bytes to standard output."""
+    _send(io.BytesIO(data))
 
 
 def _send(file: BinaryIO) -> None:

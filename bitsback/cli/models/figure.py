@@ -9,7 +9,7 @@ import typer
 
 from ..console import closing
 from ..files.outputs import Force, check_figure, claim
-from ..options import Device, read_limited
+from ..options import Device, Json, Quiet, Verbose, read_limited
 
 if TYPE_CHECKING:
     import numpy as np
@@ -45,6 +45,9 @@ def figure(
     seed: Annotated[int, typer.Option(min=0, help="of what is drawn")] = 0,
     device: Device = "auto",
     force: Force = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+    as_json: Json = False,
 ) -> None:
     """Draw one of the paper's figures from models that ship."""
     from bitsback.errors import InputError
@@ -95,4 +98,4 @@ def figure(
         case _:
             drawn = paper.reconstructions(images(count), models(best)[0], seed)
     atomic_files.atomic_write(output, lambda file: drawn.savefig(file, format=output.suffix[1:]))
-    closing(f"{output}: figure {name}")
+    closing(f"{output}: figure {name}", as_json, output=str(output), figure=name)

@@ -12,13 +12,13 @@ from rich.table import Table
 
 from bitsback.api import DEFAULT_MODEL
 
-from ..console import bar, closing
+from ..console import bar, closing, print_table
 from ..files.outputs import Force, claim
-from ..options import Device, Engine, Json, Model, Quiet, load
+from ..options import Device, Engine, Json, Model, Quiet, Verbose, load
 
 
-def models(as_json: Json = False) -> None:
-    """List the shipped models: what each is for, how well and how fast."""
+def models(quiet: Quiet = False, verbose: Verbose = False, as_json: Json = False) -> None:
+    """List the shipped models: what each is for, how well and how fast; -v: sizes and digests."""
     from bitsback.models import shipped, store
 
     rows = []
@@ -33,14 +33,17 @@ def models(as_json: Json = False) -> None:
     if as_json:
         print(json.dumps(rows))
         return
-    table = Table("model", "for", "files", "bits/dim", "images/s", box=box.SIMPLE)
+    more = ("parameters", "SHA-256") if verbose else ()
+    table = Table("model", "for", "files", "bits/dim", "images/s", *more, box=box.SIMPLE)
     for row in rows:
         figures = [row["bits_per_dim"], row["images_per_second"]]
         kind = "lossless" if row["lossless"] else "lossy"
         told = [row["name"], row["use"], kind, *("" if each is None else each for each in figures)]
+        if verbose:
+            told += [f"{row['parameters']:,}", row["sha256"][:16]]
         table.add_row(*map(str, told))
     console = Console(highlight=False)
-    console.print(table)
+    print_table(table, console, folds="for")
     console.print(
         "bits/dim of the file of CIFAR-10 held out, MNIST test or Omniglot, and images/s that one "
         "core decodes of it; compress, rate and bench choose among the lossless ones",
@@ -54,9 +57,11 @@ def sample(
     count: Annotated[int, typer.Option("-n", min=1, help="how many samples")] = 64,
     seed: Annotated[int, typer.Option(min=0, help="of the samples")] = 0,
     device: Device = "auto",
-    engine: Engine = "torch",
+    engine: Engine = "auto",
     force: Force = False,
     quiet: Quiet = False,
+    verbose: Verbose = False,
+    as_json: Json = False,
 ) -> None:
     """Draw images from a model, by decoding random bits, into one image."""
     from bitsback.coding import sampling
@@ -73,4 +78,5 @@ def sample(
     atomic_files.atomic_write(
         output, lambda file: image_file.write_image(file, sheet, mode, output.suffix)
     )
-    closing(f"{output}: {count} images of {loaded.name}")
+    line = f"{output}: {count} image{'s' * (count != 1)} of {loaded.name}"
+    closing(line, as_json, output=str(output), images=count, model=loaded.name, seed=seed)

@@ -1,13 +1,18 @@
 """`bitsback download` and `bitsback train`: data for a model, and the model from data."""
 
+import dataclasses
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from bitsback.errors import InputError
+
 from ..console import closing, progress_bar, remarks
 from ..files.outputs import Force, claim
-from ..options import Device, Quiet
+from ..options import Device, Json, Quiet, Verbose
+
+NEEDS_TORCH = "training needs torch: pip install 'bitsback[torch]'"
 
 
 def train(
@@ -21,9 +26,14 @@ def train(
     start: Annotated[Path | None, typer.Option(help="a model folder to start from")] = None,
     force: Force = False,
     quiet: Quiet = False,
+    verbose: Verbose = False,
+    as_json: Json = False,
 ) -> None:
     """Train a model, or continue from the checkpoint in the output folder."""
-    from bitsback.models.training import checkpoint, run
+    try:
+        from bitsback.models.training import checkpoint, run
+    except ImportError as error:
+        raise InputError(NEEDS_TORCH) from error
 
     if not checkpoint.exists(output / "checkpoint"):
         claim(output / "model.safetensors", data, force=force, makes_folder=True)
@@ -37,7 +47,8 @@ def train(
             if not remarks.is_terminal:
                 remarks.print(f"update {report.update} of {report.updates}: {report.rate}")
     if report is not None:
-        closing(f"{output}: update {report.update} of {report.updates}, {report.rate}")
+        line = f"{output}: update {report.update} of {report.updates}, {report.rate}"
+        closing(line, as_json, output=str(output), **dataclasses.asdict(report))
 
 
 def download(
@@ -46,6 +57,8 @@ def download(
     cache: Annotated[Path | None, typer.Option(help="where fetched files are kept")] = None,
     force: Force = False,
     quiet: Quiet = False,
+    verbose: Verbose = False,
+    as_json: Json = False,
 ) -> None:
     """Fetch a public data set from its publisher, check it, and write it as an .npz."""
     from bitsback.sources import download as downloads
@@ -53,4 +66,5 @@ def download(
     claim(output, force=force)
     arrays = downloads.download(name, output, cache)
     held = ", ".join(f"{key} {array.dtype} {array.shape}" for key, array in arrays.items())
-    closing(f"{output}: {held}")
+    kinds = {key: {"dtype": str(a.dtype), "shape": a.shape} for key, a in arrays.items()}
+    closing(f"{output}: {held}", as_json, output=str(output), arrays=kinds)
