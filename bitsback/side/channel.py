@@ -10,14 +10,15 @@ from bitsback.ans import compiled
 from bitsback.tables import arithmetic, tables
 from bitsback.tables.mixture_levels import Levels
 from bitsback.tables.pixels import places_of
-from bitsback.tables.tables import Ints
+from bitsback.tables.tables import PIXEL_SCALES, Ints
 
 Int64 = NDArray[np.int64]
 
 #: fractional bits of a code length
 BITS = 16
 _MANTISSA = 12
-_MOST_TRIED = 1 << 11
+_MOST_TRIED = 1 << 10
+_UNMOVED = np.zeros(PIXEL_SCALES[1] - PIXEL_SCALES[0] + 1, np.int64)
 
 
 @dataclass(frozen=True)
@@ -45,16 +46,31 @@ class Channel:
         levels = compiled.plain(self.levels[where])
         return Channel(self.kind, means, scales, weights, levels, times)
 
-    def length(self, move: Int64 | int = 0, shift: Int64 | int = 0) -> Int64:
-        """Code length of each pixel, in units of 2**-16 bits."""
-        codes = self.codes(move, shift)
+    def length(self, move: Int64 | None = None, by_scale: Int64 | None = None) -> Int64:
+        """Code length of each pixel, in units of 2**-16 bits.
+
+        Args:
+            move: of the means, (n,), in 1/16 level.
+            by_scale: shift of each log-scale of the tables, the least first.
+        """
+        move = np.zeros(len(self.levels), np.int64) if move is None else move
+        by_scale = _UNMOVED if by_scale is None else by_scale
+        if (loops := compiled.loops("side")) is not None:
+            table = tables.component_table(self.kind).reshape(-1)
+            found = np.empty(len(self.levels), np.int64)
+            own = self.means, self.scales, self.weights, self.levels
+            given = compiled.plain(move), compiled.plain(by_scale)
+            loops.lengths(table, *own, *given, _logs(), _MANTISSA, BITS, found)
+            return found
+        codes = self.codes(move, by_scale)
         _, freqs = codes.interval(self.levels, slice(0, len(self.levels)))
         return code_length(freqs)
 
-    def codes(self, move: Int64 | int, shift: Int64 | int) -> Levels:
-        """The levels' codec, means and log-scales being moved."""
+    def codes(self, move: Int64, by_scale: Int64) -> Levels:
+        """The levels' codec, means and log-scales being moved as in `length`."""
         table = tables.component_table(self.kind).reshape(-1)
-        places = places_of(self.means + move, self.scales + shift)
+        shifted = self.scales + by_scale[self.scales - PIXEL_SCALES[0]]
+        places = places_of(self.means + move, shifted)
         return Levels(table, places, self.weights, self.levels.shape)
 
     def total(self, length: Int64) -> float:

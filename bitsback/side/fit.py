@@ -59,8 +59,7 @@ def fit(mixture: object, x: NDArray[np.uint8], near: NDArray[np.uint8], wanted: 
         found.append(correction)
         saved += gain
         if c + 1 < channels:
-            shift = correction.by_scale[scales - PIXEL_SCALES[0]] if correction.shifts else 0
-            weights = own.codes(move, shift).posterior_weights(levels)
+            weights = own.codes(move, correction.by_scale).posterior_weights(levels)
     return Fitted(tuple(found), saved)
 
 
@@ -83,6 +82,6 @@ def _channel(
         found = dataclasses.replace(found, shifts=recalibration(pixels, move))
     if not found:
         return NONE, 0.0, none
-    shift = found.by_scale[pixels.scales - PIXEL_SCALES[0]]
-    saved = pixels.total(pixels.length() - pixels.length(move, shift)) - codec.cost_of(found, c)
+    lengths = pixels.length() - pixels.length(move, found.by_scale)
+    saved = pixels.total(lengths) - codec.cost_of(found, c)
     return (found, saved, move) if saved > 0 else (NONE, 0.0, none)

@@ -4,6 +4,9 @@ Sums of products are of whole numbers below 2**53, so that float64 holds them ex
 order a library adds them; all else are single operations of IEEE 754 (see `tables.arithmetic`).
 """
 
+import math
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -39,21 +42,43 @@ def factored(matrix: F64) -> tuple[F64, F64]:
     return lower, diagonal
 
 
-def rounded_solution(matrix: F64, right: F64, unit: float, limit: int) -> Int64:
-    """Whole numbers w, within the limit, for which w / unit all but solves matrix w = right.
+@dataclass(frozen=True)
+class System:
+    """matrix w = right, factored once for all leading parts of it.
 
-    The unknowns are rounded one after another, and those that follow make up for it: of the whole
-    numbers near the solution, these keep the sum of squares low.
-
-    Source: Babai (1986), nearest plane.
+    Args:
+        lower: of L D L', unit diagonal; the leading part of it is that of the leading part.
+        wanted: D^-1 L^-1 right.
     """
+
+    lower: F64
+    wanted: F64
+
+    def rounded(self, count: int, unit: float, limit: int) -> Int64:
+        """Whole numbers w, within the limit, for which w / unit all but solves the leading part.
+
+        The unknowns are rounded one after another, and those that follow make up for it: of the
+        whole numbers near the solution, these keep the sum of squares low.
+
+        Args:
+            count: of the first unknowns; the others are 0.
+
+        Source: Babai (1986), nearest plane.
+        """
+        wanted = self.wanted[:count] * unit
+        found = []
+        for i in range(count - 1, -1, -1):
+            nearest = min(max(math.floor(wanted[i] + 0.5), -limit), limit)
+            found.append(nearest)
+            if nearest:
+                wanted[:i] -= self.lower[i, :i] * float(nearest)
+        return np.array(found[::-1], np.int64)
+
+
+def system(matrix: F64, right: F64) -> System:
+    """The system of a symmetric positive definite matrix."""
     lower, diagonal = factored(matrix)
     forward = right.copy()
     for i in range(len(forward)):
         forward[i + 1 :] -= lower[i + 1 :, i] * forward[i]
-    wanted = forward / diagonal * unit
-    found = np.zeros(len(wanted), np.int64)
-    for i in range(len(wanted) - 1, -1, -1):
-        found[i] = int(np.clip(np.floor(wanted[i] + 0.5), -limit, limit))
-        wanted[:i] -= lower[i, :i] * float(found[i])
-    return found
+    return System(lower, forward / diagonal)

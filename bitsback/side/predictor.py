@@ -13,8 +13,9 @@ from bitsback.tables import arithmetic, corrections
 from bitsback.tables.corrections import WEIGHT_BITS, WEIGHT_LIMIT, Correction
 from bitsback.tables.tables import PIXEL_FRACTIONS, PIXEL_SCALES, PIXEL_STEPS
 
-from . import codec, least_squares
+from . import codec
 from .channel import Channel
+from .least_squares import System, normal_equations, system
 
 Int64 = NDArray[np.int64]
 F64 = NDArray[np.float64]
@@ -23,6 +24,7 @@ _ROBUST = 8.0  # squared error, in units of the scale, at which a pixel counts h
 _NARROWEST = 4.0  # inverse square of the smallest scale that is told apart
 _UNIT = 1 << 12  # of a pixel's weight in the least squares
 _RIDGE = 2.0
+_NEAREST = 8
 
 
 def predictor(
@@ -40,42 +42,44 @@ def predictor(
     """
     mean = corrections.mean_of(pixels.weights, pixels.means)
     features = corrections.features(near, x, c, mean, near.shape[1])
-    matrix, right = _equations(pixels, features, mean)
+    # The nearest neighbour's features first, so that fewer neighbours are fewer first unknowns.
+    order = np.arange(len(features)).reshape(c + 1, -1).T.ravel()
+    features = features[order]
+    solved = _system(pixels, features, mean, c)
     tried = pixels.tried
     some = pixels.some(tried)
     best, best_move = Correction(), np.zeros(len(mean), np.int64)
     least = some.total(some.length())
     for count in sorted({min(count, near.shape[1]) for count in codec.COUNTS if count}):
-        rows = (near.shape[1] * np.arange(c + 1)[:, None] + np.arange(count)).ravel()
-        found = _solution(matrix[np.ix_(rows, rows)], right[rows])
-        sent = Correction(tuple(found.tolist()))
-        move = corrections.moved(found @ features[rows])
+        found = _rounded(solved, count * (c + 1))
+        sent = Correction(tuple(found.reshape(count, c + 1).T.ravel().tolist()))
+        move = corrections.moved(found @ features[: len(found)])
         bits = some.total(some.length(move[tried])) + codec.cost_of(sent, c)
         if bits < least:
             best, best_move, least = sent, move, bits
     return best, best_move
 
 
-def _equations(pixels: Channel, features: Int64, mean: Int64) -> tuple[F64, F64]:
-    """The normal equations; how much a pixel counts is found from a first solution."""
-    floats = features.astype(np.float64)
+def _system(pixels: Channel, features: Int64, mean: Int64, c: int) -> System:
+    """The normal equations; how much a pixel counts is found from the nearest neighbours alone."""
     error = PIXEL_FRACTIONS * pixels.levels - mean
     scales = pixels.scales - PIXEL_SCALES[0]
     precise = np.minimum((pixels.weights * _inverse_squares()[scales]).sum(0) / 256.0, _NARROWEST)
-    ridge = np.eye(len(features)) * (_RIDGE * _UNIT * PIXEL_FRACTIONS**2)
 
-    def equations(left: Int64) -> tuple[F64, F64]:
-        square = (left * left).astype(np.float64) / PIXEL_FRACTIONS**2 * precise
-        counts = np.floor(precise / (square / _ROBUST + 1.0) * _UNIT)
-        matrix, right = least_squares.normal_equations(floats, error.astype(np.float64), counts)
-        return matrix + ridge, right
+    def solved(some: Int64, left: Int64) -> System:
+        square = (left * left).astype(np.float64) * (precise / (_ROBUST * PIXEL_FRACTIONS**2))
+        counts = np.floor(precise / (square + 1.0) * _UNIT)
+        matrix, right = normal_equations(some.astype(np.float64), error.astype(np.float64), counts)
+        matrix[np.diag_indices(len(matrix))] += _RIDGE * _UNIT * PIXEL_FRACTIONS**2
+        return system(matrix, right)
 
-    first = _solution(*equations(error))
-    return equations(error - corrections.moved(first @ features))
+    nearest = features[: (c + 1) * _NEAREST]
+    first = _rounded(solved(nearest, error), len(nearest))
+    return solved(features, error - corrections.moved(first @ nearest))
 
 
-def _solution(matrix: F64, right: F64) -> Int64:
-    return least_squares.rounded_solution(matrix, right, float(1 << WEIGHT_BITS), WEIGHT_LIMIT)
+def _rounded(solved: System, count: int) -> Int64:
+    return solved.rounded(count, float(1 << WEIGHT_BITS), WEIGHT_LIMIT)
 
 
 @functools.cache

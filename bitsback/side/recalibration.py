@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 
 from bitsback.tables import corrections
 from bitsback.tables.corrections import NODES
+from bitsback.tables.tables import PIXEL_SCALES
 
 from .channel import BITS, Channel
 
@@ -12,6 +13,7 @@ Int64 = NDArray[np.int64]
 F64 = NDArray[np.float64]
 
 _SHIFTS = (-6, -4, -2, 0, 2, 4, 6)
+_SCALES = PIXEL_SCALES[1] - PIXEL_SCALES[0] + 1
 _COST = 6.0  # bits that a node's shift must save
 
 
@@ -28,7 +30,7 @@ def recalibration(pixels: Channel, move: Int64) -> tuple[int, ...]:
     step = NODES[1] - NODES[0]
     by_node = []
     for shift in _SHIFTS:
-        length = some.length(own, shift)
+        length = some.length(own, np.full(_SCALES, shift))
         low = np.bincount(node, length * (step - rest), len(NODES))
         by_node.append(low + np.bincount(node + 1, length * rest, len(NODES)))
     bits = np.stack(by_node, 1) * (some.times / (step * (1 << BITS)))
