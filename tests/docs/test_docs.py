@@ -82,7 +82,8 @@ def test_the_site_builds_without_a_warning(site):
     api = (site / "api" / "index.html").read_text()
     assert 'id="bitsback.compress"' in api
     # What a function returns is one sentence, however many lines its docstring has for it.
-    assert len(re.findall(r">CompressedBytes</span></code>\s*</td>", api)) == 1
+    text = " ".join(re.sub("<[^>]*>", "", api).split())
+    assert "the share of the values that went through the model, and report says" in text
     assert "A GPU for 30 minutes" in (site / "training" / "index.html").read_text()
 
 
@@ -161,6 +162,23 @@ def test_a_search_for_an_option_is_one_for_its_word(site):
     )
     sent = ["json", "exit q now", "bits-back", "model check all", "-chunk", "--kept"]
     assert done.stdout.split("\n")[:-1] == sent
+
+
+@pytest.mark.parametrize(
+    ("remote", "address"),
+    [
+        ("git@host.org:a/bitsback.git", "https://host.org/a/bitsback"),
+        ("ssh://git@host.org/a/bitsback.git", "https://host.org/a/bitsback"),
+        ("https://host.org/a/bitsback", "https://host.org/a/bitsback"),
+        ("https://user:secret@host.org/a/bitsback.git", "https://host.org/a/bitsback"),
+        ("/home/a/bitsback", ""),
+        ("file:///home/a/bitsback", ""),
+        ("", ""),
+    ],
+)
+def test_the_link_to_the_repository_is_its_page_and_has_no_secret(remote, address):
+    pytest.importorskip("mkdocs")
+    assert hook("repository").web_address(remote) == address
 
 
 def test_a_formula_that_cannot_be_set_is_an_error():
