@@ -51,10 +51,10 @@ class ChainCost:
     net: float
     popped: tuple[float, ...]
     seconds: float = 0.0
-    saved: float = 0.0
     segment: int = 0
     numbers: NDArray[np.int64] = dataclasses.field(default_factory=lambda: np.zeros(0, np.int64))
     bits: NDArray[np.float64] = dataclasses.field(default_factory=lambda: np.zeros(0))
+    saved: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,10 +122,10 @@ def chain_cost(plan: Plan, loaded: LoadedModel, wanted: Wanted = BOTH) -> ChainC
             cost.net / len(chosen),
             popped,
             seconds,
-            cost.side.saved / len(chosen),
             number,
             chosen,
             net_of_tiles(cost),
+            cost.side.saved / len(chosen),
         )
 
 
