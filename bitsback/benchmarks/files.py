@@ -20,15 +20,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from bitsback.archive import writer
-from bitsback.archive.reader import Reader
 from bitsback.chunks.plan import Settings
 from bitsback.coding.model import LoadedModel, Model
 from bitsback.errors import BitsbackError, InputError
 from bitsback.images import classical
-from bitsback.images.image_set import ImageSet, check_plain
+from bitsback.images.image_set import ImageSet
 from bitsback.progress import Progress
 from bitsback.tiles import mosaic
+
+from .sets import round_trip
 
 _log = logging.getLogger(__name__)
 
@@ -141,22 +141,15 @@ def run(
         InputError: the set cannot be coded, or imagecodecs is not installed.
         BitsbackError: a codec did not give the images back.
     """
-    check_plain(images, "a comparison with other codecs")
     # Pixels are compared: none of the others is given metadata.
-    images = dataclasses.replace(images, pixels=list(images.pixels), sidecars=None)
+    images = round_trip.pixels_of(images, "a comparison with other codecs")
     peers = peers_of(images)
     timed = TimedModel(loaded.model)
     measured = dataclasses.replace(loaded, model=cast("Model[Any, Any]", timed))
-    began = time.perf_counter()
-    packed = writer.compress_set(images, measured, Settings(batch), progress=progress)
-    encoded = time.perf_counter() - began
-    share = timed.seconds / encoded
-    began = time.perf_counter()
-    reader = Reader(io.BytesIO(packed.data), lambda *_: measured)
-    restored = [image for part in reader.restored() for image in part.pixels]
-    decoded = time.perf_counter() - began
-    _compare("bitsback", list(images.pixels), restored)
-    rows = [Row("bitsback", len(packed.data), encoded, decoded)]
+    encoded = round_trip.encode(images, measured, Settings(batch), progress=progress)
+    packed, share = encoded.packed, timed.seconds / encoded.seconds.wall
+    decoding = round_trip.decode(packed.data, images, measured)
+    rows = [Row("bitsback", len(packed.data), encoded.seconds.wall, decoding.wall)]
     memory = peak_memory()
     check = packed.report.check()
     for peer in peers:

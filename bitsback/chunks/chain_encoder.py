@@ -28,11 +28,8 @@ from bitsback.progress import Progress
 
 from . import order
 from .check import check_batch
-from .cost import CAUTION, Needs
+from .cost import CAUTION, Bits, Needs, net_of_tiles
 from .plan import Plan
-
-Bits = list[NDArray[np.float64]]
-"""Bits of each tile of each segment."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,6 +38,7 @@ class Chunk:
 
     Args:
         image_bits: that the pixels of each image took, (N,).
+        tile_bits: that each tile of each segment took; none of a chunk that is done.
         carried: numbers of images whose files travel in place of their pixels.
         without_model: whether the model has no part in it.
         is_new: whether only readers of version 5 of the format know its classical code.
@@ -52,6 +50,7 @@ class Chunk:
     data: bytes
     report: RateReport
     image_bits: NDArray[np.float64]
+    tile_bits: Bits = ()
     carried: frozenset[int] = frozenset()
     without_model: bool = False
     is_new: bool = False
@@ -172,8 +171,7 @@ class ChainEncoder:
         model, x = self.loaded.model, self.plan.segments[step.segment].batch(where)
         before = message.copy() if last and self.check else None
         cost = bits_back.encode(message, model, batch, x, self.measure)
-        share = cost.net / max(1.0, cost.expected_likelihood)
-        of_tiles[step.segment][where] = cost.code_length * share
+        of_tiles[step.segment][where] = net_of_tiles(cost)
         if before is not None:
             check_batch(message.copy(), before, self.loaded, batch, x)
         return cost
@@ -232,4 +230,4 @@ def pack(
         head_bits=32 * len(words) - payload_bits - beginning.bits - filler_bits - net + given.bits,
         order=given,
     )
-    return Chunk(data, report, plan.image_bits(of_tiles))
+    return Chunk(data, report, plan.image_bits(of_tiles), of_tiles)

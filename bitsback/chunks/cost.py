@@ -1,8 +1,9 @@
-"""What the ways to code a chunk would cost, from samples of its tiles."""
+"""What a chain of tiles would cost, from a sample of them."""
 
 import dataclasses
 import math
 import time
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,12 +12,13 @@ from bitsback.ans.message import Message
 from bitsback.coding import bits_back
 from bitsback.coding.batch import Batch
 from bitsback.coding.model import LoadedModel
+from bitsback.coding.reports.costs import BatchCost
 from bitsback.errors import EmptyMessageError
 
 from .plan import Plan
-from .prefix import encode_prefix
 
-_SAMPLE_VALUES = 1 << 18  # that a classical code is tried on
+Bits = Sequence[NDArray[np.float64]]
+"""Bits of each tile of each segment."""
 _SAMPLE_WORDS = 1 << 18  # of the message that the model is tried on, at first
 # Each batch starts on so many times the bits that a tile takes on average, and some.
 CAUTION, _SPARE_BITS = 1.15, 64
@@ -37,19 +39,17 @@ class ChainCost:
         popped: how far it takes the message down if the latents of its first 0, 1, 2, ... groups
             are coded; infinite where they cannot be.
         seconds: that coding it took here.
+        segment: whose tiles were coded.
+        numbers: of these tiles, (n,).
+        bits: of each of them, (n,).
     """
 
     net: float
     popped: tuple[float, ...]
     seconds: float = 0.0
-
-
-@dataclasses.dataclass(frozen=True)
-class ClassicalCost:
-    """What a tile costs in a classical code, on average: bits, and seconds of trying all codes."""
-
-    bits: float
-    seconds: float
+    segment: int = 0
+    numbers: NDArray[np.int64] = dataclasses.field(default_factory=lambda: np.zeros(0, np.int64))
+    bits: NDArray[np.float64] = dataclasses.field(default_factory=lambda: np.zeros(0))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,7 +90,8 @@ class Needs:
 
 def chain_cost(plan: Plan, loaded: LoadedModel) -> ChainCost:
     """What tiles cost in a chain, from a batch of them spread over the longest segment."""
-    segment = max(plan.segments, key=lambda segment: len(segment.tiles))
+    number = max(range(len(plan.segments)), key=lambda n: len(plan.segments[n].tiles))
+    segment = plan.segments[number]
     step = max(1, len(segment.tiles) // plan.batch)
     chosen = np.arange(0, len(segment.tiles), step)[: plan.batch]
     extents = segment.segment(0).layout.extents(chosen)
@@ -106,23 +107,14 @@ def chain_cost(plan: Plan, loaded: LoadedModel) -> ChainCost:
             continue
         seconds = (time.perf_counter() - began) / len(chosen)
         popped = tuple(bits / len(chosen) for bits in cost.taken)
-        return ChainCost(cost.net / len(chosen), popped, seconds)
+        return ChainCost(
+            cost.net / len(chosen), popped, seconds, number, chosen, net_of_tiles(cost)
+        )
 
 
-def classical_cost(plan: Plan, binary: bool) -> ClassicalCost:
-    """What tiles cost in a classical code, from tiles of all parts.
-
-    Args:
-        binary: whether the values are 0 and 1.
-    """
-    wanted = -(-_SAMPLE_VALUES // plan.segments[0].tiles[0].size)
-    sample = []
-    for segment in plan.segments:
-        share = wanted * len(segment.tiles) // plan.count
-        sample.append(segment.some(_spread(len(segment.tiles), share)))
-    began, tiles = time.perf_counter(), sum(len(some.tiles) for some in sample)
-    bits = 8 * len(encode_prefix(sample, binary))
-    return ClassicalCost(bits / tiles, (time.perf_counter() - began) / tiles)
+def net_of_tiles(cost: BatchCost) -> NDArray[np.float64]:
+    """Bits that each tile of a batch added, (B,): latents in proportion to the pixels."""
+    return cost.code_length * (cost.net / max(1.0, cost.expected_likelihood))
 
 
 def shaped(plan: Plan, cost: ChainCost, heads: int | None) -> Plan:
@@ -143,15 +135,3 @@ def heads_for(chain_bits: float) -> int:
     """Heads of the stack for a chain of so many net bits: a power of two, 8 to 512."""
     wanted = min(max(chain_bits / _CHAIN_BITS_PER_HEAD, _FEWEST_HEADS), _MOST_HEADS)
     return 1 << (int(wanted).bit_length() - 1)
-
-
-def _spread(count: int, wanted: int) -> NDArray[np.int64]:
-    """Numbers of `wanted` of `count` tiles, at least one: from the beginning, middle and end.
-
-    Neighbours stay together, since a classical code may use what they have in common.
-    """
-    block = -(-max(1, wanted) // 3)
-    if 3 * block >= count:
-        return np.arange(count)
-    starts = (0, (count - block) // 2, count - block)
-    return np.concatenate([np.arange(start, start + block) for start in starts])

@@ -4,7 +4,6 @@ The smallest way is taken; see `chain_encoder` for the chain.
 """
 
 import dataclasses
-import math
 import zlib
 
 import numpy as np
@@ -18,16 +17,14 @@ from bitsback.images.manifest import ArrayManifest
 from bitsback.images.parts import carried_images
 from bitsback.progress import Progress, Rising, Stretch, enter
 
-from . import carrying, cost, order
+from . import carrying, cost, order, trials
 from .chain_encoder import Beginning, ChainEncoder, Chunk, pack
 from .check import comes_back, differs
 from .cost import Needs
 from .plan import Plan, Settings, payload_of, plan_chunk
 from .prefix import encode_prefix, is_new, methods
+from .trials import Trial
 
-# A classical code of all tiles is tried unless a sample makes it so much larger than net; where it
-# is so much smaller than the model's code, the chain is not even tried.
-_HOPELESS, _PLAIN = 1.07, 0.5
 _UNITS = 1 << 20  # of a chunk's progress
 
 
@@ -74,7 +71,7 @@ def encode_chunk(
             )
         if not whole:
             raise differs(loaded)
-    return dataclasses.replace(chunk, image_files=len(carried_images(images)))
+    return dataclasses.replace(chunk, tile_bits=(), image_files=len(carried_images(images)))
 
 
 def in_canonical_order(images: ImageSet) -> ImageSet:
@@ -125,21 +122,18 @@ def _encode(
     """`encode_chunk`, its last batch checked if the settings say so."""
     enter(progress, "sampling")
     plan = plan_chunk(images, loaded, settings, number, payload)
-    expected, classical, trial = cost.chain_cost(plan, loaded), math.inf, 0.0
+    expected, trial = cost.chain_cost(plan, loaded), trials.HOPELESS
     if not settings.always_chain:
-        sampled = cost.classical_cost(plan, loaded.binary)
-        classical, trial = sampled.bits, sampled.seconds
-    if classical < _PLAIN * expected.net:
-        chunk = encode_classically(plan, loaded.binary, progress)
-        return dataclasses.replace(chunk, why=_sampled(plan, expected.net, classical))
+        trial = trials.sample(plan, loaded.binary)
+    if trials.is_plain(trial, plan, expected, loaded.binary):
+        chunk = encode_classically(plan, loaded.binary, trial, progress)
+        return dataclasses.replace(chunk, why=_sampled(plan, expected.net * plan.count, trial))
     # What comes after the chain takes its share of the time, too.
-    if classical > _HOPELESS * expected.net:
-        trial = 0.0
-    after = trial + (expected.seconds if settings.check == "all" else 0.0)
-    seconds = max(expected.seconds + after, 1e-9)  # nobody's clock need be so fine
-    first, second = (
-        round(_UNITS * share / seconds) for share in (expected.seconds, expected.seconds + trial)
-    )
+    chain = expected.seconds * plan.count
+    trying_all = trial.seconds_of(plan) if trial.bits_of(plan) < expected.net * plan.count else 0.0
+    after = trying_all + (chain if settings.check == "all" else 0.0)
+    seconds = max(chain + after, 1e-9)  # nobody's clock need be so fine
+    first, second = (round(_UNITS * share / seconds) for share in (chain, chain + trying_all))
     enter(progress, "encoding")
     encoding = Stretch(progress, 0, first, _UNITS)
     trying = Stretch(progress, first, second, _UNITS)
@@ -154,13 +148,13 @@ def _encode(
         )
         if settings.always_chain:
             return filled
-        return _smallest(chained, filled, encode_classically(plan, loaded.binary, trying))
-    hopeless = _HOPELESS * chained.report.net_bits / chained.report.chained_images
+        return _smallest(chained, filled, encode_classically(plan, loaded.binary, trial, trying))
     is_small = len(chained.data) <= len(plan.payload) + plan.dims
-    if settings.always_chain or (is_small and classical > hopeless):
-        net = chained.report.net_bits / chained.report.chained_images
-        return dataclasses.replace(chained, why=_sampled(plan, net, classical))
-    return _smallest(chained, encode_classically(plan, loaded.binary, trying))
+    begun = plan.count - chained.report.chained_images
+    if settings.always_chain or (is_small and not trial.saves(chained.tile_bits, begun)):
+        net = chained.report.net_bits / chained.report.chained_images * plan.count
+        return dataclasses.replace(chained, why=_sampled(plan, net, trial))
+    return _smallest(chained, encode_classically(plan, loaded.binary, trial, trying))
 
 
 def encode_files(images: ImageSet, settings: Settings, number: int, payload: bytes) -> Chunk:
@@ -178,25 +172,27 @@ def _smallest(*chunks: Chunk) -> Chunk:
     return dataclasses.replace(best, why=why)
 
 
-def _sampled(plan: Plan, net: float, classical: float) -> str:
-    """In words, what the ways to code a chunk take on a sample.
+def _sampled(plan: Plan, net: float, trial: Trial) -> str:
+    """In words, what the ways to code a chunk take; "" where no sample was taken.
 
     Args:
-        net, classical: bits of a tile; infinite where a way was not tried.
+        net: bits of all tiles through the model.
     """
-    if math.isinf(classical):
+    if not trial.numbers:
         return ""
-    share = plan.count / plan.dims
     return (
-        f"net {net * share:.3f} bits/dim through the model, "
-        f"on a sample {classical * share:.3f} in a classical code"
+        f"net {net / plan.dims:.3f} bits/dim through the model, "
+        f"on a sample {trial.bits_of(plan) / plan.dims:.3f} in a classical code"
     )
 
 
-def encode_classically(plan: Plan, binary: bool, progress: Progress | None = None) -> Chunk:
-    """All tiles in a classical code."""
+def encode_classically(
+    plan: Plan, binary: bool, trial: Trial, progress: Progress | None = None
+) -> Chunk:
+    """All tiles in a classical code, the smallest of those that a sample does not rule out."""
     enter(progress, "trying classical codes")
-    prefix = encode_prefix([segment.some() for segment in plan.segments], binary, progress)
+    tiles = [segment.some() for segment in plan.segments]
+    prefix = encode_prefix(tiles, binary, progress, trial.methods or None)
     filler = max(0, plan.fewest_bytes - len(plan.payload) - len(prefix))
     initial = Initial(plan.payload, prefix, filler)
     message = initial.message(plan.seed, plan.number)

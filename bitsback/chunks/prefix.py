@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from bitsback.errors import FormatError
 from bitsback.images import classical
+from bitsback.images.classical import METHODS, Method
 from bitsback.progress import Progress, Stretch
 from bitsback.tiles.segments import Segment, SomeTiles
 
@@ -17,20 +18,24 @@ _LENGTH = 8
 
 
 def encode_prefix(
-    segments: Sequence[SomeTiles], binary: bool, progress: Progress | None = None
+    segments: Sequence[SomeTiles],
+    binary: bool,
+    progress: Progress | None = None,
+    candidates: Sequence[Sequence[Method]] | None = None,
 ) -> bytes:
     """Classical code of the tiles of every segment, as far as there are any.
 
     Args:
         progress: called with (tiles done, tiles in all), a tile being done by so many parts as
             there are codes to try.
+        candidates: methods to try on each segment; None for all.
     """
     parts, done, total = [], 0, sum(len(some.tiles) for some in segments)
-    for some in segments:
+    for some, tried in zip(segments, candidates or [METHODS] * len(segments), strict=True):
         if count := len(some.tiles):
             within = Stretch(progress, done, done + count, total)
             done += count
-            code = classical.encode(some.tiles, binary, some.extents, within)
+            code = classical.encode(some.tiles, binary, some.extents, within, tried)
             parts.append(len(code).to_bytes(_LENGTH, "little") + code)
     return b"".join(parts)
 

@@ -5,9 +5,10 @@ import json
 import logging
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from rich import box
 from rich.console import Console
 from rich.measure import Measurement
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -15,6 +16,7 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from bitsback.benchmarks.files import Bench
+    from bitsback.benchmarks.sets.ablation import Row, Without
     from bitsback.coding.rates import RateReport
 
 _UNLIMITED = 1 << 20  # columns
@@ -23,6 +25,8 @@ _UNLIMITED = 1 << 20  # columns
 console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 #: for progress and closing lines, which --quiet leaves out
 remarks = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+
+_WIDE = 200  # characters
 
 
 def plain(text: str) -> str:
@@ -208,4 +212,37 @@ def print_bench(bench: "Bench", console: Console) -> None:
     console.print(
         f"net {bench.net_bits:.0f} bits, KL-based {bench.kl_bits:.0f} bits, "
         + {True: "match", False: "NO MATCH", None: "not measured"}[bench.match]
+    )
+
+
+def print_ablation(rows: "Sequence[Row]", without: "Sequence[Without]", limit: int | None) -> None:
+    """Rates and speeds of sets without and with each switch, and what has none."""
+    heads = "set", "images", "model", "with", "bits/dim", "change", "encode", "decode", "notes"
+    table = Table(*heads, box=box.MARKDOWN)
+    for row in rows:
+        notes = []
+        if row.promised_order_bits:
+            notes.append(
+                f"order: {row.order_bits:,.2f} of {row.promised_order_bits:,.2f} bits given back"
+            )
+        if row.model_share < 1:
+            notes.append(f"{1 - row.model_share:.0%} in a classical code")
+        if row.match is False:
+            notes.append("net and KL-based bits DO NOT MATCH")
+        change = f"{row.change:+.2%}" if row.change else ""
+        speeds = (f"{speed:.3g}" for speed in row.speeds)
+        cells = row.title, str(row.images), row.model, row.switch, f"{row.bits_per_dim:.4f}"
+        table.add_row(*cells, change, *speeds, "; ".join(notes))
+    # Columns are not squeezed into what a file has no width for.
+    out = Console(highlight=False)
+    if not out.is_terminal:
+        out = Console(highlight=False, width=_WIDE)
+    out.print(table)
+    for each in without:
+        out.print(str(each), soft_wrap=True, markup=False)
+    taken = "all images" if limit is None else f"at most {limit} images"
+    out.print(
+        f"{taken} of each set; all files decoded and equal, those in any order as sets; encode, "
+        "decode: images per second of processor time",
+        soft_wrap=True,
     )

@@ -2,14 +2,22 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
-from bitsback.errors import MISMATCH
+from bitsback.errors import MISMATCH, InputError
 
-from .console import bar, closing, print_bench, print_report, told_warnings
+from .console import (
+    bar,
+    closing,
+    print_ablation,
+    print_bench,
+    print_report,
+    remarks,
+    told_warnings,
+)
 from .files.outputs import Force, check_figure, claim
 from .options import (
     AnyOrder,
@@ -24,9 +32,14 @@ from .options import (
     Quiet,
     Seed,
     Verbose,
+    load,
     load_for,
     read_limited,
 )
+
+if TYPE_CHECKING:
+    from bitsback.coding.model import LoadedModel
+    from bitsback.images.image_set import ImageSet
 
 
 def rate(
@@ -98,6 +111,14 @@ def bench(
     model: ChosenModel = None,
     limit: Limit = None,
     batch: Batch = None,
+    ablation: Annotated[
+        bool,
+        typer.Option(
+            "--ablation",
+            help="without and with each gain that needs no training, of the input or, in a folder "
+            "that has them, of Omniglot, MNIST, CIFAR-10, Kodak, McMaster and Set14",
+        ),
+    ] = False,
     device: Device = "auto",
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -106,6 +127,9 @@ def bench(
     """Sizes and speeds beside PNG, WebP, JPEG XL, zstd and xz, in one run."""
     from bitsback.benchmarks import files as benchmark
 
+    if ablation:
+        _ablate(inputs, model, limit, batch, device, as_json)
+        return
     images = read_limited(inputs, limit)
     loaded = load_for(images, model, device)
     with bar("bench") as progress:
@@ -115,4 +139,47 @@ def bench(
     else:
         print_bench(measured, Console(highlight=False))
     if measured.match is False:
+        raise typer.Exit(MISMATCH)
+
+
+def _ablate(
+    inputs: list[Path],
+    model: str | None,
+    limit: int | None,
+    batch: int | None,
+    device: str,
+    as_json: bool,
+) -> None:
+    """`bench --ablation`.
+
+    Raises:
+        InputError: nothing could be coded.
+    """
+    from bitsback.benchmarks.sets import ablation
+
+    subjects, found = ablation.standard(inputs[0], limit, lambda name: load(name, device), model)
+    if len(inputs) > 1 or not subjects:
+
+        def read() -> "tuple[str, ImageSet, LoadedModel]":
+            images = read_limited(inputs, limit)
+            return name, images, load_for(images, model, device)
+
+        name = " ".join(path.name for path in inputs)
+        subjects, found = [ablation.Subject(name, read)], []
+    rows: list[ablation.Row] = []
+    with bar("bench") as progress:
+        for each in ablation.run(subjects, batch, progress):
+            if isinstance(each, ablation.Row):
+                rows.append(each)
+            else:
+                found.append(each)
+            if not remarks.is_terminal:
+                remarks.print(f"bitsback: {each}")
+    if not rows:
+        raise InputError("; ".join(map(str, found)))
+    if as_json:
+        print(json.dumps(ablation.to_dict(rows, found, limit)))
+    else:
+        print_ablation(rows, found, limit)
+    if any(row.match is False for row in rows):
         raise typer.Exit(MISMATCH)

@@ -11,7 +11,7 @@ import io
 import lzma
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import IntEnum
 
 import numpy as np
@@ -26,9 +26,7 @@ from bitsback.tiles.mosaic import Shape
 from bitsback.tiles.padding import Extents
 
 _PRESET = 6 | lzma.PRESET_EXTREME
-# A sample has so many values, in so many tiles at least, and is a small part of the whole; methods
-# that make it larger by this factor than the best one does are left out.
-_SAMPLE_VALUES, _LEAST_TILES, _SAVING, _WORSE = 1 << 18, 4, 4, 1.15
+_WORSE = 1.08  # methods that make a sample larger by this factor than the best one are left out
 MAX_SIDE = 16383  # WebP's limit
 MAX_AREA = 1 << 26  # below what Pillow takes for a decompression bomb
 
@@ -58,10 +56,9 @@ def encode(
     binary: bool,
     extents: Extents | None = None,
     progress: Progress | None = None,
+    methods: Sequence[Method] = METHODS,
 ) -> bytes:
     """Code tiles by the method that makes them smallest.
-
-    Of many tiles, methods that are much worse on a sample of them are not tried.
 
     Args:
         tiles: (n, h, w, C) uint8, C 1 or 3; where binary, C is 1 and values are 0 or 1. Beyond the
@@ -69,12 +66,12 @@ def encode(
         binary: whether a pixel is one bit.
         extents: what of each tile lies in its image; None if they are all whole.
         progress: called with (methods tried, methods in all).
+        methods: to try; with one of `RAW` and `RAW_INSIDE` at least.
 
     Returns:
         The method's byte and its data.
     """
     coded = []
-    methods = _promising(tiles, binary, extents)
     for method in methods:
         coded.append(_encode(method, tiles, binary, extents))
         if progress is not None:
@@ -117,23 +114,32 @@ def decode(
     return tiles
 
 
-def _promising(tiles: NDArray[np.uint8], binary: bool, extents: Extents | None) -> Sequence[Method]:
-    """The methods to try on tiles: the plain ones, and those that a sample does not rule out."""
-    count = max(_LEAST_TILES, _SAMPLE_VALUES // tiles[0].size)
-    if len(tiles) < _SAVING * count:
-        return METHODS
-    numbers = np.linspace(0, len(tiles) - 1, count).round().astype(int).tolist()
-    some = None if extents is None else tuple(extents[number] for number in numbers)
-    coded = {method: _encode(method, tiles[numbers], binary, some) for method in METHODS}
-    sizes = {method: len(data) for method, data in coded.items() if data is not None}
+def quick_sizes(
+    tiles: NDArray[np.uint8], binary: bool, extents: Extents | None
+) -> dict[Method, int]:
+    """Bytes of tiles by every method, the image codecs making less of an effort.
+
+    Arguments as of `encode`.
+    """
+    coded = {method: _encode(method, tiles, binary, extents, quick=True) for method in METHODS}
+    return {method: len(data) for method, data in coded.items() if data is not None}
+
+
+def promising(sizes: Mapping[Method, int], tiles: NDArray[np.uint8]) -> tuple[Method, ...]:
+    """Methods worth trying on tiles: the plain ones, and those that a sample does not rule out.
+
+    Args:
+        sizes: of the sample by method, from `quick_sizes`.
+        tiles: (n, h, w, C) uint8, all that are to be coded.
+    """
     most = _WORSE * min(sizes.values())
     # A sample does not show that tiles come again, which xz finds.
     repeated = len({hashlib.blake2b(tile.tobytes()).digest() for tile in tiles}) < len(tiles)
-    return [
+    return tuple(
         method
         for method in METHODS
-        if method in _PLAIN or (repeated and method in _XZ) or sizes.get(method, 0) <= most
-    ]
+        if method in _PLAIN or (repeated and method in _XZ) or sizes.get(method, math.inf) <= most
+    )
 
 
 def _known() -> frozenset[int]:
@@ -141,7 +147,11 @@ def _known() -> frozenset[int]:
 
 
 def _encode(
-    method: Method, tiles: NDArray[np.uint8], binary: bool, extents: Extents | None = None
+    method: Method,
+    tiles: NDArray[np.uint8],
+    binary: bool,
+    extents: Extents | None = None,
+    quick: bool = False,
 ) -> bytes | None:
     prefix = bytes([method])
     if method not in _FORMATS:
@@ -158,9 +168,10 @@ def _encode(
     image = to_image(mosaic.join(tiles), binary)
     file = io.BytesIO()
     if method is Method.PNG:
-        image.save(file, "PNG", optimize=True)
+        image.save(file, "PNG", optimize=not quick)
     elif method is Method.WEBP:
-        image.convert("RGB").save(file, "WEBP", lossless=True, quality=90, method=6, exact=True)
+        effort = {"quality": 75, "method": 4} if quick else {"quality": 90, "method": 6}
+        image.convert("RGB").save(file, "WEBP", lossless=True, exact=True, **effort)
     else:
         image.save(file, "TIFF", compression="group4")
     return prefix + file.getvalue()

@@ -2,7 +2,6 @@
 
 import io
 import itertools
-import math
 import tarfile
 from pathlib import Path
 from unittest import mock
@@ -14,7 +13,7 @@ from hypothesis import strategies as st
 
 from bitsback.archive.reader import Reader
 from bitsback.archive.writer import compress_set
-from bitsback.chunks import carrying, cost
+from bitsback.chunks import carrying, trials
 from bitsback.chunks.plan import Settings
 from bitsback.coding.model import NO_MODEL
 from bitsback.images.outcomes import LARGER
@@ -75,10 +74,9 @@ def test_a_folder_is_never_larger_than_its_files(tmp_path_factory, colour, kinds
         suffix, data = drawn(kind, side, number)
         (folder / "in" / f"{number}{suffix}").write_bytes(data)
     images = read_images([folder / "in"], Policy(times=False))
-    real = cost.classical_cost
     # Hopeless, so that the model codes all it can.
-    found = (lambda *_: cost.ClassicalCost(math.inf, 0.0)) if chained else real
-    with mock.patch.object(cost, "classical_cost", found):
+    found = (lambda *_: trials.HOPELESS) if chained else trials.sample
+    with mock.patch.object(trials, "sample", found):
         packed = compress_set(images, colour, chunk=chunk, settings=Settings(check="all"))
     before = files_in(folder / "in")
     most = sum(len(data) + len(name) + A_FILE for name, data in before.items()) + A_SET
@@ -157,7 +155,7 @@ def test_what_is_tried_follows_from_what_pixels_took(tmp_path):
 
 
 def test_a_header_that_becomes_shorter_leaves_no_gap(tmp_path, colour, monkeypatch):
-    monkeypatch.setattr(cost, "classical_cost", lambda *_: cost.ClassicalCost(math.inf, 0.0))
+    monkeypatch.setattr(trials, "sample", lambda *_: trials.HOPELESS)
     (tmp_path / "in").mkdir()
     for number in range(130):  # two bytes as a number of images, of which fewer are left
         data = drawn(*(("stored", (12, 12)) if number % 13 else ("icon", (40, 40))), number)[1]

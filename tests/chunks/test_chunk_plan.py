@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bitsback.chunks.cost import ChainCost, Needs, chain_cost, classical_cost, heads_for, shaped
+from bitsback.chunks.cost import ChainCost, Needs, chain_cost, heads_for, shaped
 from bitsback.chunks.plan import Settings, plan_chunk
 from bitsback.errors import InputError
 from bitsback.format.chunk_head import MAX_BATCH_VALUES
@@ -57,15 +57,15 @@ def test_a_models_own_batch_is_never_more_than_a_decoder_allows(build_model):
         plan_chunk(images, loaded, Settings(batch=plan.batch + 1), 0, b"")
 
 
-def test_samples_tell_what_the_ways_cost(plan_of):
+def test_a_sample_tells_what_a_chain_costs(plan_of):
     plan, loaded = plan_of((4, 16, 16, 3))
     cost = chain_cost(plan, loaded)
     assert cost.net > 0
     assert cost.popped[0] == 0
     assert list(cost.popped) == sorted(cost.popped)
     assert len(cost.popped) == len(loaded.model.groups) + 1
-    # Noise has no shorter code than its values.
-    assert classical_cost(plan, binary=False).bits > 8 * 8 * 8 * 3
+    assert len(cost.numbers) == len(cost.bits) == min(plan.batch, plan.count)
+    assert cost.bits.mean() == pytest.approx(cost.net, rel=1e-3)
     assert shaped(plan, cost, None).heads == 8
     assert shaped(plan, cost, 32).heads == 32
     assert shaped(plan, ChainCost(1.0, (0.0, 100.0)), None).ramp == 125

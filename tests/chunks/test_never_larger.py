@@ -1,7 +1,6 @@
 """No array takes more than its values, whatever it holds, and whatever the model thinks of it."""
 
 import io
-import math
 from unittest import mock
 
 import numpy as np
@@ -11,7 +10,7 @@ from hypothesis import strategies as st
 
 from bitsback.archive.reader import Reader
 from bitsback.archive.writer import compress_set
-from bitsback.chunks import cost
+from bitsback.chunks import trials
 from bitsback.chunks.plan import Settings
 from bitsback.format import header as container
 from bitsback.images.parts import join
@@ -42,9 +41,8 @@ def noise(dtype, shape, number):
 
 def packed(images, model, chunk, chained):
     """A compressed set, where `chained` says that the model codes all that it may."""
-    never = cost.ClassicalCost(math.inf, 0.0)
-    hopeless = (lambda *_: never) if chained else cost.classical_cost
-    with mock.patch.object(cost, "classical_cost", hopeless):
+    hopeless = (lambda *_: trials.HOPELESS) if chained else trials.sample
+    with mock.patch.object(trials, "sample", hopeless):
         return compress_set(images, model, chunk=chunk, settings=Settings(check="all")).data
 
 
@@ -91,7 +89,8 @@ def test_no_npz_becomes_larger(tmp_path, colour, pack, chunk):
 
 def test_a_sample_of_larger_tiles_than_most_misleads_nobody(tmp_path, colour, monkeypatch):
     # By the first and the last image the classical code takes more than the model's of most images.
-    monkeypatch.setattr(cost, "_SAMPLE_VALUES", 1)
+    monkeypatch.setattr(trials, "_MOST_VALUES", 1)
+    monkeypatch.setattr(trials, "_LEAST", 1)
     shapes = {"a": (2, 16, 16), "b": (300, 3, 5), "c": (2, 16, 16)}
     arrays = {name: noise("uint8", shape, 3) for name, shape in shapes.items()}
     np.savez(tmp_path / "a.npz", **arrays)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from functools import partial
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from conftest import run
 
 from bitsback import api
 from bitsback.benchmarks import files as benches
+from bitsback.benchmarks.sets import ablation
 from bitsback.coding.rates import RateReport
 from bitsback.coding.reports.tally import Tally
 
@@ -64,3 +66,45 @@ def test_a_bench_whose_rates_differ_is_1(match, code, words, monkeypatch, capsys
     )
     found, out, _ = run(monkeypatch, capsys, "bench", *words, "--json")
     assert (found, json.loads(out)["match"]) == (code, match)
+
+
+def test_an_ablation_is_of_the_sets_of_a_folder(words, monkeypatch, capsys, tmp_path):
+    # An untrained model codes all images, though a classical code is smaller.
+    monkeypatch.setattr(ablation, "Settings", partial(ablation.Settings, always_chain=True))
+    images, *model = words
+    (tmp_path / "sets").mkdir()
+    np.savez(tmp_path / "sets" / "omniglot.npz", test_binary=np.load(images))
+    given = "bench", tmp_path / "sets", *model, "--ablation", "--limit", 90
+    code, out, err = run(monkeypatch, capsys, *given)
+    assert code == 0
+    assert "| Omniglot test_binary | 90 " in out
+    assert " any order " in out
+    for absent in ("MNIST", "CIFAR-10", "Kodak", "McMaster", "Set14"):
+        assert f"{absent}: absent: there is no {tmp_path / 'sets'}" in out
+    assert "at most 90 images of each set" in out
+    assert "bitsback: Omniglot test_binary, any order: 1." in err
+    code, out, err = run(monkeypatch, capsys, *given, "--json", "-q")
+    found = json.loads(out)
+    assert (code, err, len(found["rows"]), len(found["without"])) == (0, "", 2, 5)
+    broken(monkeypatch)
+    code, out, _ = run(monkeypatch, capsys, *given)
+    assert code == 1
+    assert "DO NOT MATCH" in out
+
+
+def test_an_ablation_is_of_the_input_where_that_holds_no_such_sets(words, monkeypatch, capsys):
+    code, out, _ = run(monkeypatch, capsys, "bench", *words, "--ablation")
+    assert code == 0
+    assert "| in.npy " in out
+    assert "absent" not in out
+    assert "all images of each set" in out
+
+
+def test_an_ablation_of_nothing_is_refused(words, monkeypatch, capsys, tmp_path):
+    (tmp_path / "sets").mkdir()
+    np.savez(tmp_path / "sets" / "mnist.npz", train=np.zeros((3, 8, 8), np.uint8))
+    code, _, err = run(
+        monkeypatch, capsys, "bench", tmp_path / "sets", *words[1:], "--ablation", "-q"
+    )
+    assert code == 2
+    assert "mnist.npz has no array test" in err

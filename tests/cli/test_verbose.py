@@ -72,7 +72,7 @@ def test_files_model_and_chunks_have_lines(folder, monkeypatch, capsys):
 
 
 def test_a_chunk_says_why_it_is_in_a_classical_code(folder, monkeypatch, capsys):
-    np.save("blank.npy", np.zeros((40, 16, 16, 3), np.uint8))
+    np.save("blank.npy", np.zeros((400, 16, 16, 3), np.uint8))
     words = ("compress", "blank.npy", "-o", "y.bb", "--model", "model", "-v")
     code, _, told = run(monkeypatch, capsys, *words)
     assert code == 0

@@ -107,43 +107,44 @@ def test_an_unknown_method_is_refused():
 
 
 @pytest.mark.parametrize("binary", [False, True])
-def test_of_many_tiles_only_promising_methods_are_tried(binary, monkeypatch):
-    monkeypatch.setattr(classical, "_SAMPLE_VALUES", 1)
-    tried = []
-    plain = classical._encode
-
-    def counted(method, tiles, *words):
-        tried.append((method, len(tiles)))
-        return plain(method, tiles, *words)
-
-    monkeypatch.setattr(classical, "_encode", counted)
+def test_methods_that_make_a_sample_larger_are_not_promising(binary):
     row = np.arange(64, dtype=np.uint8)
     smooth = (row[:, None] + 2 * row + 3 * np.arange(40)[:, None, None])[..., None]
     tiles = (smooth // 32 % 2 if binary else smooth // 4).astype(np.uint8)
-    code = encode(tiles, binary)
+    sizes = classical.quick_sizes(tiles[::10], binary, None)
+    methods = classical.promising(sizes, tiles)
+    assert {Method.RAW, Method.RAW_INSIDE} < set(methods) < set(METHODS)
+    assert all(sizes[m] <= 1.08 * min(sizes.values()) for m in methods if m.name[:3] != "RAW")
+    code = encode(tiles, binary, methods=methods)
     assert np.array_equal(decode(code, tiles.shape, binary), tiles)
-    whole = {method for method, count in tried if count == 40}
-    assert {Method.RAW, Method(code[0])} <= whole < set(METHODS)
-    best = min(len(data) for data in (plain(m, tiles, binary) for m in METHODS) if data)
-    assert len(code) <= 1.15 * best
+    best = min(len(data) for m in METHODS if (data := classical._encode(m, tiles, binary)))
+    assert len(code) <= 1.08 * best
+
+
+def test_only_the_methods_that_are_given_are_tried():
+    tiles = np.zeros((3, 8, 8, 1), np.uint8)
+    told = []
+    code = encode(tiles, False, None, lambda *given: told.append(given), (Method.RAW, Method.PNG))
+    assert Method(code[0]) is Method.PNG
+    assert told == [(1, 2), (2, 2)]
+
+
+def test_a_quick_size_is_near_that_of_the_code():
+    ramp = np.indices((2, 90, 90)).sum(0)[..., None] // 3
+    tiles = (ramp + np.random.default_rng(0).integers(0, 3, ramp.shape)).astype(np.uint8)
+    sizes = classical.quick_sizes(tiles, False, None)
+    assert set(sizes) == {Method.RAW, Method.PNG, Method.WEBP, Method.XZ}
+    for method, size in sizes.items():
+        assert size == pytest.approx(len(classical._encode(method, tiles, False)), rel=0.05)
 
 
 @pytest.mark.parametrize("repeated", [False, True])
-def test_tiles_that_come_again_are_tried_with_xz(repeated, monkeypatch):
-    monkeypatch.setattr(classical, "_SAMPLE_VALUES", 1)
-    tried, plain = [], classical._encode
-
-    def counted(method, tiles, *words):
-        tried.append((method, len(tiles)))
-        return plain(method, tiles, *words)
-
-    monkeypatch.setattr(classical, "_encode", counted)
+def test_xz_is_promising_where_tiles_come_again(repeated):
     random, row = np.random.default_rng(0), np.arange(32)
     slopes = random.uniform(-3, 3, (80, 2, 1, 1))
     ramps = 128 + slopes[:, 0] * row[:, None] + slopes[:, 1] * row
     tiles = (ramps + random.integers(0, 4, ramps.shape)).astype(np.uint8)[..., None]
     if repeated:  # far apart, so that a sample has no two alike
         tiles[40:] = tiles[:40]
-    code = encode(tiles, False)
-    assert np.array_equal(decode(code, tiles.shape, False), tiles)
-    assert ((Method.XZ, 80) in tried) == repeated
+    methods = classical.promising(classical.quick_sizes(tiles[:8], False, None), tiles)
+    assert (Method.XZ in methods) == repeated

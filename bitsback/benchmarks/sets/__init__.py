@@ -1,0 +1,1 @@
+"""Measurements of the sets whose figures the documentation has."""
