@@ -18,6 +18,8 @@ from .executor import Task
 from .workers import Recipe, WorkerDiedError, in_order, worker_model
 
 R = TypeVar("R")
+# What OpenBLAS, MKL and Accelerate read, when they are loaded and at no other time.
+_BLAS_THREADS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 _AHEAD = 2  # tasks for each process: one waits while the other is done
 
 
@@ -82,9 +84,22 @@ class _Processes:
         # A process that this starts inherits the mask: Ctrl-C is the parent's to handle.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
-            return _Promise(self._pool.submit(_run, self._recipe, self._threads, task))
+            with _blas_threads(self._threads):
+                return _Promise(self._pool.submit(_run, self._recipe, self._threads, task))
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextlib.contextmanager
+def _blas_threads(count: int) -> Iterator[None]:
+    """Within it, processes are started whose NumPy takes so many threads, unless the user says."""
+    names = [name for name in _BLAS_THREADS if name not in os.environ]
+    os.environ.update(dict.fromkeys(names, str(count)))
+    try:
+        yield
+    finally:
+        for name in names:
+            os.environ.pop(name, None)
 
 
 def _follow_parent() -> None:

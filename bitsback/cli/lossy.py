@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from bitsback.errors import MISMATCH
+from bitsback.errors import MISMATCH, InputError
 
 from .console import closing, note
 from .files.outputs import Force, claim
@@ -140,12 +140,15 @@ def decode(
     as_json: Json = False,
 ) -> None:
     """Give back an image, with the latents that were not stored drawn from their priors."""
+    from bitsback.format.header import MAGIC
     from bitsback.sources import atomic_files
 
     check_standard(output, as_json)
     claim(output, [file], force=force, may_be_folder=True, may_be_standard=True)
     with archive_from(file) as path:
         data = atomic_files.read_bytes(path)
+    if data.startswith(MAGIC):
+        raise InputError(f"{file} is a lossless file: bitsback decompress takes it")
     show_lossy(data, output, model, device, engine, variance, seed, as_json)
 
 

@@ -166,3 +166,22 @@ def test_the_command_line_takes_jobs(folder, tmp_path, monkeypatch):
         assert not exit_.value.code
     assert np.array_equal(np.load(tmp_path / "y.npy"), images)
     assert (tmp_path / "x.bb").read_bytes() == bitsback.compress(images, folder, seed=3, chunk=5)
+
+
+@dataclasses.dataclass(frozen=True)
+class Asking:
+    """What a process was told of threads."""
+
+    def run(self, loaded, progress=None):
+        return os.environ.get("OPENBLAS_NUM_THREADS")
+
+
+@pytest.mark.parametrize("own", [None, "7"])
+def test_the_processes_share_the_cores_for_numpy_too(own, folder, monkeypatch):
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
+    if own is not None:
+        monkeypatch.setenv("OPENBLAS_NUM_THREADS", own)
+    monkeypatch.setattr(os, "cpu_count", lambda: 6)
+    executor = ProcessExecutor(recipe(folder), 2)
+    assert list(executor.run([Asking()])) == [own or "3"]
+    assert os.environ.get("OPENBLAS_NUM_THREADS") == own

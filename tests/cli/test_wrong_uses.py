@@ -7,6 +7,9 @@ import pytest
 from conftest import run
 from PIL import Image
 
+import bitsback
+from bitsback.format.header import MAGIC
+
 WRONG = {
     # The command line itself.
     "frobnicate": "No such command 'frobnicate'",
@@ -68,6 +71,10 @@ WRONG = {
     "lossy encode a.png -o x.bb --bits-per-dim 9": "Invalid value for '--bits-per-dim'",
     "lossy encode a.png -o x.bb --steps 0": "Invalid value for '--steps'",
     "lossy encode a.png -o x.bb --model mnist": "takes gray images only",
+    "lossy decode lossless.bb -o y.png": "is a lossless file: bitsback decompress takes it",
+    "ls lossy.bb": "is a lossy file: bitsback lossy decode shows what it holds",
+    "view lossy.bb -o x.html": "is a lossy file",
+    "get lossy.bb a -o x": "is a lossy file",
     "lossy decode a.png -o y.png --variance -1": "Invalid value for '--variance'",
 }
 DAMAGED = {
@@ -80,8 +87,14 @@ DAMAGED = {
 }
 
 
+@pytest.fixture(scope="module")
+def lossy():
+    """The bytes of a lossy file."""
+    return bitsback.lossy_encode(np.zeros((8, 8, 3), np.uint8), "photo-beta1", steps=1)
+
+
 @pytest.fixture
-def here(tmp_path, monkeypatch):
+def here(tmp_path, monkeypatch, lossy):
     monkeypatch.chdir(tmp_path)
     np.save("in.npy", np.zeros((2, 8, 8), np.uint8))
     np.save("float.npy", np.zeros((2, 8, 8)))
@@ -91,6 +104,8 @@ def here(tmp_path, monkeypatch):
     (tmp_path / "empty.npy").touch()
     (tmp_path / "empty").mkdir()
     Image.new("RGB", (8, 8)).save("a.png")
+    (tmp_path / "lossless.bb").write_bytes(MAGIC)
+    (tmp_path / "lossy.bb").write_bytes(lossy)
     return tmp_path
 
 

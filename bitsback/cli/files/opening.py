@@ -78,7 +78,7 @@ def opened_lossless(file: Path, reading: Reading) -> "Iterator[Reader]":
     """
     with opened(file, reading) as found:
         if isinstance(found, Lossy):
-            raise InputError(f"{file} is a lossy file, which holds no files by name: decompress it")
+            raise InputError(f"{file} is a lossy file: bitsback lossy decode shows what it holds")
         yield found
 
 
