@@ -96,6 +96,7 @@ def compress(
     times: bool = True,
     always_chain: bool = False,
     any_order: bool = False,
+    side_information: bool = True,
     progress: "Progress | None" = None,
 ) -> "CompressedBytes":
     """Compress images losslessly.
@@ -121,6 +122,8 @@ def compress(
         any_order: whether the images of each chunk may come back in another order, which gives back
             log2(n!) bits (see `bitsback.chunks.order`): of arrays of small images alone. The arrays
             of an .npz that have an entry for each image follow them.
+        side_information: whether weights of known neighbours and shifts of scales are sent with
+            each batch where they save more than they take (see `bitsback.side`).
         progress: called with (values done, values in all): pixels times channels.
 
     Returns:
@@ -151,7 +154,15 @@ def compress(
     done = writer.compress_set(
         found,
         as_model(model) if len(found.pixels) else NO_MODEL,
-        Settings(batch, seed, always_chain=always_chain, check=check, any_order=any_order),
+        Settings(
+            batch,
+            seed,
+            always_chain=always_chain,
+            check=check,
+            any_order=any_order,
+            predictor=side_information,
+            recalibration=side_information,
+        ),
         payload=payload,
         chunk=chunk,
         progress=progress,
@@ -248,12 +259,14 @@ def rate(
     seed: int = 0,
     chunk: int | None = None,
     any_order: bool = False,
+    side_information: bool = False,
     expected: "Expected | Mapping[str, Any] | None" = None,
     progress: "Progress | None" = None,
 ) -> "RateReport":
     """Compress images through the model and say where every bit went; arguments as `compress`.
 
     Args:
+        side_information: whether it is sent, too; the rate is then no longer the model's own.
         expected: bits that a float model's own ELBO promises, for the check to compare with:
             {"groups": [KL of each of the model's groups, in order], "likelihood": -log2 p(x | z)}.
             Each is an array of bits by image, (N,) or (samples, N); or a mean per image and its
@@ -282,7 +295,15 @@ def rate(
     return rates.measure(
         read(images, PIXELS),
         as_model(model),
-        Settings(batch, seed, always_chain=True, measure=True, any_order=any_order),
+        Settings(
+            batch,
+            seed,
+            always_chain=True,
+            measure=True,
+            any_order=any_order,
+            predictor=side_information,
+            recalibration=side_information,
+        ),
         chunk=chunk,
         expected=expected,
         progress=progress,

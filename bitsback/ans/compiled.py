@@ -25,7 +25,7 @@ def loops(folder: str) -> ModuleType | None:
     """The compiled loops of a folder, or None where NumPy is to do without.
 
     Args:
-        folder: "ans" or "tables". The first use in a process imports numba; the
+        folder: "ans", "tables" or "side". The first use in a process imports numba; the
             first on a machine compiles for some seconds.
     """
     return _load(folder) if enabled else None

@@ -104,7 +104,7 @@ def compress_to(
     start = file.tell()
     file.write(bytes(header.size))
     entries, reports, larger = list[ChunkEntry](), list[RateReport](), dict[int, str]()
-    is_new = False
+    is_new = is_corrected = False
     tasks = (
         EncodeTask(each.read(), settings, number, b"" if number else payload)
         for number, each in enumerate(parts)
@@ -122,8 +122,14 @@ def compress_to(
         numbers = (begin + number for number in sorted(chunk_of.carried))
         larger |= {number: _name(images, number) for number in numbers}
         is_new |= chunk_of.is_new
+        is_corrected |= chunk_of.is_corrected
     version = max(header.format_version, container.RECIPES if is_new else 0)
-    final = dataclasses.replace(header, chunks=tuple(entries), format_version=version)
+    final = dataclasses.replace(
+        header,
+        chunks=tuple(entries),
+        format_version=version,
+        side_information=is_corrected,
+    )
     if not final.images:
         sha256 = NO_MODEL.sha256[: container.MODEL_BYTES]
         final = dataclasses.replace(final, model=NO_MODEL.name, model_sha256=sha256, machine="")

@@ -25,6 +25,7 @@ from bitsback.errors import EmptyMessageError
 from bitsback.format.chunk import pack_chunk, pixel_checksum
 from bitsback.format.chunk_head import ChunkHead
 from bitsback.progress import Progress
+from bitsback.side.wanted import BOTH, Wanted
 
 from . import order
 from .check import check_batch
@@ -43,6 +44,7 @@ class Chunk:
         without_model: whether the model has no part in it.
         is_new: whether only readers of version 5 of the format know its classical code.
         image_files: that travel as they are in it.
+        is_corrected: whether its batches have side information.
         how: its images are coded, in words.
         why: in words; "" where there was no choice.
     """
@@ -55,6 +57,7 @@ class Chunk:
     without_model: bool = False
     is_new: bool = False
     image_files: int = 0
+    is_corrected: bool = False
     how: str = "through the model"
     why: str = ""
 
@@ -82,7 +85,7 @@ class ChainEncoder:
     Args:
         progress: called with (tiles done, tiles in all).
         check: whether the chain's last batch is decoded again.
-        measure: as of `Settings`.
+        measure, side: as of `Settings`.
     """
 
     plan: Plan
@@ -91,6 +94,7 @@ class ChainEncoder:
     progress: Progress
     check: bool = True
     measure: bool = False
+    side: Wanted = BOTH
 
     def encode(self, filled: bool) -> Chunk:
         """The chunk.
@@ -170,7 +174,7 @@ class ChainEncoder:
         """Code a batch of these tiles, and decode it again if it is the chain's last one."""
         model, x = self.loaded.model, self.plan.segments[step.segment].batch(where)
         before = message.copy() if last and self.check else None
-        cost = bits_back.encode(message, model, batch, x, self.measure)
+        cost = bits_back.encode(message, model, batch, x, self.measure, self.side)
         of_tiles[step.segment][where] = net_of_tiles(cost)
         if before is not None:
             check_batch(message.copy(), before, self.loaded, batch, x)
@@ -230,4 +234,8 @@ def pack(
         head_bits=32 * len(words) - payload_bits - beginning.bits - filler_bits - net + given.bits,
         order=given,
     )
-    return Chunk(data, report, plan.image_bits(of_tiles), of_tiles)
+    chunk = Chunk(data, report, plan.image_bits(of_tiles), of_tiles)
+    if not any(segment.corrected for segment in plan.segments):
+        return chunk
+    how = f"{chunk.how}, with side information"
+    return dataclasses.replace(chunk, is_corrected=True, how=how)

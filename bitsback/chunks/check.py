@@ -12,7 +12,7 @@ from bitsback.coding import bits_back
 from bitsback.coding.batch import Batch
 from bitsback.coding.model import LoadedModel
 from bitsback.errors import EmptyMessageError, FormatError, ModelError
-from bitsback.format.header import NEWEST, RECIPES, VERSION
+from bitsback.format.header import NEWEST
 from bitsback.images.image_set import ImageSet
 from bitsback.tiles import padding
 
@@ -59,10 +59,9 @@ def comes_back(
         settings: of the file.
         number: of the chunk in its file.
     """
-    is_newest, count, seed = settings.any_order, len(images.pixels), settings.seed
-    version = NEWEST if is_newest else RECIPES if images.is_new else VERSION
+    count, seed = len(images.pixels), settings.seed
     try:
-        found = decode_chunk(data, loaded, version=version, seed=seed, number=number, images=count)
+        found = decode_chunk(data, loaded, version=NEWEST, seed=seed, number=number, images=count)
     except FormatError:
         return False
     pairs = zip(found.images.pixels, images.pixels, strict=True)

@@ -14,6 +14,7 @@ from bitsback.coding.batch import Batch
 from bitsback.coding.model import LoadedModel
 from bitsback.coding.reports.costs import BatchCost
 from bitsback.errors import EmptyMessageError
+from bitsback.side.wanted import BOTH, Wanted
 
 from .plan import Plan
 
@@ -27,6 +28,8 @@ _BITS_OF_HEAD = 52  # that unfolding takes, on average
 # bits are worth less than they cost by a third or so: at 16,000 bits of chain a head, 0.1 %.
 _FEWEST_HEADS, _MOST_HEADS, _CHAIN_BITS_PER_HEAD = 8, 512, 16000
 # Batches grow as the message does, with a little to spare for tiles that add less than others.
+# A sample that saves a smaller share may not speak for all, nor repay the time.
+_LEAST_SAVED = 3e-3
 _RAMP_MARGIN, _MOST_RAMP = 1.25, 65535
 
 
@@ -42,6 +45,7 @@ class ChainCost:
         segment: whose tiles were coded.
         numbers: of these tiles, (n,).
         bits: of each of them, (n,).
+        saved: by side information.
     """
 
     net: float
@@ -50,6 +54,7 @@ class ChainCost:
     segment: int = 0
     numbers: NDArray[np.int64] = dataclasses.field(default_factory=lambda: np.zeros(0, np.int64))
     bits: NDArray[np.float64] = dataclasses.field(default_factory=lambda: np.zeros(0))
+    saved: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,27 +93,39 @@ class Needs:
         return max((coded for coded in more if self.groups(coded) <= bits), default=least)
 
 
-def chain_cost(plan: Plan, loaded: LoadedModel) -> ChainCost:
-    """What tiles cost in a chain, from a batch of them spread over the longest segment."""
+def chain_cost(plan: Plan, loaded: LoadedModel, wanted: Wanted = BOTH) -> ChainCost:
+    """What tiles cost in a chain, from a batch of them spread over the longest segment.
+
+    Args:
+        wanted: which side information may be sent, if the plan has any.
+    """
     number = max(range(len(plan.segments)), key=lambda n: len(plan.segments[n].tiles))
     segment = plan.segments[number]
     step = max(1, len(segment.tiles) // plan.batch)
     chosen = np.arange(0, len(segment.tiles), step)[: plan.batch]
     extents = segment.segment(0).layout.extents(chosen)
-    batch = Batch(len(chosen), plan.side, plan.side, plan.seed, 0, segment.gray, extents=extents)
+    batch = Batch(len(chosen), plan.side, plan.side, plan.seed, 0, segment.gray)
+    batch = dataclasses.replace(batch, extents=extents, corrected=segment.corrected)
     words = _SAMPLE_WORDS
     while True:
         began = time.perf_counter()
         message = Message.random(plan.heads, words, 0)
         try:
-            cost = bits_back.encode(message, loaded.model, batch, segment.batch(chosen))
+            x = segment.batch(chosen)
+            cost = bits_back.encode(message, loaded.model, batch, x, wanted=wanted)
         except EmptyMessageError:
             words *= 4
             continue
         seconds = (time.perf_counter() - began) / len(chosen)
         popped = tuple(bits / len(chosen) for bits in cost.taken)
         return ChainCost(
-            cost.net / len(chosen), popped, seconds, number, chosen, net_of_tiles(cost)
+            cost.net / len(chosen),
+            popped,
+            seconds,
+            number,
+            chosen,
+            net_of_tiles(cost),
+            cost.side.saved / len(chosen),
         )
 
 
@@ -118,14 +135,14 @@ def net_of_tiles(cost: BatchCost) -> NDArray[np.float64]:
 
 
 def shaped(plan: Plan, cost: ChainCost, heads: int | None) -> Plan:
-    """The plan with batches that grow as the message of such a chain does.
+    """The plan with batches that grow as the message does, and side information if that saves.
 
     Args:
         heads: of the stack; by the length of the chain if None.
     """
     ramp = math.ceil(_RAMP_MARGIN * cost.popped[-1] / cost.net)
     return dataclasses.replace(
-        plan,
+        plan.corrected(plan.segments[0].corrected and cost.saved > _LEAST_SAVED * cost.net),
         ramp=min(max(1, ramp), _MOST_RAMP),
         heads=heads or heads_for(cost.net * plan.count),
     )

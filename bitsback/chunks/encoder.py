@@ -122,7 +122,7 @@ def _encode(
     """`encode_chunk`, its last batch checked if the settings say so."""
     enter(progress, "sampling")
     plan = plan_chunk(images, loaded, settings, number, payload)
-    expected, trial = cost.chain_cost(plan, loaded), trials.HOPELESS
+    expected, trial = cost.chain_cost(plan, loaded, settings.side), trials.HOPELESS
     if not settings.always_chain:
         trial = trials.sample(plan, loaded.binary)
     if trials.is_plain(trial, plan, expected, loaded.binary):
@@ -140,7 +140,7 @@ def _encode(
     plan = cost.shaped(plan, expected, settings.heads)
     needs = Needs(expected.popped, plan.heads)
     check = settings.check != "none"
-    encoder = ChainEncoder(plan, loaded, needs, encoding, check, settings.measure)
+    encoder = ChainEncoder(plan, loaded, needs, encoding, check, settings.measure, settings.side)
     chained = encoder.encode(filled=False)
     if not chained.report.batches:
         filled = dataclasses.replace(
@@ -190,6 +190,7 @@ def encode_classically(
     plan: Plan, binary: bool, trial: Trial, progress: Progress | None = None
 ) -> Chunk:
     """All tiles in a classical code, the smallest of those that a sample does not rule out."""
+    plan = plan.corrected(False)
     enter(progress, "trying classical codes")
     tiles = [segment.some() for segment in plan.segments]
     prefix = encode_prefix(tiles, binary, progress, trial.methods or None)

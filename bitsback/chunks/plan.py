@@ -21,6 +21,7 @@ from bitsback.format.chunk_head import (
 )
 from bitsback.format.payload import pack_payload
 from bitsback.images.image_set import ImageSet
+from bitsback.side.wanted import Wanted
 from bitsback.tiles import channels, segments, tiles
 from bitsback.tiles.segments import Segment, SegmentTiles
 
@@ -47,6 +48,8 @@ class Settings:
             nothing (see `chunks.order`); they are of one size, each no larger than a tile.
         measure: whether the report has the bits of every image, the rounding of the pixels'
             pushes simulated, and what lies beyond the tables; pixels are coded more slowly.
+        predictor, recalibration: whether these kinds of side information are sent where they save
+            more than they take (see `bitsback.side`).
 
     Raises:
         InputError: the batch or the seed is out of range, or no integer, or no such check is known.
@@ -59,6 +62,8 @@ class Settings:
     check: Check = "last"
     measure: bool = False
     any_order: bool = False
+    predictor: bool = True
+    recalibration: bool = True
 
     def __post_init__(self) -> None:
         if self.check not in get_args(Check):
@@ -71,6 +76,11 @@ class Settings:
             raise InputError("the batch must lie between 1 and 65535")
         if not 0 <= self.seed < 2**64:
             raise InputError("the seed must lie between 0 and 2**64 - 1")
+
+    @property
+    def side(self) -> Wanted:
+        """Which side information may be sent."""
+        return Wanted(self.predictor, self.recalibration)
 
 
 DEFAULT = Settings()
@@ -128,6 +138,11 @@ class Plan:
         """The chain of all tiles; for `partial` see there."""
         described = self.described()
         return Chain(described, self.batch, self.seed, self.number, self.ramp, tuple(partial))
+
+    def corrected(self, corrected: bool) -> "Plan":
+        """The plan with or without side information."""
+        parts = tuple(dataclasses.replace(s, corrected=corrected) for s in self.segments)
+        return dataclasses.replace(self, segments=parts)
 
     def dims_after(self, count: int) -> int:
         """Values of the images in all tiles but the first `count`, the padding left out."""
@@ -189,6 +204,8 @@ def plan_chunk(
         raise InputError("the images changed while they were read")
     if settings.any_order:
         plan = dataclasses.replace(plan, segments=_in_any_order(plan))
+    if settings.side and not loaded.binary:
+        plan = plan.corrected(True)
     most = _largest_batch(plan)
     if plan.batch > most:
         if settings.batch is not None:

@@ -34,6 +34,7 @@ from .options import (
     Json,
     Keep,
     MicroBatch,
+    NoSideInformation,
     NoTimes,
     OwnModel,
     Quiet,
@@ -75,6 +76,7 @@ def compress(
         bool, typer.Option("--always-chain", help="through the model even where that is larger")
     ] = False,
     any_order: AnyOrder = False,
+    no_side_information: NoSideInformation = False,
     jobs: Jobs = None,
     address: Address = None,
     dry_run: Annotated[
@@ -95,7 +97,15 @@ def compress(
     from bitsback.sources import atomic_files, read
 
     checked = "none" if no_check else cast("Check", check)
-    settings = Settings(batch, seed, always_chain=always_chain, check=checked, any_order=any_order)
+    settings = Settings(
+        batch,
+        seed,
+        always_chain=always_chain,
+        check=checked,
+        any_order=any_order,
+        predictor=not no_side_information,
+        recalibration=not no_side_information,
+    )
     check_engine(engine, address)
     if not dry_run:
         check_standard(output, as_json)

@@ -46,6 +46,10 @@ AnyOrder = Annotated[
     bool,
     typer.Option("--any-order", help="images of an array may come back in another order: smaller"),
 ]
+NoSideInformation = Annotated[
+    bool,
+    typer.Option("--no-side-information", help="code pixels by the model's own numbers alone"),
+]
 Seed = Annotated[int, typer.Option(help="of the dither that both sides add to the latent grid")]
 Keep = Annotated[
     str,

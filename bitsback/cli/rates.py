@@ -49,6 +49,9 @@ def rate(
     batch: Batch = None,
     chunk: ImagesPerChunk = None,
     any_order: AnyOrder = False,
+    side_information: Annotated[
+        bool, typer.Option("--side-information", help="send it, too, as compress does")
+    ] = False,
     seed: Seed = 0,
     device: Device = "auto",
     engine: Engine = "auto",
@@ -88,6 +91,7 @@ def rate(
             seed=seed,
             chunk=chunk,
             any_order=any_order,
+            side_information=side_information,
             expected=promised,
             progress=progress,
         )

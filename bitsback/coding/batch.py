@@ -26,6 +26,7 @@ class Batch:
         drawn_seed: of these latents.
         shared_dither: whether all images have the first one's dither, so that none depends on
             another.
+        corrected: whether side information lies above the pixels (see `bitsback.side`).
         extents: rows and columns of each image that are coded (see `padding`); None for all.
     """
 
@@ -40,3 +41,4 @@ class Batch:
     variance: float = 0.0
     drawn_seed: int = 0
     shared_dither: bool = False
+    corrected: bool = False

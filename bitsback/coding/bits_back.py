@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from bitsback.ans.message import Message
 from bitsback.ans.metered import MeteredMessage
+from bitsback.side.wanted import BOTH, Wanted
 
 from . import batch_pixels, bottom_up
 from .batch import Batch
@@ -58,6 +59,7 @@ def encode(
     batch: Batch,
     x: NDArray[np.uint8],
     measure: bool = False,
+    wanted: Wanted = BOTH,
 ) -> BatchCost:
     """Push a batch of images onto the message.
 
@@ -65,6 +67,7 @@ def encode(
         message: holds the bits that the posteriors take; changed in place.
         x: (B, C, H, W) uint8; what stands beyond the batch's extents is ignored.
         measure: whether the pushes' rounding and the tables' coverage are measured, too.
+        wanted: which side information may be sent, if the batch has any.
 
     Returns:
         The bits it cost, measured on the message.
@@ -73,7 +76,7 @@ def encode(
         EmptyMessageError: the message held too few bits; it is then of no further use.
     """
     if bottom_up.codes(model, batch):
-        return bottom_up.encode(message, model, batch, x, measure)
+        return bottom_up.encode(message, model, batch, x, measure, wanted)
     x = batch_pixels.filled(model, batch, x)
     ask = posteriors(model, batch, x)
     asked: list[Posterior] = []
@@ -91,8 +94,8 @@ def encode(
     visits, state = walk(model, batch, choose)
     held = message.bits
     meter = MeteredMessage(message) if measure else None
-    coded = batch_pixels.likelihoods(model, batch, state, x)
-    code_length = batch_pixels.push(meter or message, coded)
+    coded = batch_pixels.likelihoods(model, batch, state, x, wanted)
+    code_length, side = batch_pixels.push(meter or message, coded)
     likelihood_bits = message.bits - held
     rounding = meter.rounding_bits if meter else None
     covered = NOTHING
@@ -109,9 +112,9 @@ def encode(
         costs.append(cost)
     net = message.bits - before
     if measure:
-        covered += coverage.of_pixels(coded)
+        covered += coverage.of_pixels(coded.parts)
     groups = tuple(reversed(costs))
-    return BatchCost(batch.size, net, likelihood_bits, code_length, groups, rounding, covered)
+    return BatchCost(batch.size, net, likelihood_bits, code_length, groups, rounding, covered, side)
 
 
 def draw(

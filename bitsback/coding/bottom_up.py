@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from bitsback.ans.message import Message
 from bitsback.ans.metered import MeteredMessage
 from bitsback.errors import ModelError
+from bitsback.side.wanted import Wanted
 from bitsback.tables import latent_grid
 
 from . import batch_pixels
@@ -63,7 +64,12 @@ def codes(model: Model[S, M], batch: Batch) -> bool:
 
 
 def encode(
-    message: Message, model: Model[S, M], batch: Batch, x: NDArray[np.uint8], measure: bool
+    message: Message,
+    model: Model[S, M],
+    batch: Batch,
+    x: NDArray[np.uint8],
+    measure: bool,
+    wanted: Wanted,
 ) -> BatchCost:
     """As `bits_back.encode`."""
     x = batch_pixels.filled(model, batch, x)
@@ -87,8 +93,8 @@ def encode(
     found = coder.pop(message, first, coder.of_images(x))
     state = coder.known(first, found.q.latents.z(found.k))
     held = message.bits
-    coded = batch_pixels.likelihoods(model, batch, state, x)
-    code_length = batch_pixels.push(onto, coded)
+    coded = batch_pixels.likelihoods(model, batch, state, x, wanted)
+    code_length, side = batch_pixels.push(onto, coded)
     likelihood_bits, rounding = message.bits - held, meter.rounding_bits if meter else None
     for index in above:
         upper = coder.pop(message, index, coder.of_latents(index, state))
@@ -97,9 +103,9 @@ def encode(
         found = upper
     give_back(found, model.prior(0, coder.start))
     if measure:
-        covered += coverage.of_pixels(coded)
+        covered += coverage.of_pixels(coded.parts)
     groups, net = tuple(reversed(costs)), message.bits - before
-    return BatchCost(batch.size, net, likelihood_bits, code_length, groups, rounding, covered)
+    return BatchCost(batch.size, net, likelihood_bits, code_length, groups, rounding, covered, side)
 
 
 def decode(message: Message, model: Model[S, M], batch: Batch) -> NDArray[np.uint8]:

@@ -135,6 +135,7 @@ class Chain:
             segment.gray,
             coded,
             extents,
+            corrected=segment.corrected,
         )
         return ChainStep(at, slice(begin, end), batch)
 

@@ -11,6 +11,8 @@ import dataclasses
 import math
 from typing import TYPE_CHECKING, Any
 
+from bitsback.side.cost import NO_SIDE, SideCost
+
 from .matching import Check, Part, check
 from .reports.coverage import NOTHING, Coverage
 from .reports.expected import ByImage, Expected
@@ -145,6 +147,7 @@ class RateReport:
         coverage: what lies beyond the tables, if it was measured.
         expected: what a float model's own ELBO promises.
         order: what the order of the images gave back.
+        side: of the pixels' bits, those of side information.
     """
 
     images: int
@@ -165,6 +168,7 @@ class RateReport:
     coverage: Coverage = NOTHING
     expected: Expected | None = None
     order: OrderRate = OrderRate()
+    side: SideCost = NO_SIDE
 
     @property
     def model_share(self) -> float:

@@ -19,7 +19,8 @@ The head; numbers are LEB128 unless a size is given:
         count: tiles in the segment
         height of a tile
         width of a tile
-        channels in the low six bits of 1 byte, any order in the next, gray in the highest
+        channels in the low five bits of 1 byte; in the next ones, from the lowest: whether its
+            batches have side information (see bitsback.side), any order, gray
         classical: how many first tiles of it are in the classical code
         n, then n times three numbers: so many images, one after another, of this height and
             width; n is 0 where all images fill their tiles (and absent from files of version 3)
@@ -89,7 +90,7 @@ def pack_chunk(head: ChunkHead, words: NDArray[np.uint32]) -> bytes:
     data += head.pixels_checksum + varint.pack(len(head.segments))
     for s in head.segments:
         data += b"".join(map(varint.pack, (s.count, s.height, s.width)))
-        data += bytes([s.channels | s.any_order << 6 | s.gray << 7])
+        data += bytes([s.channels | s.corrected << 5 | s.any_order << 6 | s.gray << 7])
         fields = itertools.chain((s.classical, len(s.images)), *s.images)
         data += b"".join(map(varint.pack, fields))
     data += words.astype("<u4").tobytes()
@@ -135,12 +136,13 @@ def _unpack_head(body: bytes, version: int) -> tuple[ChunkHead, int]:
         (tiles, height, width), position = _numbers(body, position, 3)
         packed, position = _bytes(body, position, 1)
         (first,), position = _numbers(body, position, 1)
-        channels, any_order, gray = packed[0] & 63, bool(packed[0] & 64), packed[0] > 127
+        channels, gray = packed[0] & 31, packed[0] > 127
+        corrected, any_order = bool(packed[0] & 32), bool(packed[0] & 64)
         images, position = ([], position) if version == 3 else _images(body, position)
         if any_order and version < ANY_ORDER:
             raise FormatError("it has tiles in any order, which its version does not know")
         sizes = tiles, height, width, channels
-        segments.append(Segment(*sizes, gray, first, tuple(images), any_order))
+        segments.append(Segment(*sizes, gray, first, tuple(images), any_order, corrected))
     head = ChunkHead(
         tuple(segments),
         batch,

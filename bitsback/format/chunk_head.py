@@ -77,7 +77,7 @@ def check_limits(head: ChunkHead, message_bytes: int) -> None:
     if any(not 0 <= batches < 2**32 for batches in head.partial):
         raise FormatError("it has too many batches of few groups")
     for s in head.segments:
-        sizes = s.count < 2**32 and max(s.height, s.width) < 2**16 and s.channels < 2**6
+        sizes = s.count < 2**32 and max(s.height, s.width) < 2**16 and s.channels < 2**5
         if min(s.count, s.height, s.width, s.channels) < 1 or not sizes:
             raise FormatError("it has a segment without pixels, or with too many")
         if not 0 <= s.classical <= s.count:

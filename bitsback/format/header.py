@@ -9,20 +9,22 @@
 
 The header is also the index: a chunk begins where the sizes of those before it end.
 
-    2       format version: 4; 5 where a chunk has no images, a sidecar has a recipe or a classical
+    1       format version: 4; 5 where a chunk has no images, a sidecar has a recipe or a classical
             code leaves out what lies beyond the images' edges; 6 where the model computes in
             floats that round, so that the file decodes on one machine only; 7 where images come in
             any order; 8 of sets of files of which some may travel as they are
+    1       1 where chunks have side information (see bitsback.side), which earlier programs take
+        for an unknown version; otherwise 0
     8       first bytes of the SHA-256 of the model's weights
     4       first bytes of the SHA-256 of the frequency tables
     LEB128  seed of the dither
     1       length of the model's name in bytes, then the name in UTF-8
-    1       from version 6 on: length of what the machine says of itself, then that in UTF-8; in
-            versions 7 and 8 it may be empty
+    1       from version 6 on: length of what the machine says of itself, then that in UTF-8; from
+            version 7 on it may be empty
     then for each chunk:
     LEB128  images in it
     5       its size in bytes
-    4       in version 8: image files in it that travel as they are
+    4       from version 8 on: image files in it that travel as they are
 
 A decoder needs nothing but the header and a chunk's own bytes. So it reads any range of images
 from the chunks that hold it, and damage to one chunk leaves the others whole.
@@ -47,7 +49,7 @@ ANY_ORDER = 7  # chunks may have their images in any order; the machine may be e
 NEWEST = COUNTS = 8  # the index counts image files that travel as they are
 
 _LENGTH = struct.Struct("<I")
-_VERSION = struct.Struct("<H")
+_VERSION = struct.Struct("<BB")
 MODEL_BYTES, TABLES_BYTES = 8, 4
 _SIZE, _FILES = 5, 4
 _WHOSE = "the file's header"
@@ -78,6 +80,7 @@ class Header:
         tables_sha256: the first 4 bytes, or 8.
         seed: of the dither.
         machine: that the file decodes on, as its model says (see `LoadedModel`); empty for all.
+        side_information: whether chunks have it.
     """
 
     model: str
@@ -87,6 +90,7 @@ class Header:
     chunks: tuple[ChunkEntry, ...]
     format_version: int = VERSION
     machine: str = ""
+    side_information: bool = False
 
     @functools.cached_property
     def size(self) -> int:
@@ -133,7 +137,11 @@ def pack_header(header: Header) -> bytes:
             "a header field does not fit the format: the model's name, the machine's, or a "
             "chunk's size"
         )
-    body = _VERSION.pack(header.format_version) + header.model_sha256 + header.tables_sha256
+    body = (
+        _VERSION.pack(header.format_version, header.side_information)
+        + header.model_sha256
+        + header.tables_sha256
+    )
     body += varint.pack(header.seed) + bytes([len(name)]) + name
     if header.format_version >= MACHINES:
         body += bytes([len(machine)]) + machine
@@ -194,20 +202,22 @@ def _cut() -> FormatError:
 def _read_body(body: bytes) -> Header:
     if len(body) < _VERSION.size:
         raise FormatError("the file's header is too short")
-    (version,) = _VERSION.unpack_from(body)
+    version, features = _VERSION.unpack_from(body)
+    if features > 1 or (features and version < VERSION):
+        raise FormatError("the file has features that this bitsback does not know")
     if version == version2.VERSION:
         name, model_sha, tables_sha, seed, entries = version2.unpack_header(body)
         chunks = tuple(itertools.starmap(ChunkEntry, entries))
         return Header(name, model_sha, tables_sha, seed, chunks, version)
     if version in range(3, NEWEST + 1):
-        return _unpack_header(body, version)
+        return _unpack_header(body, version, features == 1)
     raise FormatError(
         f"the file has format version {version}, this bitsback reads versions "
         f"{version2.VERSION} to {NEWEST}"
     )
 
 
-def _unpack_header(body: bytes, version: int) -> Header:
+def _unpack_header(body: bytes, version: int, side_information: bool) -> Header:
     rest = memoryview(body)[_VERSION.size :]  # parts of it are no copies
     model_sha, rest = _split(rest, MODEL_BYTES)
     tables_sha, rest = _split(rest, TABLES_BYTES)
@@ -222,7 +232,7 @@ def _unpack_header(body: bytes, version: int) -> Header:
         numbers = (int.from_bytes(field, "little") for field in (size, files))
         entries.append(ChunkEntry(images, *numbers))
     digests = bytes(model_sha), bytes(tables_sha)
-    return Header(name, *digests, seed, tuple(entries), version, machine)
+    return Header(name, *digests, seed, tuple(entries), version, machine, side_information)
 
 
 def _unpack_text(rest: memoryview) -> tuple[str, memoryview]:

@@ -16,6 +16,7 @@ from numba import float64, int64, uint32, uint64, void
 from bitsback.ans.loops import MESSAGE, pop_head
 
 from . import tables
+from .corrections import WEIGHT_BITS
 from .tables import (
     COLUMNS,
     FIRST,
@@ -35,6 +36,7 @@ _I64 = numba.types.Array(int64, 1, "C", readonly=True)
 _F64 = numba.types.Array(float64, 1, "C", readonly=True)
 _I64_2 = numba.types.Array(int64, 2, "C", readonly=True)
 _I64_3 = numba.types.Array(int64, 3, "C", readonly=True)
+_U8_4 = numba.types.Array(numba.uint8, 4, "C", readonly=True)
 _I64_4 = numba.types.Array(int64, 4, "C", readonly=True)
 
 _LEAST_SCALE, _GREATEST_SCALE = tables.PIXEL_SCALES
@@ -172,7 +174,7 @@ def luck_variance(
 
 @numba.njit(void(int64[:, ::1]), cache=True)
 def normalise(mass: Array) -> None:
-    """`pixels._normalised`, in place: (M, n) weights that sum to 256 over M.
+    """`mixture_levels._normalised`, in place: (M, n) weights that sum to 256 over M.
 
     Mass is below 2**30 in all: a float64 quotient of integers below 2**53 has the right floor.
     """
@@ -214,6 +216,78 @@ def places(
                 scale = _clip(log_scales[b, m, channel, p], _LEAST_SCALE, _GREATEST_SCALE)
                 row = (scale - _LEAST_SCALE) * PIXEL_FRACTIONS + mean % PIXEL_FRACTIONS
                 edge = PIXEL_COLUMNS // 2 - mean // PIXEL_FRACTIONS
+                at[m, b * size + p] = row * PIXEL_COLUMNS + edge
+
+
+@numba.njit(
+    void(_I64_4, _I64_4, _I64_4, _I64_3, int64, _U8_4, _I64_2, _I64, _I64_2, int64[:, ::1]),
+    cache=True,
+)
+def corrected_places(
+    means: Array,
+    log_scales: Array,
+    coeffs: Array,
+    x: Array,
+    channel: int,
+    near: Array,
+    sent: Array,
+    by_scale: Array,
+    weights: Array,
+    at: Array,
+) -> None:
+    """`places` of corrected components (see `corrections`).
+
+    Args:
+        near: neighbours, (B, K, C, P); sent: their weights, (channel + 1, at most K).
+        by_scale: shift of each log-scale of the table.
+        weights: of the components, (M, B * P).
+    """
+    batch, components, _, size = means.shape
+    first = channel * (channel - 1) // 2
+    count = sent.shape[1]
+    half = int64(1) << WEIGHT_BITS - 1
+    own = int64(0)
+    for k in range(count):
+        own += sent[0, k]
+    total = np.empty(size, np.int64)
+    mean = np.empty(components, np.int64)
+    for b in range(batch):
+        total[:] = 0
+        for k in range(count):
+            for e in range(channel + 1):
+                # Row 0 has the weights of the channel itself, row e + 1 those of channel e.
+                weight = sent[e, k]
+                source = near[b, k, e - 1 if e else channel]
+                for p in range(size):
+                    total[p] += weight * int64(source[p])
+        for e in range(channel):
+            weight = int64(0)
+            for k in range(count):
+                weight += sent[e + 1, k]
+            for p in range(size):
+                total[p] -= weight * x[b, e, p]
+        for p in range(size):
+            middle = int64(0)
+            for m in range(components):
+                value = means[b, m, channel, p]
+                if channel:
+                    move = int64(0)
+                    for c in range(channel):
+                        move += coeffs[b, m, first + c, p] * (x[b, c, p] - 128)
+                    value += (move + 64) >> 7
+                mean[m] = value
+                inside = _clip(value, 0, (_LEVELS - 1) * PIXEL_FRACTIONS)
+                middle += weights[m, b * size + p] * inside
+            middle = (middle + _SUM // 2) // _SUM
+            move = PIXEL_FRACTIONS * total[p] - own * middle
+            move = (move + half) >> WEIGHT_BITS
+            for m in range(components):
+                value = _clip(mean[m] + move, 0, (_LEVELS - 1) * PIXEL_FRACTIONS)
+                scale = _clip(log_scales[b, m, channel, p], _LEAST_SCALE, _GREATEST_SCALE)
+                scale += by_scale[scale - _LEAST_SCALE]
+                scale = _clip(scale, _LEAST_SCALE, _GREATEST_SCALE)
+                row = (scale - _LEAST_SCALE) * PIXEL_FRACTIONS + value % PIXEL_FRACTIONS
+                edge = PIXEL_COLUMNS // 2 - value // PIXEL_FRACTIONS
                 at[m, b * size + p] = row * PIXEL_COLUMNS + edge
 
 
@@ -273,7 +347,7 @@ def pop_levels(
     weights: Array,
     levels: Array,
 ) -> int:
-    """Pop grey levels under mixtures; see `pixels._Levels` for table, at and weights."""
+    """Pop grey levels under mixtures; see `mixture_levels.Levels` for table, at and weights."""
     n, count = at.shape[1], len(heads)
     power = uint64(PRECISION)
     for lo in range((n - 1) // count * count, -1, -count):

@@ -17,19 +17,12 @@ from bitsback.ans import codecs, compiled
 from bitsback.ans.message import Message
 from bitsback.errors import InputError
 
-from . import arithmetic, components, tables
-from .tables import (
-    LOGIT_LIMIT,
-    LOGIT_UNIT,
-    PIXEL_COLUMNS,
-    PIXEL_FRACTIONS,
-    PIXEL_SCALES,
-    PIXEL_TOTAL,
-    Ints,
-)
+from . import components, corrections, tables
+from .corrections import Correction
+from .mixture_levels import Levels, flat, mixture_weights
+from .tables import LOGIT_LIMIT, PIXEL_COLUMNS, PIXEL_FRACTIONS, PIXEL_SCALES, Ints
 
 T = TypeVar("T", bound=np.generic)
-_SUM = 256  # of a mixture's integer weights
 
 
 @dataclass(frozen=True)
@@ -115,6 +108,8 @@ class Mixture:
         counts: pixels of each image, where they are those that `only` picked; else None.
         clips: means are clipped to 0..255 and log-scales to -24..48, as of models that were trained
             so. Other mixtures take any: what the table does not hold is computed.
+        neighbours: known pixels near each one, (B, K, C, H, W), if there are corrections.
+        corrections: by channel, from side information; none if the mixture is not corrected.
     """
 
     kind: str
@@ -125,6 +120,8 @@ class Mixture:
     gray: bool = False
     counts: Ints | None = None
     clips: bool = False
+    neighbours: NDArray[np.uint8] | None = None
+    corrections: tuple[Correction, ...] = ()
 
     def push(self, message: Message, x: NDArray[np.uint8]) -> NDArray[np.float64]:
         """Push x, uint8 (B, C, H, W); the last channel first, so that it is popped last.
@@ -168,13 +165,14 @@ class Mixture:
             log_scales=picked(self.log_scales, where),
             coeffs=picked(self.coeffs, where),
             counts=_counts(where),
+            neighbours=None if self.neighbours is None else picked(self.neighbours, where),
         )
 
     @property
     def _coded(self) -> int:
         return 1 if self.gray else self.means.shape[2]
 
-    def _channels(self, x: NDArray[np.uint8]) -> Iterator["_Levels"]:
+    def _channels(self, x: NDArray[np.uint8]) -> Iterator[Levels]:
         """The mixtures of the coded channels, each given the channels of x before it.
 
         A channel of x is read only when the next one's mixture is asked for.
@@ -193,24 +191,57 @@ class Mixture:
         size = self.means.shape[3] * self.means.shape[4]
         return tuple(compiled.plain(v).reshape(*v.shape[:3], size) for v in parameters)
 
-    def _levels(self, x: NDArray[np.uint8], c: int, weights: NDArray[np.int64]) -> "_Levels":
+    def _levels(self, x: NDArray[np.uint8], c: int, weights: NDArray[np.int64]) -> Levels:
         table = tables.component_table(self.kind).reshape(-1)
-        at = self._places(x, c)
+        at = self._places(x, c, weights)
         if not self.clips:
-            scales = flat(self.log_scales[:, :, c])
-            table, at = components.extended(self.kind, table, at, self._means(x, c), scales)
-        return _Levels(table, at, weights, x.shape[:1] + x.shape[2:])
+            table, at = components.extended(self.kind, table, at, *self.components(x, c, weights))
+        return Levels(table, at, weights, x.shape[:1] + x.shape[2:])
 
-    def _places(self, x: NDArray[np.uint8], c: int) -> NDArray[np.int64]:
+    def _places(
+        self, x: NDArray[np.uint8], c: int, weights: NDArray[np.int64]
+    ) -> NDArray[np.int64]:
+        correction = self.corrections[c] if self.corrections else corrections.NONE
         if (loops := compiled.loops("tables")) is not None:
             earlier = compiled.plain(x[:, :c]).reshape(len(x), c, x[0, 0].size)
             places = np.empty((self.means.shape[1], x[:, 0].size), np.int64)
-            loops.places(*self._plain, earlier, c, places)
+            if correction:
+                near = self._near
+                sent = correction.by_channel(c), correction.by_scale
+                loops.corrected_places(*self._plain, earlier, c, near, *sent, weights, places)
+            else:
+                loops.places(*self._plain, earlier, c, places)
             return places
-        means = np.clip(self._means(x, c), 0, components.HIGHEST)
-        scales = flat(np.clip(self.log_scales[:, :, c], *PIXEL_SCALES))
-        rows = (scales - PIXEL_SCALES[0]) * PIXEL_FRACTIONS + means % PIXEL_FRACTIONS
-        return rows * PIXEL_COLUMNS + PIXEL_COLUMNS // 2 - means // PIXEL_FRACTIONS
+        return places_of(*self.components(x, c, weights))
+
+    @functools.cached_property
+    def _near(self) -> NDArray[np.uint8]:
+        """The neighbours as compiled loops take them, (B, K, C, H * W)."""
+        if self.neighbours is None:
+            return np.empty((len(self.means), 0, self.means.shape[2], 0), np.uint8)
+        near = compiled.plain(self.neighbours, np.uint8)
+        return near.reshape(*near.shape[:3], near.shape[3] * near.shape[4])
+
+    def components(
+        self, x: NDArray[np.uint8], c: int, weights: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Means and log-scales of channel c, corrected, not clipped, (M, B * H * W).
+
+        Args:
+            x: (B, C, H, W), of which the channels before c are read.
+            weights: of the components given those channels, (M, B * H * W).
+        """
+        means, scales = self._means(x, c), flat(self.log_scales[:, :, c]).astype(np.int64)
+        if not (self.corrections and self.corrections[c]):
+            return means, scales
+        correction = self.corrections[c]
+        if correction.weights and self.neighbours is not None:
+            mean = corrections.mean_of(weights, means)
+            sent = correction.by_channel(c)
+            found = corrections.features(self.neighbours, x, c, mean, sent.shape[1])
+            means = means + corrections.moved(sent.ravel() @ found)
+        at = np.clip(scales, *PIXEL_SCALES) - PIXEL_SCALES[0]
+        return means, scales + correction.by_scale[at]
 
     def _means(self, x: NDArray[np.uint8], c: int) -> NDArray[np.int64]:
         """Means of channel c given those of x before it, not clipped, (M, B * H * W)."""
@@ -233,7 +264,7 @@ class Mixture:
         for c, levels in enumerate(self._channels(x)):
             total += levels.at.size
             if self.clips:
-                means, scales = self._means(x, c), flat(self.log_scales[:, :, c])
+                means, scales = self.components(x, c, levels.weights)
                 some, more = components.clipped(
                     self.kind, means, scales, levels.weights, x[:, c].ravel()
                 )
@@ -241,105 +272,16 @@ class Mixture:
         return count, total, cost
 
 
+def places_of(means: Ints, log_scales: Ints) -> NDArray[np.int64]:
+    """Where level 0 of components lies in the flat table, clipped to it; units of `Mixture`."""
+    means = np.clip(means, 0, components.HIGHEST)
+    rows = (np.clip(log_scales, *PIXEL_SCALES) - PIXEL_SCALES[0]) * PIXEL_FRACTIONS
+    rows = rows + means % PIXEL_FRACTIONS
+    places: NDArray[np.int64] = rows * PIXEL_COLUMNS + PIXEL_COLUMNS // 2 - means // PIXEL_FRACTIONS
+    return places
+
+
 def picked(values: NDArray[T], where: NDArray[np.bool_]) -> NDArray[T]:
     """The pixels of (B, ..., H, W) that a mask (B, H, W) picks, (1, ..., 1, n)."""
     last = np.moveaxis(values, 0, -3)[..., where]
     return np.ascontiguousarray(last[None, ..., None, :])
-
-
-def flat(parameters: NDArray[T]) -> NDArray[T]:
-    """(B, M, H, W) as (M, B * H * W)."""
-    return parameters.transpose(1, 0, 2, 3).reshape(parameters.shape[1], -1)
-
-
-@functools.cache
-def _weight_table() -> NDArray[np.int64]:
-    """round(2**20 e**(-i/32)), i = 0..1024: weights of a mixture before they are normalised."""
-    weights = arithmetic.exp(-np.arange(2 * LOGIT_LIMIT + 1) / LOGIT_UNIT)
-    return np.floor(weights * 2**20 + 0.5).astype(np.int64)
-
-
-def mixture_weights(logits: Ints) -> NDArray[np.int64]:
-    """Integer softmax of (M, n) logits: int64 weights that sum to 256 over M."""
-    wide = logits.astype(np.int64)
-    mass = _weight_table().take(np.minimum(wide.max(0) - wide, 2 * LOGIT_LIMIT))
-    return _normalised(mass)
-
-
-def _normalised(mass: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Weights in proportion to mass, (M, n): floors of their share of 256, the rest to the largest.
-
-    It may change mass.
-    """
-    if (loops := compiled.loops("tables")) is not None:
-        loops.normalise(mass)
-        return mass
-    weights = mass * _SUM // mass.sum(0)
-    largest = mass.argmax(0)[None]
-    rest = _SUM - weights.sum(0)
-    np.put_along_axis(weights, largest, np.take_along_axis(weights, largest, 0) + rest, 0)
-    return weights
-
-
-@dataclass(frozen=True)
-class _Levels:
-    """One channel of all images, flattened: where its components' tables start, and weights."""
-
-    table: NDArray[np.uint32]
-    at: NDArray[np.int64]  # (M, n): index of level 0 in the flat table
-    weights: NDArray[np.int64]  # (M, n)
-    shape: tuple[int, ...]
-
-    def cumulative(self, levels: Ints, where: slice) -> NDArray[np.int64]:
-        """Cumulative frequency at the lower edge of levels 0..256, int64 (n,)."""
-        at, weights = self.at[:, where], self.weights[:, where]
-        below: NDArray[np.int64] = (weights * self.table.take(at + np.minimum(levels, 255))).sum(0)
-        below = np.where(levels == 0, 0, np.where(levels == 256, _SUM * PIXEL_TOTAL, below))
-        edges: NDArray[np.int64] = below + levels
-        return edges
-
-    def posterior_weights(self, levels: Ints) -> NDArray[np.int64]:
-        """Weights once this channel's levels are known: w_m p_m(level), normalised, (M, n)."""
-        wide = levels.astype(np.int64)
-        if (loops := compiled.loops("tables")) is not None:
-            mass = np.empty_like(self.weights)
-            loops.level_mass(self.table, self.at, self.weights, wide, mass)
-            return _normalised(mass)
-        below = np.where(wide == 0, 0, self.table.take(self.at + wide))
-        above = np.where(
-            wide == 255, PIXEL_TOTAL, self.table.take(self.at + np.minimum(wide, 254) + 1)
-        )
-        # One more, so that no level leaves all weights at zero.
-        return _normalised(self.weights * (above.astype(np.int64) - below + 1))
-
-    def interval(self, levels: Ints, where: slice) -> tuple[Ints, Ints]:
-        """Starts and frequencies of levels."""
-        wide = levels.astype(np.int64)
-        if where == slice(0, len(wide)) and (loops := compiled.loops("tables")) is not None:
-            bounds = np.empty((2, len(wide)), np.uint64)
-            loops.level_intervals(self.table, self.at, self.weights, wide, *bounds)
-            return bounds[0], bounds[1]
-        starts = self.cumulative(wide, where)
-        return starts, self.cumulative(wide + 1, where) - starts
-
-    def find(self, cf: Ints, where: slice) -> NDArray[np.int64]:
-        """The level whose interval holds cf, by exact bisection."""
-        wanted = cf.astype(np.int64)
-        low = np.zeros(len(wanted), np.int64)
-        for span in (128, 64, 32, 16, 8, 4, 2, 1):
-            middle = low + span
-            low = np.where(self.cumulative(middle, where) <= wanted, middle, low)
-        return low
-
-    def codec(self) -> codecs.Codec[Ints]:
-        """The codec of these levels, in the images' shape."""
-        return codecs.from_intervals(self.interval, self.find, self.shape, tables.PRECISION)
-
-    def pop(self, message: Message) -> NDArray[np.int64]:
-        """Levels in the images' shape, off the message."""
-        loops = compiled.loops("tables")
-        if message.loops is None or loops is None:
-            return self.codec().pop(message)[1].astype(np.int64, copy=False)
-        symbols = np.empty(self.at.shape[1], np.int64)
-        message.pop_compiled(loops.pop_levels, self.table, self.at, self.weights, symbols)
-        return symbols.reshape(self.shape)

@@ -27,6 +27,7 @@ class Segment:
         images: runs of its images, if some do not fill their tiles (see `padding`).
         any_order: whether its tiles, each an image of one size, are coded in any order, those of
             the chain that follow its beginning.
+        corrected: whether the batches of its tiles have side information (see `bitsback.side`).
     """
 
     count: int
@@ -37,6 +38,7 @@ class Segment:
     classical: int
     images: tuple[ImageRun, ...] = ()
     any_order: bool = False
+    corrected: bool = False
 
     @property
     def image_size(self) -> tuple[int, int]:
@@ -68,19 +70,21 @@ class SegmentTiles:
 
     Args:
         tiles: (n, h, w, C) uint8, C 1 or 3.
-        gray, images, any_order: as of a `Segment`.
+        gray, images, any_order, corrected: as of a `Segment`.
     """
 
     tiles: NDArray[np.uint8]
     gray: bool
     images: tuple[ImageRun, ...] = ()
     any_order: bool = False
+    corrected: bool = False
 
     def segment(self, classical: int) -> Segment:
         """The segment, with its first `classical` tiles in a classical code."""
         count, height, width, channels = self.tiles.shape
         sizes = count, height, width, channels
-        return Segment(*sizes, self.gray, classical, self.images, self.any_order)
+        flags = self.any_order, self.corrected
+        return Segment(*sizes, self.gray, classical, self.images, *flags)
 
     def some(self, numbers: NDArray[np.int64] | None = None) -> SomeTiles:
         """The tiles of these numbers, or all."""

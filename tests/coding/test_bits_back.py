@@ -64,6 +64,7 @@ def cases(draw_):
         gray,
         draw_(st.one_of(st.none(), st.frozensets(st.integers(0, last)))),
         variance=draw_(st.sampled_from([0.0, 0.5, 1.0])),
+        corrected=draw_(st.booleans()),
     )
     return config, batch, draw_(st.booleans()), draw_(st.integers(0, 99))
 

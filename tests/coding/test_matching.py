@@ -109,7 +109,12 @@ def test_a_kl_counted_twice_fails_at_its_step(monkeypatch):
 @pytest.mark.parametrize("leak", [0.98, 1.02])
 def test_a_leak_in_the_pixels_fails_there_and_in_the_chain(monkeypatch, leak):
     push = batch_pixels.push
-    monkeypatch.setattr(batch_pixels, "push", lambda *given: leak * push(*given))
+
+    def leaking(*given):
+        lengths, side = push(*given)
+        return leak * lengths, side
+
+    monkeypatch.setattr(batch_pixels, "push", leaking)
     assert set(failed(chain())) == {"pixels", "chain"}
 
 
@@ -129,10 +134,10 @@ def photographs(monkeypatch=None, leak=0.0, measure=True):
     push = batch_pixels.push
 
     def leaking(message, coded):
-        lengths = push(message, coded)
+        lengths, side = push(message, coded)
         freq = round(tables.TOTAL * 2.0 ** (-leak * lengths.sum()))
         message.push(np.array([0]), np.array([freq]), tables.PRECISION)
-        return lengths
+        return lengths, side
 
     if leak:
         monkeypatch.setattr(batch_pixels, "push", leaking)

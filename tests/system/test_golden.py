@@ -5,6 +5,7 @@ none yet; it changes none.
 """
 
 import hashlib
+import io
 import json
 
 import numpy as np
@@ -141,11 +142,6 @@ def test_an_old_lossy_file_gives_the_same_images(key, engine):
         assert found == LOSSY[key]
 
 
-if __name__ == "__main__":
-    write()
-    write_lossy()
-
-
 @pytest.mark.parametrize("engine", ["torch", "numpy"])
 def test_a_set_in_any_order_decodes(engine):
     data = (FOLDER / "any-order-v7.bb").read_bytes()
@@ -154,3 +150,21 @@ def test_a_set_in_any_order_decodes(engine):
     assert images.shape == (65, 26, 27)
     assert digest(images) == "587a3c8bf4ad56ed6acbd571829678a2df4aed859ae914beafc90aeaf645026b"
     assert bitsback.payload_of(data, loaded) == b"golden"
+
+
+@pytest.mark.parametrize("engine", ["torch", "numpy"])
+def test_a_file_with_side_information_decodes(engine):
+    data = (FOLDER / "side-information-v4.bb").read_bytes()
+    sha256 = bytes.fromhex("9880a50b5a9d12")
+    loaded = bitsback.load_model("photo-fast", "cpu", engine, sha256=sha256)
+    with reader.Reader(io.BytesIO(data), lambda *_: loaded) as opened:
+        assert opened.header.side_information
+        images, payload = opened[:], opened.payload
+    assert images.shape == (2, 131, 150, 3)
+    assert digest(images) == "117224693667a89d2bb276c9e96d7cfc1ec7c03444212949bb4ed5eeef5399d0"
+    assert payload == b"golden"
+
+
+if __name__ == "__main__":
+    write()
+    write_lossy()

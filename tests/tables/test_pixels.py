@@ -9,7 +9,7 @@ from scipy import special
 
 from bitsback.ans import codecs
 from bitsback.ans.message import Message
-from bitsback.tables import pixels, tables
+from bitsback.tables import mixture_levels, pixels, tables
 
 pytestmark = pytest.mark.usefixtures("either_way")
 seeds = st.integers(0, 2**32 - 1)
@@ -179,7 +179,7 @@ def test_a_gray_image_costs_its_first_channel(seed, kind, components):
 @given(seeds, st.integers(1, 10))
 def test_mixture_weights_sum_to_256_and_follow_the_softmax(seed, components):
     logits = np.random.default_rng(seed).integers(-512, 513, (components, 48))
-    weights = pixels.mixture_weights(logits)
+    weights = mixture_levels.mixture_weights(logits)
     assert (weights >= 0).all()
     assert (weights.sum(0) == 256).all()
     exact = special.softmax(logits / 32, axis=0) * 256

@@ -45,6 +45,8 @@ class Switch:
 SWITCHES = (
     Switch("any order", {"any_order": True}),
     Switch("any order, one chunk", {"any_order": True}, one_chunk=True),
+    Switch("predictor", {"predictor": True}, {"predictor": False}),
+    Switch("recalibration", {"recalibration": True}, {"recalibration": False}),
 )
 
 

@@ -32,14 +32,16 @@ T = TypeVar("T")
 _SECONDS = 1e-3  # of the clock between two looks at the stack
 NETWORK, AGAIN, PROOF = "network", "network: sample, check", "proof"
 TABLES, ANS, RATES = "tables", "ANS", "rates"
+SIDE = "side information"
 CLASSICAL, READING, REST = "classical codes", "reading, recipes", "all else"
-PARTS = (NETWORK, AGAIN, PROOF, TABLES, ANS, RATES, CLASSICAL, READING, REST)
+PARTS = (NETWORK, AGAIN, PROOF, TABLES, SIDE, ANS, RATES, CLASSICAL, READING, REST)
 
 _PREFIX = "bitsback."
 # Where any frame of the stack is of such a module or function, the time is of this part.
 _WITHIN = (
     (CLASSICAL, frozenset({"images.classical", "chunks.prefix", "chunks.trials"})),
     (CLASSICAL, frozenset({"chunks.encoder:encode_classically"})),
+    (SIDE, frozenset({"side"})),
     (PROOF, frozenset({"models.exact.convolution:proven"})),
     (RATES, frozenset({"coding.reports"})),
     (READING, frozenset({"sources", "keeping", "images.image_file", "images.png"})),

@@ -7,6 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from bitsback.side.cost import NO_SIDE, SideCost
 from bitsback.tables import fine, latent_grid
 
 from ..latents import Latents, Posterior
@@ -58,6 +59,7 @@ class BatchCost:
         groups: costs of the latents, in the order of decoding.
         rounding: what rounding added to the images' pushes, simulated; None if not measured.
         coverage: what lies beyond the tables, if measured.
+        side: of the images' bits, those of side information.
     """
 
     images: int
@@ -67,6 +69,7 @@ class BatchCost:
     groups: tuple[GroupCost, ...]
     rounding: float | None = None
     coverage: Coverage = NOTHING
+    side: SideCost = NO_SIDE
 
     @property
     def expected_likelihood(self) -> float:

@@ -50,6 +50,7 @@ def to_dict(report: RateReport) -> dict[str, Any]:
         "header_bits": report.header_bits,
         "head_bits": report.head_bits,
         "order": {"bits": report.order.bits, "promised_bits": report.order.promised_bits},
+        "side_information": {"bits": report.side.bits, "saved_bits": report.side.saved},
         "likelihood": rates(report.likelihood_bits),
         "match": check.passed,
         "check": {

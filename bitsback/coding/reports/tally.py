@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bitsback.side.cost import NO_SIDE
+
 from ..rates import LN2, BatchRate, GroupRate, OrderRate, RateReport, Spread
 from .costs import BatchCost, GroupCost
 from .coverage import NOTHING
@@ -54,6 +56,7 @@ def join(reports: Sequence[RateReport], header_bits: int) -> RateReport:
         by_image=_by_image(reports),
         coverage=sum((r.coverage for r in reports), NOTHING),
         order=sum((r.order for r in reports), OrderRate()),
+        side=sum((r.side for r in reports), NO_SIDE),
     )
 
 
@@ -91,6 +94,7 @@ class Tally:
         self.pixels = Spread()
         self.groups: dict[tuple[int, int], GroupRate] = {}
         self.coverage = NOTHING
+        self.side = NO_SIDE
         self.by_image: list[NDArray[np.float64]] | None = []
 
     def add(self, cost: BatchCost, dims: int) -> None:
@@ -109,6 +113,7 @@ class Tally:
         self.likelihood_bits += cost.likelihood
         self.batches.append(BatchRate(cost.images, cost.net, kl, batch))
         self.coverage += cost.coverage
+        self.side += cost.side
         if cost.rounding is None or len(cost.code_length) != cost.images:
             self.by_image = None
         elif self.by_image is not None:
@@ -133,12 +138,13 @@ class Tally:
             pixels=self.pixels,
             by_image=by_image,
             coverage=self.coverage,
+            side=self.side,
             **known,
         )
 
 
 def _pixels_spread(cost: BatchCost, dims: int) -> Spread:
-    return _pushes_spread(dims, cost.expected_likelihood, cost.rounding)
+    return _pushes_spread(dims + cost.side.symbols, cost.expected_likelihood, cost.rounding)
 
 
 def _width_bits(cost: GroupCost) -> float:

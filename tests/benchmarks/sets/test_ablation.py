@@ -24,6 +24,18 @@ def chained(monkeypatch):
     monkeypatch.setattr(ablation, "Settings", partial(ablation.Settings, always_chain=True))
 
 
+@pytest.fixture(autouse=True)
+def order_alone(monkeypatch, request):
+    """Binary images have no side information; a test that is of it asks for all switches."""
+    if "all_switches" not in request.fixturenames:
+        monkeypatch.setattr(ablation, "SWITCHES", ablation.SWITCHES[:2])
+
+
+@pytest.fixture
+def all_switches():
+    return ablation.SWITCHES
+
+
 def drawings(count):
     return (np.random.default_rng(0).random((count, 8, 8)) < 0.2).astype(np.uint8)
 
@@ -113,6 +125,23 @@ def test_switches_are_coded_alone_and_together(tmp_path, loaded, monkeypatch):
         (False, 3),
     ]
     assert (settings[-1].any_order, settings[-1].seed) == (True, 3)
+
+
+def test_each_kind_of_side_information_saves(tmp_path, build_model, all_switches):
+    colour = build_model(
+        channels=3, likelihood="logistic", mixtures=2, passes=4, blocks=1, pass_maps=4, batch=24
+    )
+    y, x = np.mgrid[:8, :8]
+    slopes = np.random.default_rng(0).normal(size=(60, 2, 1, 1, 3)) * 3
+    levels = 128 + slopes[:, 0] * y[..., None] + slopes[:, 1] * x[..., None]
+    images = np.clip(np.rint(levels), 0, 255).astype(np.uint8)
+    np.savez(tmp_path / "cifar10.npz", heldout=images)
+    found, _ = rows_of(tmp_path, colour)
+    changes = {row.switch: row.change for row in found}
+    assert list(changes) == ["none", "any order", "predictor", "recalibration", "all"]
+    assert changes["predictor"] < -0.05
+    assert changes["recalibration"] < -0.05
+    assert changes["all"] < min(changes["predictor"], changes["recalibration"])
 
 
 def test_phases_name_the_run(tmp_path, loaded):

@@ -18,6 +18,7 @@ from bitsback.benchmarks.sets.shares import (
     RATES,
     READING,
     REST,
+    SIDE,
     TABLES,
     measure,
     part_of,
@@ -38,6 +39,7 @@ MODEL = [("bitsback.models.draw.integers", "convolve"), ("bitsback.coding.bits_b
         ([*MODEL, ("bitsback.chunks.check", "check_batch")], AGAIN),
         ([("numpy", "dot"), ("bitsback.models.exact.convolution", "proven"), *MODEL], PROOF),
         ([("bitsback.tables.pixels", "push"), *MODEL], TABLES),
+        ([("bitsback.tables.pixels", "places_of"), ("bitsback.side.channel", "length")], SIDE),
         ([("bitsback.ans.message", "push"), ("bitsback.tables.pixels", "push")], ANS),
         ([("PIL.Image", "save"), ("bitsback.images.classical", "_encode")], CLASSICAL),
         (
@@ -93,6 +95,6 @@ def test_a_set_is_a_row_of_the_table(tmp_path, build_model):
     assert (found.title, found.images, found.model) == ("Some test", 400, "model")
     assert found.seconds[NETWORK] > 0
     assert found.row.count("|") == HEAD.count("|")
-    assert sum(float(cell.rstrip("% |")) for cell in found.row.split("|")[-10:-1]) == pytest.approx(
-        100, abs=0.5
-    )
+    assert sum(
+        float(cell.rstrip("% |")) for cell in found.row.split("|")[-1 - len(PARTS) : -1]
+    ) == pytest.approx(100, abs=0.5)

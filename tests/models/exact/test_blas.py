@@ -1,5 +1,7 @@
 """Convolutions by NumPy's matrix products give what int64 gives, whatever the products are."""
 
+from unittest import mock
+
 import numpy as np
 import pytest
 from conftest import SMALL, random_model
@@ -27,10 +29,19 @@ def drawn(seed, most=500, batch=3, channels=5, out=7, size=3, height=6, width=9)
     size=st.sampled_from([1, 3, 5]),
     height=st.integers(1, 9),
     width=st.integers(1, 9),
+    band=st.sampled_from([1, 300, 1 << 18]),
 )
-def test_it_gives_what_int64_gives(seed, **shape):
+def test_it_gives_what_int64_gives(seed, band, **shape):
     x, weight = drawn(seed, **shape)
-    assert np.array_equal(blas.convolve(x, blas.Kernel(weight)), reference.convolve(x, weight))
+    kernel = blas.Kernel(weight)
+    with mock.patch.object(blas, "_BAND", band):  # that an image is cut into bands of rows
+        found = blas.convolve(x, kernel)
+        products = [blas._product(x, kernel, carrier) for carrier, _ in blas._CARRIERS]
+    wanted = reference.convolve(x, weight)
+    assert np.array_equal(found, wanted)
+    for (_, limit), product in zip(blas._CARRIERS, products, strict=True):
+        if int(np.abs(x).max()) * kernel.bound <= limit:
+            assert np.array_equal(product, wanted)
 
 
 @pytest.mark.parametrize(
