@@ -22,6 +22,7 @@ def executed(path: Path) -> nbformat.NotebookNode:
         timeout=900,  # for a cell that hangs
         kernel_name="python3",
         record_timing=False,
+        coalesce_streams=True,  # how a cell's lines come in parts is chance
         resources={"metadata": {"path": str(FOLDER)}},
     ).execute()
     notebook.metadata.language_info = {"name": "python"}

@@ -61,6 +61,8 @@ def test_the_outputs_in_the_repository_are_of_the_code_beside_them(path):
     assert outputs
     assert notebook.metadata.executed_code == loaded("execute").digest(notebook)
     assert all(output.get("name") != "stderr" for output in outputs)
+    cells = [cell.outputs for cell in notebook.cells if cell.cell_type == "code"]
+    assert all(sum(o.output_type == "stream" for o in each) <= 1 for each in cells)
 
 
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
