@@ -41,11 +41,11 @@ def integer_ops(
         ops = IntegerOps(config, tensors, device, carrier)
         if known_answer(config, ops) == answer:
             _log.info(
-                "torch %s on %s carries the integers in %s, %d threads: the known answer is right",
+                "torch %s on %s, threads: %d, carries the integers in %s: the known answer is right",
                 torch.__version__,
                 device,
-                str(carrier).removeprefix("torch."),
                 torch.get_num_threads(),
+                str(carrier).removeprefix("torch."),
             )
             return ops
     raise ModelError(
