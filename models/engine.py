@@ -41,7 +41,8 @@ def integer_ops(
         ops = IntegerOps(config, tensors, device, carrier)
         if known_answer(config, ops) == answer:
             _log.info(
-                "torch %s on %s, threads: %d, carries the integers in %s: the known answer is right",
+                "torch %s on %s, threads: %d, carries the integers in %s: "
+                "the known answer is right",
                 torch.__version__,
                 device,
                 torch.get_num_threads(),

@@ -26,8 +26,6 @@ console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 #: for progress and closing lines, which --quiet leaves out
 remarks = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 
-_WIDE = 200  # characters
-
 
 def plain(text: str) -> str:
     """Text on one line, for a terminal: what it would not print is escaped as Python does."""
@@ -231,15 +229,12 @@ def print_ablation(rows: "Sequence[Row]", without: "Sequence[Without]", limit: i
             notes.append("net and KL-based bits DO NOT MATCH")
         change = f"{row.change:+.2%}" if row.change else ""
         speeds = (f"{speed:.3g}" for speed in row.speeds)
-        cells = row.title, str(row.images), row.model, row.switch, f"{row.bits_per_dim:.4f}"
+        cells = plain(row.title), str(row.images), row.model, row.switch, f"{row.bits_per_dim:.4f}"
         table.add_row(*cells, change, *speeds, "; ".join(notes))
-    # Columns are not squeezed into what a file has no width for.
-    out = Console(highlight=False)
-    if not out.is_terminal:
-        out = Console(highlight=False, width=_WIDE)
-    out.print(table)
+    out = Console(highlight=False, markup=False)
+    print_table(table, out, folds="notes")
     for each in without:
-        out.print(str(each), soft_wrap=True, markup=False)
+        out.print(plain(str(each)), soft_wrap=True)
     taken = "all images" if limit is None else f"at most {limit} images"
     out.print(
         f"{taken} of each set; all files decoded and equal, those in any order as sets; encode, "

@@ -178,7 +178,7 @@ def _ablate(
             else:
                 found.append(each)
             if not remarks.is_terminal:
-                remarks.print(f"bitsback: {each}")
+                closing(f"bitsback: {each}")
     if not rows:
         raise InputError("; ".join(map(str, found)))
     if as_json:

@@ -133,13 +133,14 @@ def promising(sizes: Mapping[Method, int], tiles: NDArray[np.uint8]) -> tuple[Me
         tiles: (n, h, w, C) uint8, all that are to be coded.
     """
     most = _WORSE * min(sizes.values())
-    # A sample does not show that tiles come again, which xz finds.
-    repeated = len({hashlib.blake2b(tile.tobytes()).digest() for tile in tiles}) < len(tiles)
-    return tuple(
-        method
-        for method in METHODS
-        if method in _PLAIN or (repeated and method in _XZ) or sizes.get(method, math.inf) <= most
-    )
+    # A sample does not show that tiles come again, which xz finds; blank ones cost nothing anyway.
+    drawn = [tile.tobytes() for tile in tiles if tile.min() != tile.max()]
+    repeated = len({hashlib.blake2b(tile).digest() for tile in drawn}) < len(drawn)
+    is_inside_smaller = sizes.get(Method.XZ_INSIDE, math.inf) < sizes[Method.XZ]
+    slow = Method.XZ if is_inside_smaller else Method.XZ_INSIDE  # of two alike, one will do
+    good = {method for method, size in sizes.items() if size <= most}
+    good |= _XZ if repeated else frozenset()
+    return tuple(each for each in METHODS if each in _PLAIN or each in good - {slow})
 
 
 def _known() -> frozenset[int]:

@@ -148,3 +148,20 @@ def test_xz_is_promising_where_tiles_come_again(repeated):
         tiles[40:] = tiles[:40]
     methods = classical.promising(classical.quick_sizes(tiles[:8], False, None), tiles)
     assert (Method.XZ in methods) == repeated
+
+
+def test_blank_tiles_that_come_again_say_nothing_about_the_others():
+    tiles = np.random.default_rng(0).integers(0, 256, (40, 16, 16, 1)).astype(np.uint8)
+    tiles[::4] = 255
+    sizes = {Method.RAW: 100, Method.WEBP: 10, Method.XZ: 50}
+    assert Method.XZ not in classical.promising(sizes, tiles)
+    tiles[1] = tiles[2]
+    assert Method.XZ in classical.promising(sizes, tiles)
+
+
+def test_xz_is_tried_with_the_padding_or_without_whichever_is_less():
+    tiles = np.zeros((3, 8, 8, 1), np.uint8)
+    plain = (Method.RAW, Method.RAW_INSIDE)
+    for inside, chosen in ((99, Method.XZ_INSIDE), (100, Method.XZ), (101, Method.XZ)):
+        sizes = {Method.RAW: 900, Method.XZ: 100, Method.XZ_INSIDE: inside, Method.RAW_INSIDE: 850}
+        assert set(classical.promising(sizes, tiles)) == {*plain, chosen}
