@@ -140,8 +140,8 @@ def test_few_images_have_no_latents_where_that_is_least(loaded, images):
 def test_a_batch_that_finds_too_few_bits_is_tried_again_with_more(loaded, images, monkeypatch):
     chain_cost = cost.chain_cost
 
-    def careless(plan, loaded):
-        sample = chain_cost(plan, loaded)
+    def careless(plan, loaded, *rest):
+        sample = chain_cost(plan, loaded, *rest)
         return cost.ChainCost(sample.net, tuple(bits / 3 for bits in sample.popped))
 
     monkeypatch.setattr(cost, "chain_cost", careless)
