@@ -26,11 +26,14 @@ def shape_of(name, count):
     return (count, model.tiles[0], model.tiles[0]) + ((3,) if model.channels == 3 else ())
 
 
-def through_the_model(name, images, batch=None, payload=b""):
-    """Compress through the model even where a classical code is smaller, and decompress."""
-    packed = writer.compress_set(
-        from_array(images), loaded(name), Settings(batch, always_chain=True), payload=payload
-    )
+def through_the_model(name, images, batch=None, payload=b"", alone=False):
+    """Compress through the model even where a classical code is smaller, and decompress.
+
+    Args:
+        alone: whether side information may not help it.
+    """
+    settings = Settings(batch, always_chain=True, predictor=not alone, recalibration=not alone)
+    packed = writer.compress_set(from_array(images), loaded(name), settings, payload=payload)
     assert packed.report.chained_images > 0
     assert np.array_equal(bitsback.decompress(packed.data, loaded(name)), images)
     return packed
@@ -122,7 +125,7 @@ def test_samples_are_images_that_the_model_codes_cheaply(name):
     noise = np.random.default_rng(0).integers(0, high + 1, images.shape).astype(np.uint8)
     payload = np.random.default_rng(1).bytes(60_000)
     cost = {
-        kind: through_the_model(name, x, payload=payload).report.net_bits
+        kind: through_the_model(name, x, payload=payload, alone=True).report.net_bits
         for kind, x in (("samples", images), ("noise", noise))
     }
     assert cost["samples"] < 0.8 * cost["noise"]
