@@ -27,13 +27,6 @@ console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 remarks = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 
 
-def plain(text: str) -> str:
-    """Text on one line, for a terminal: what it would not print is escaped as Python does."""
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
-    )
-
-
 def note(line: str) -> None:
     """Print on standard error what a user must not miss."""
     console.print(f"bitsback: {plain(line)}")
