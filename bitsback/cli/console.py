@@ -14,6 +14,8 @@ from rich.measure import Measurement
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from bitsback.images.safe_names import plain
+
 if TYPE_CHECKING:
     from bitsback.benchmarks.files import Bench
     from bitsback.benchmarks.sets.ablation import Row, Without
