@@ -14,6 +14,8 @@ from rich.measure import Measurement
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from bitsback.images.safe_names import plain
+
 if TYPE_CHECKING:
     from bitsback.benchmarks.files import Bench
     from bitsback.benchmarks.sets.ablation import Row, Without
@@ -25,13 +27,6 @@ _UNLIMITED = 1 << 20  # columns
 console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 #: for progress and closing lines, which --quiet leaves out
 remarks = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
-
-
-def plain(text: str) -> str:
-    """Text on one line, for a terminal: what it would not print is escaped as Python does."""
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
-    )
 
 
 def note(line: str) -> None:

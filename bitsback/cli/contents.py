@@ -13,8 +13,9 @@ from rich.table import Table
 from rich.text import Text
 
 from bitsback.errors import InputError
+from bitsback.images.safe_names import plain
 
-from .console import bar, closing, note, plain, print_table
+from .console import bar, closing, note, print_table
 from .files.opening import Reading, opened_lossless
 from .files.outputs import Force, claim
 from .files.streams import STANDARD, check_standard, write_bytes

@@ -10,8 +10,9 @@ from rich.console import Console
 from rich.table import Table
 
 from bitsback.errors import FormatError
+from bitsback.images.safe_names import plain
 
-from .console import bar, plain, print_table
+from .console import bar, print_table
 from .files.opening import Lossy, Reading, opened
 from .options import Device, Engine, File, Json, MicroBatch, OwnModel, Quiet, Verbose
 

@@ -14,9 +14,10 @@ import typer
 from PIL import Image
 
 from bitsback.errors import InputError
+from bitsback.images.safe_names import plain
 from bitsback.progress import Progress
 
-from .console import bar, closing, plain
+from .console import bar, closing
 from .files.opening import Reading, opened_lossless
 from .files.outputs import Force, claim
 from .options import Device, Engine, File, Json, MicroBatch, OwnModel, Quiet, Verbose

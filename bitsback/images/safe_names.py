@@ -46,3 +46,10 @@ def is_safe_link(name: str, target: str) -> bool:
         up += 1
     rest = "/".join(parts[up:])
     return up <= name.count("/") and (is_safe(rest) or (rest == "" and up > 0))
+
+
+def plain(text: str) -> str:
+    """Text on one line, for a terminal or a log: what it would not print is escaped."""
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
+    )

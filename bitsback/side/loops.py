@@ -12,13 +12,8 @@ import numba
 import numpy as np
 from numba import int64, uint32, void
 
-from bitsback.tables.tables import (
-    PIXEL_COLUMNS,
-    PIXEL_FRACTIONS,
-    PIXEL_SCALES,
-    PIXEL_TOTAL,
-    PRECISION,
-)
+from bitsback.tables.loops import place, shifted
+from bitsback.tables.tables import PIXEL_TOTAL, PRECISION
 
 Array = np.ndarray[Any, Any]
 
@@ -26,14 +21,7 @@ _U32 = numba.types.Array(uint32, 1, "C", readonly=True)
 _I64 = numba.types.Array(int64, 1, "C", readonly=True)
 _I64_2 = numba.types.Array(int64, 2, "C", readonly=True)
 
-_LEAST, _GREATEST = PIXEL_SCALES
 _LEVELS = 256
-_HIGHEST = (_LEVELS - 1) * PIXEL_FRACTIONS
-
-
-@numba.njit(inline="always")
-def _clip(value: int, low: int, high: int) -> int:
-    return max(low, min(high, value))
 
 
 @numba.njit(
@@ -65,11 +53,7 @@ def lengths(
         level = levels[i]
         freq = int64(1)
         for m in range(len(means)):
-            mean = _clip(means[m, i] + move[i], 0, _HIGHEST)
-            scale = _clip(scales[m, i], _LEAST, _GREATEST)
-            scale = _clip(scale + by_scale[scale - _LEAST], _LEAST, _GREATEST)
-            row = (scale - _LEAST) * PIXEL_FRACTIONS + mean % PIXEL_FRACTIONS
-            at = row * PIXEL_COLUMNS + PIXEL_COLUMNS // 2 - mean // PIXEL_FRACTIONS
+            at = place(means[m, i] + move[i], shifted(scales[m, i], by_scale))
             below = int64(0) if level == 0 else int64(table[at + level])
             above = PIXEL_TOTAL if level == _LEVELS - 1 else int64(table[at + level + 1])
             freq += weights[m, i] * (above - below)

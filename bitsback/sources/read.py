@@ -16,6 +16,7 @@ import numpy as np
 from bitsback.errors import InputError
 from bitsback.images.image_set import ImageSet, from_array
 from bitsback.images.manifest import FilesManifest
+from bitsback.images.safe_names import plain
 from bitsback.keeping import rule
 from bitsback.keeping.rule import Policy
 from bitsback.progress import Progress
@@ -74,9 +75,11 @@ def read_images(
     _log.info("%d images to code, %s", len(images.pixels), images.manifest.kind)
     if isinstance(images.manifest, FilesManifest):
         for name, outcome in zip(images.manifest.names, images.kept.coded, strict=False):
-            _log.info("%s: %s", name, outcome.value)
+            _log.info("%s: %s", plain(name), outcome.value)
         for file in images.kept.carried:
-            _log.info("%s: travels as it is%s", file.name, file.reason and f", {file.reason}")
+            _log.info(
+                "%s: travels as it is%s", plain(file.name), file.reason and f", {file.reason}"
+            )
     return images
 
 

@@ -43,18 +43,19 @@ _LEAST_SCALE, _GREATEST_SCALE = tables.PIXEL_SCALES
 _LEAST_WIDTH, _GREATEST_WIDTH = tables.POSTERIOR_WIDTHS
 _LEVELS = 256
 _LEVELS_TOTAL = _LEVELS * PIXEL_TOTAL
+_HIGHEST = (_LEVELS - 1) * PIXEL_FRACTIONS
 _SUM = 256  # of a mixture's weights
 
 
 @numba.njit(inline="always")
-def _clip(value: int, low: int, high: int) -> int:
+def clip(value: int, low: int, high: int) -> int:
     return max(low, min(high, value))
 
 
 @numba.njit(inline="always")
 def _scale(scales: Array, log_scale: int) -> int:
     middle = len(scales) // 2
-    return scales[_clip(log_scale, -middle, middle) + middle]
+    return scales[clip(log_scale, -middle, middle) + middle]
 
 
 @numba.njit(
@@ -82,10 +83,10 @@ def posterior_rows(
         offset = ((q_mean[i] - p_mean[i]) * inverse + half) >> shift
         value = offset - dither[i] + FRACTIONS - 1
         width = (q_scale[i] - p_scale[i] + per_width // 2) // per_width - log_width[i]
-        width = _clip(width, _LEAST_WIDTH, _GREATEST_WIDTH) - _LEAST_WIDTH
+        width = clip(width, _LEAST_WIDTH, _GREATEST_WIDTH) - _LEAST_WIDTH
         radius = radii[width]
         rows[i] = width * FRACTIONS + value % FRACTIONS
-        base[i] = _clip(value // FRACTIONS, FIRST + radius, LAST - radius)
+        base[i] = clip(value // FRACTIONS, FIRST + radius, LAST - radius)
 
 
 @numba.njit(
@@ -109,7 +110,7 @@ def latents(
     for i in range(len(z)):
         step = _scale(scales, log_scale[i] + per_width * log_width[i])
         halves = 2 * FRACTIONS * k[i] + 2 * dither[i] - (FRACTIONS - 1)
-        z[i] = _clip(((mean[i] << shift) + step * halves + half) >> drop, -limit, limit)
+        z[i] = clip(((mean[i] << shift) + step * halves + half) >> drop, -limit, limit)
 
 
 @numba.njit(void(_U32, _F64, _F64, _I64, _I64, _I64, _I64, float64[::1]), cache=True)
@@ -191,6 +192,35 @@ def normalise(mass: Array) -> None:
         mass[largest, i] += rest
 
 
+@numba.njit(inline="always")
+def place(mean: int, scale: int) -> int:
+    """Where level 0 of a component lies in the flat table; mean and log-scale are clipped to it."""
+    mean = clip(mean, 0, _HIGHEST)
+    scale = clip(scale, _LEAST_SCALE, _GREATEST_SCALE)
+    row = (scale - _LEAST_SCALE) * PIXEL_FRACTIONS + mean % PIXEL_FRACTIONS
+    return row * PIXEL_COLUMNS + PIXEL_COLUMNS // 2 - mean // PIXEL_FRACTIONS
+
+
+@numba.njit(inline="always")
+def shifted(scale: int, by_scale: Array) -> int:
+    """A log-scale and the shift that the table has for it."""
+    scale = clip(scale, _LEAST_SCALE, _GREATEST_SCALE)
+    return scale + by_scale[scale - _LEAST_SCALE]
+
+
+@numba.njit(inline="always")
+def _mean(means: Array, coeffs: Array, x: Array, b: int, m: int, channel: int, p: int) -> int:
+    """A component's mean given the pixel's earlier channels."""
+    mean = means[b, m, channel, p]
+    if channel:
+        first = channel * (channel - 1) // 2
+        move = int64(0)
+        for c in range(channel):
+            move += coeffs[b, m, first + c, p] * (x[b, c, p] - 128)
+        mean += (move + 64) >> 7
+    return mean
+
+
 @numba.njit(void(_I64_4, _I64_4, _I64_4, _I64_3, int64, int64[:, ::1]), cache=True)
 def places(
     means: Array, log_scales: Array, coeffs: Array, x: Array, channel: int, at: Array
@@ -202,21 +232,11 @@ def places(
         x: (B, C, P), of which the channels before this one are read.
     """
     batch, components, _, size = means.shape
-    first = channel * (channel - 1) // 2
     for b in range(batch):
         for m in range(components):
             for p in range(size):
-                mean = means[b, m, channel, p]
-                if channel:
-                    move = int64(0)
-                    for c in range(channel):
-                        move += coeffs[b, m, first + c, p] * (x[b, c, p] - 128)
-                    mean += (move + 64) >> 7
-                mean = _clip(mean, 0, (_LEVELS - 1) * PIXEL_FRACTIONS)
-                scale = _clip(log_scales[b, m, channel, p], _LEAST_SCALE, _GREATEST_SCALE)
-                row = (scale - _LEAST_SCALE) * PIXEL_FRACTIONS + mean % PIXEL_FRACTIONS
-                edge = PIXEL_COLUMNS // 2 - mean // PIXEL_FRACTIONS
-                at[m, b * size + p] = row * PIXEL_COLUMNS + edge
+                mean = _mean(means, coeffs, x, b, m, channel, p)
+                at[m, b * size + p] = place(mean, log_scales[b, m, channel, p])
 
 
 @numba.njit(
@@ -243,7 +263,6 @@ def corrected_places(
         weights: of the components, (M, B * P).
     """
     batch, components, _, size = means.shape
-    first = channel * (channel - 1) // 2
     count = sent.shape[1]
     half = int64(1) << WEIGHT_BITS - 1
     own = int64(0)
@@ -269,26 +288,14 @@ def corrected_places(
         for p in range(size):
             middle = int64(0)
             for m in range(components):
-                value = means[b, m, channel, p]
-                if channel:
-                    move = int64(0)
-                    for c in range(channel):
-                        move += coeffs[b, m, first + c, p] * (x[b, c, p] - 128)
-                    value += (move + 64) >> 7
-                mean[m] = value
-                inside = _clip(value, 0, (_LEVELS - 1) * PIXEL_FRACTIONS)
-                middle += weights[m, b * size + p] * inside
+                mean[m] = _mean(means, coeffs, x, b, m, channel, p)
+                middle += weights[m, b * size + p] * clip(mean[m], 0, _HIGHEST)
             middle = (middle + _SUM // 2) // _SUM
             move = PIXEL_FRACTIONS * total[p] - own * middle
             move = (move + half) >> WEIGHT_BITS
             for m in range(components):
-                value = _clip(mean[m] + move, 0, (_LEVELS - 1) * PIXEL_FRACTIONS)
-                scale = _clip(log_scales[b, m, channel, p], _LEAST_SCALE, _GREATEST_SCALE)
-                scale += by_scale[scale - _LEAST_SCALE]
-                scale = _clip(scale, _LEAST_SCALE, _GREATEST_SCALE)
-                row = (scale - _LEAST_SCALE) * PIXEL_FRACTIONS + value % PIXEL_FRACTIONS
-                edge = PIXEL_COLUMNS // 2 - value // PIXEL_FRACTIONS
-                at[m, b * size + p] = row * PIXEL_COLUMNS + edge
+                scale = shifted(log_scales[b, m, channel, p], by_scale)
+                at[m, b * size + p] = place(mean[m] + move, scale)
 
 
 @numba.njit(inline="always")
@@ -322,7 +329,7 @@ def level_mass(table: Array, at: Array, weights: Array, levels: Array, mass: Arr
     """What each component gives to the levels, into mass, (M, n)."""
     for m in range(len(at)):
         for i in range(len(levels)):
-            level = _clip(levels[i], 0, _LEVELS - 1)
+            level = clip(levels[i], 0, _LEVELS - 1)
             below = _below(table, at[m, i], level)
             own = _below(table, at[m, i], level + 1) - below
             mass[m, i] = weights[m, i] * (own + 1)
