@@ -3,6 +3,7 @@
 import base64
 import importlib.util
 import io
+import os
 import re
 import xml.etree.ElementTree as ElementTree
 from types import ModuleType
@@ -19,6 +20,7 @@ from bitsback.models import store
 
 NOTEBOOKS = ROOT / "notebooks"
 PATHS = sorted(NOTEBOOKS.glob("*.ipynb"))
+LONG = ("paper_figures", "rate_verification")
 
 pytestmark = pytest.mark.skipif(
     "omniglot" not in store.names(), reason="the omniglot weights are not in this checkout"
@@ -72,6 +74,8 @@ def test_the_outputs_in_the_repository_are_those_of_today(path, monkeypatch):
             pytest.skip(f"{needed} is not in {DATA}: set BITSBACK_DATA to the folder that holds it")
     for library in ("zarr", "dask", "imagecodecs"):
         pytest.importorskip(library)
+    if path.stem in LONG and not os.environ.get("BITSBACK_FULL"):
+        pytest.skip("it takes minutes: set BITSBACK_FULL=1; fewer images run in any case")
     monkeypatch.setenv("BITSBACK_DATA", str(DATA))
     monkeypatch.delenv("BITSBACK_COUNT", raising=False)
     kept, kept_text = outputs_of(nbformat.read(path, as_version=4))
